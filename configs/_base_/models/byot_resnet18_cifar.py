@@ -1,0 +1,14 @@
+# ResNet-18 with the CIFAR stem, cut behind each of its four stages.
+_base_ = './resnet18_cifar.py'
+
+model = dict(
+    _delete_=True,
+    type='mmrazor_byot.BYOT',
+    architecture={{_base_.model}},
+    exit_head=dict(type='mmrazor_byot.BottleneckHead'),
+    # alpha = 0.3 and lambda = 0.03
+    label_loss=dict(type='mmrazor_byot.LabelLoss', loss_weight=0.7),
+    logit_loss=dict(
+        type='mmrazor_byot.LogitLoss', temperature=3, loss_weight=0.3),
+    hint_loss=dict(type='mmrazor_byot.HintLoss', loss_weight=0.03),
+    input_size=32)

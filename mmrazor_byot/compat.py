@@ -1,0 +1,143 @@
+"""What today's torch breaks in the OpenMMLab stack, and the mends.
+
+Three faults, seen on torch 2.1 to 2.15 with MMEngine 0.10.7 and MMRazor 1.0.0:
+
+1. ``import mmrazor.models`` raises "`torch>=1.13` is not installed properly".
+   ``mmrazor.structures.quantization`` builds tables at import time out of
+   names that ``torch.ao.quantization`` has dropped. Only MMRazor's quantizers
+   need them. When (and only when) the real module fails to import, a stand-in
+   takes its place; using what it stands for raises an error that says so.
+2. MMEngine loads checkpoints by a bare ``torch.load``. From torch 2.6 on that
+   refuses MMEngine's own files ("Weights only load failed"), before 2.6 it
+   runs whatever code a file carries. ``weights_only`` loading stays on, and
+   exactly the globals that MMEngine's checkpoints hold are allowed, see
+   :mod:`mmrazor_byot.checkpoint`.
+3. MMEngine selects a CUDA device whatever the backend, so nothing distributed
+   starts on a machine without a GPU, see :func:`no_cuda_device`.
+
+The first two are import hooks: they run when the module at fault is imported,
+so this file needs neither torch nor any OpenMMLab package.
+"""
+import contextlib
+import importlib.abc
+import importlib.machinery
+import sys
+from types import ModuleType
+from typing import Callable, Dict, Iterator
+from unittest import mock
+
+QUANTIZATION = 'mmrazor.structures.quantization'
+CHECKPOINT = 'mmengine.runner.checkpoint'
+#: What the rest of MMRazor imports from its quantization subpackage.
+_QUANTIZATION_NAMES = ('BackendConfigs', 'QConfigHandler')
+
+
+def install() -> None:
+    """Set up the mends; safe to call more than once."""
+    if not any(isinstance(f, _MendFinder) for f in sys.meta_path):
+        sys.meta_path.insert(0, _MendFinder())
+    if CHECKPOINT in sys.modules:
+        _use_safe_loader()
+
+
+@contextlib.contextmanager
+def no_cuda_device() -> Iterator[None]:
+    """Let ``mmengine.dist.init_dist`` run where there is no CUDA device."""
+    import torch
+    if torch.cuda.is_available():
+        yield
+    else:
+        with mock.patch.object(torch.cuda, 'set_device', lambda _: None):
+            yield
+
+
+class _MendFinder(importlib.abc.MetaPathFinder):
+    """Finds the modules at fault as usual, and mends them as they load."""
+
+    def find_spec(self, name, path=None, target=None):
+        mend = _MENDS.get(name)
+        if mend is None:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _MendLoader(spec.loader, mend)
+        return spec
+
+
+class _MendLoader(importlib.abc.Loader):
+    """Wraps a module's own loader.
+
+    Args:
+        loader: The module's own loader.
+        mend: Called with the module and a function that executes it.
+    """
+
+    def __init__(self, loader: importlib.abc.Loader, mend: Callable) -> None:
+        self.loader = loader
+        self.mend = mend
+
+    def create_module(self, spec):
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.mend(module, lambda: self.loader.exec_module(module))
+
+
+def _mend_quantization(module: ModuleType, execute: Callable) -> None:
+    """Stand in for MMRazor's quantization if it cannot be imported."""
+    try:
+        execute()
+    except (ImportError, AttributeError) as cause:
+        for name in [n for n in sys.modules if n.startswith(f'{QUANTIZATION}.')]:
+            del sys.modules[name]
+        _stand_in(module, cause)
+
+
+def _stand_in(module: ModuleType, cause: Exception) -> None:
+    message = ('{} belongs to MMRazor\'s quantization, which does not work '
+               f'with the installed torch ({cause}). Everything else in '
+               'MMRazor does; for quantization use MMRazor 1.0.0 with torch '
+               '1.13.')
+
+    class Missing(type):
+        """A class whose every use raises, and names what is missing."""
+
+        def _fail(cls, *args, **kwargs):
+            raise ImportError(message.format(cls.__name__))
+
+        __call__ = __getitem__ = _fail
+
+        def __getattr__(cls, name):
+            if name.startswith('__'):  # inspection, not use
+                raise AttributeError(name)
+            cls._fail()
+
+    for name in _QUANTIZATION_NAMES:
+        setattr(module, name, Missing(name, (), {'__module__': QUANTIZATION}))
+    module.__all__ = list(_QUANTIZATION_NAMES)
+
+    def __getattr__(name):
+        if name.startswith('__'):
+            raise AttributeError(name)
+        raise ImportError(message.format(f'{QUANTIZATION}.{name}'))
+
+    module.__getattr__ = __getattr__
+
+
+def _mend_checkpoint(module: ModuleType, execute: Callable) -> None:
+    execute()
+    _use_safe_loader(module)
+
+
+def _use_safe_loader(module: ModuleType = None) -> None:
+    from .checkpoint import allow_mmengine_globals, load_from_local
+    allow_mmengine_globals()
+    module = module or sys.modules[CHECKPOINT]
+    module.CheckpointLoader.register_scheme(
+        prefixes='', loader=load_from_local, force=True)
+
+
+_MENDS: Dict[str, Callable] = {
+    QUANTIZATION: _mend_quantization,
+    CHECKPOINT: _mend_checkpoint,
+}

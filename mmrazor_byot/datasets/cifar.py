@@ -1,0 +1,60 @@
+"""mmpretrain's CIFAR, with errors that say what to do."""
+import os
+import pickle
+import tarfile
+from typing import List
+
+from mmpretrain.datasets import CIFAR10 as _CIFAR10
+from mmpretrain.datasets import CIFAR100 as _CIFAR100
+
+from mmrazor_byot.errors import DatasetError
+from mmrazor_byot.registry import DATASETS
+
+
+class _ClearErrors:
+    """Says which file is wanted, where, and how to get it there."""
+
+    def load_data_list(self) -> List[dict]:
+        try:
+            return super().load_data_list()
+        # AssertionError: mmpretrain's check of the files, and URLError, an
+        # OSError, where there is no network.
+        except (OSError, RuntimeError, AssertionError, EOFError,
+                pickle.UnpicklingError, tarfile.TarError) as e:
+            folder = os.path.abspath(self.data_prefix['root'])
+            raise DatasetError(
+                f'{type(self).__name__} is not complete in {folder} and could '
+                f'not be fetched ({type(e).__name__}: {e}). Download '
+                f'{self.url} (md5 {self.tgz_md5}) and unpack it there, so '
+                f'that {os.path.join(folder, self.base_folder)} exists.'
+            ) from e
+
+
+@DATASETS.register_module()
+class CIFAR10(_ClearErrors, _CIFAR10):
+    """CIFAR-10, fetched and checked on first use.
+
+    Args:
+        data_root (str): Folder of the data.
+        split (str): ``'train'`` or ``'test'``. Defaults to ``'train'``.
+        **kwargs: As in mmpretrain's ``CIFAR10``.
+
+    Raises:
+        DatasetError: The files are missing or damaged and there is no
+            network; says which file and folder.
+    """
+
+
+@DATASETS.register_module()
+class CIFAR100(_ClearErrors, _CIFAR100):
+    """CIFAR-100, fetched and checked on first use.
+
+    Args:
+        data_root (str): Folder of the data.
+        split (str): ``'train'`` or ``'test'``. Defaults to ``'train'``.
+        **kwargs: As in mmpretrain's ``CIFAR100``.
+
+    Raises:
+        DatasetError: The files are missing or damaged and there is no
+            network; says which file and folder.
+    """

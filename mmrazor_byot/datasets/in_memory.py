@@ -1,0 +1,160 @@
+"""A small image set, decoded once and kept as one array."""
+import copy
+from abc import abstractmethod
+from typing import List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+from mmpretrain.datasets import BaseDataset
+
+from mmrazor_byot.errors import DatasetError
+
+
+class InMemoryDataset(BaseDataset):
+    """Base of the data sets that fit in memory.
+
+    All images stand in one uint8 array, all labels in one int64 array: no
+    file is opened and no image decoded while training, and worker processes
+    that are forked share the one copy.
+
+    Subclasses write :meth:`load_arrays`.
+
+    Args:
+        pipeline (Sequence): Transforms; they get ``img`` (H, W, 3) uint8 RGB
+            and ``gt_label``. Defaults to ().
+        num_classes (int, optional): Keep the first classes only.
+        samples_per_class (int, optional): Keep the first images of each
+            class only.
+        **kwargs: As in mmpretrain's ``BaseDataset``: ``metainfo``,
+            ``indices``, ``test_mode``, ``lazy_init`` and so on.
+
+    Raises:
+        DatasetError: Images and labels do not belong together.
+    """
+
+    def __init__(self,
+                 pipeline: Sequence = (),
+                 num_classes: Optional[int] = None,
+                 samples_per_class: Optional[int] = None,
+                 **kwargs):
+        self.num_classes = num_classes
+        self.samples_per_class = samples_per_class
+        # Arrays need no serializing: forked workers share them as they are.
+        super().__init__(
+            ann_file=kwargs.pop('ann_file', ''),
+            pipeline=pipeline,
+            serialize_data=False,
+            **kwargs)
+
+    @abstractmethod
+    def load_arrays(self) -> Tuple[np.ndarray, np.ndarray, List[str]]:
+        """Read the data.
+
+        Returns:
+            tuple: Images (M, H, W, 3) uint8 RGB, labels (M,) int64, and the
+            names of the classes.
+        """
+
+    def full_init(self) -> None:
+        """Load, check and cut down the arrays, once."""
+        if self._fully_initialized:
+            return
+        images, labels, classes = self.load_arrays()
+        labels = np.asarray(labels, dtype=np.int64)
+        self._check(images, labels, classes)
+        keep = self._chosen(labels, len(classes))
+        self.images, self.labels = images[keep], labels[keep]
+        names = self._metainfo.get('classes', classes)
+        self._metainfo['classes'] = tuple(names)[:self.num_classes]
+        self._fully_initialized = True
+
+    def load_data_list(self) -> List[dict]:
+        """All samples as dicts, for tools that want a list."""
+        self.full_init()
+        return [self.get_data_info(i) for i in range(len(self))]
+
+    def get_data_info(self, idx: int) -> dict:
+        """One sample.
+
+        Args:
+            idx (int): Its number.
+
+        Returns:
+            dict: ``img`` (H, W, 3) uint8, a copy, so that transforms may
+            write into it; ``gt_label``, ``sample_idx``.
+        """
+        self.full_init()
+        return dict(
+            img=self.images[idx].copy(),
+            gt_label=int(self.labels[idx]),
+            sample_idx=idx if idx >= 0 else len(self) + idx)
+
+    def get_subset_(self, indices: Union[int, Sequence[int]]) -> None:
+        """Keep only some samples.
+
+        Args:
+            indices (int | Sequence[int]): The first n, or those of these
+                numbers.
+        """
+        self.full_init()
+        keep = _pick(np.arange(len(self)), indices)
+        self.images, self.labels = self.images[keep], self.labels[keep]
+
+    def get_subset(self, indices: Union[int,
+                                        Sequence[int]]) -> 'InMemoryDataset':
+        """A data set of some of the samples, see :meth:`get_subset_`."""
+        subset = copy.copy(self)
+        subset.get_subset_(indices)
+        return subset
+
+    def get_gt_labels(self) -> np.ndarray:
+        """Labels of all samples, (M,)."""
+        self.full_init()
+        return self.labels
+
+    def __len__(self) -> int:
+        self.full_init()
+        return len(self.labels)
+
+    def _chosen(self, labels: np.ndarray, count: int) -> np.ndarray:
+        """Numbers of the samples to keep, in their order."""
+        if self.num_classes is not None and not 1 <= self.num_classes <= count:
+            raise DatasetError(f'{self._name}: num_classes={self.num_classes},'
+                               f' but it has {count} classes')
+        keep = np.arange(len(labels))
+        if self.num_classes is not None:
+            keep = keep[labels < self.num_classes]
+        if self.samples_per_class is not None:
+            first = [
+                np.flatnonzero(labels[keep] == c)[:self.samples_per_class]
+                for c in range(count)
+            ]
+            keep = keep[np.sort(np.concatenate(first))]
+        if self._indices is not None:
+            keep = _pick(keep, self._indices)
+        if not len(keep):
+            raise DatasetError(f'{self._name}: no image is left after '
+                               'choosing classes, samples or indices')
+        return keep
+
+    def _check(self, images: np.ndarray, labels: np.ndarray,
+               classes: Sequence[str]) -> None:
+        if not len(images) or len(images) != len(labels):
+            raise DatasetError(f'{self._name}: {len(images)} images for '
+                               f'{len(labels)} labels')
+        wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
+        if len(wrong):
+            raise DatasetError(
+                f'{self._name}: the label of image {wrong[0]} is '
+                f'{labels[wrong[0]]}, but there are {len(classes)} classes, '
+                f'0 to {len(classes) - 1} ({len(wrong)} labels out of range)')
+
+    @property
+    def _name(self) -> str:
+        return f'{type(self).__name__} {self.ann_file}'.strip()
+
+
+def _pick(numbers: np.ndarray, indices: Union[int, Sequence[int]]):
+    """The first n (the last, if negative) of the numbers, or a choice."""
+    if not isinstance(indices, int):
+        return numbers[list(indices)]
+    return numbers[:indices] if indices >= 0 else numbers[indices:]

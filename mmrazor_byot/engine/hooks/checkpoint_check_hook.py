@@ -1,0 +1,95 @@
+"""Refuses a checkpoint of another network, instead of loading half of it."""
+import re
+from typing import Dict, List
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+from mmrazor_byot.errors import CheckpointError
+from mmrazor_byot.registry import HOOKS
+
+TRAINING_STATE = ('meta', 'message_hub', 'optimizer')
+
+
+@HOOKS.register_module()
+class CheckpointCheckHook(Hook):
+    """Compares a checkpoint with the model before it is loaded.
+
+    MMEngine only logs the keys that differ and goes on. To test or to resume,
+    every weight must be there and fit. To fine-tune (``load_from`` when
+    training) some must.
+    """
+
+    priority = 'LOW'  # behind EMAHook, which may swap the state dict
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Compare.
+
+        Args:
+            runner (Runner): With the model.
+            checkpoint (dict): As read from the file.
+
+        Raises:
+            CheckpointError: It does not fit; names the first keys that differ.
+        """
+        source = f'checkpoint "{runner._load_from or "of the work dir"}"'
+        if runner._resume:
+            missing = [k for k in TRAINING_STATE if k not in checkpoint]
+            if missing:
+                raise CheckpointError(
+                    f'{source} has no {missing[0]}, so training cannot be '
+                    'resumed from it; to start from its weights, set '
+                    'load_from (without --resume)')
+        model = runner.model
+        model = model.module if is_model_wrapper(model) else model
+        state = {
+            re.sub(r'^module\.', '', key): value
+            for key, value in checkpoint.get('state_dict', checkpoint).items()
+        }
+        difference = describe_difference(model, state)
+        # A train loop is built before its checkpoint loads; a tester's never.
+        training = not isinstance(runner._train_loop, (dict, type(None)))
+        fine_tuning = training and not runner._resume
+        if difference and not (fine_tuning and _some_fit(model, state)):
+            raise CheckpointError(f'{source} does not fit the '
+                                  f'{type(model).__name__}: {difference}')
+
+
+def describe_difference(model: nn.Module, state: Dict[str, Tensor],
+                        first: int = 3) -> str:
+    """Say how a state dict differs from a model's.
+
+    Args:
+        model (nn.Module): The model.
+        state (dict[str, Tensor]): The state dict.
+        first (int): How many keys to name of each kind.
+
+    Returns:
+        str: Empty where it fits.
+    """
+    own = model.state_dict()
+    missing = [
+        k for k in own if k not in state and not k.endswith('_tracked')
+    ]
+    unexpected = [k for k in state if k not in own]
+    shapes = [
+        f'{k} is {tuple(state[k].shape)}, not {tuple(own[k].shape)}'
+        for k in own if isinstance(state.get(k), Tensor)
+        and state[k].shape != own[k].shape
+    ]
+    return '; '.join(
+        _list(kind, keys, first) for kind, keys in (
+            ('missing', missing), ('unexpected', unexpected),
+            ('other shapes', shapes)) if keys)
+
+
+def _list(kind: str, keys: List[str], first: int) -> str:
+    more = f' and {len(keys) - first} more' if len(keys) > first else ''
+    return f'{kind}: {", ".join(keys[:first])}{more}'
+
+
+def _some_fit(model: nn.Module, state: Dict[str, Tensor]) -> bool:
+    return any(
+        isinstance(state.get(k), Tensor) and state[k].shape == v.shape
+        for k, v in model.state_dict().items())

@@ -1,0 +1,59 @@
+"""Prints the table of all exits, and writes it beside the log."""
+import json
+import os
+from typing import Dict, Optional, Sequence, Union
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from mmrazor_byot.checkpoint import AtomicBackend
+from mmrazor_byot.evaluation import (exit_complexity, exit_rows,
+                                     format_exit_table)
+from mmrazor_byot.registry import HOOKS
+from mmrazor_byot.structures import image_size
+
+
+@HOOKS.register_module()
+class ExitTableHook(Hook):
+    """Accuracy, params and FLOPs of every exit, at the end of a run.
+
+    After a test, and after training from its last validation. The table is
+    logged, and written as ``exits.json`` into the folder of the log.
+
+    Args:
+        input_size (int | Sequence[int], optional): Size of the images for
+            FLOPs: S, (H, W) or (C, H, W). Defaults to the model's, or 32.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self,
+                 input_size: Optional[Union[int, Sequence[int]]] = None):
+        self.input_size = input_size
+        self._metrics: Optional[Dict[str, float]] = None
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        """Keep what was measured last."""
+        self._metrics = metrics
+
+    def after_train(self, runner) -> None:
+        """Report the last validation."""
+        if self._metrics:
+            self._report(runner, self._metrics)
+
+    def after_test_epoch(self, runner, metrics=None) -> None:
+        """Report the test."""
+        self._report(runner, metrics)
+
+    def _report(self, runner, metrics: Dict[str, float]) -> None:
+        if not is_main_process():
+            return
+        model = runner.model
+        model = model.module if is_model_wrapper(model) else model
+        size = self.input_size or getattr(model, 'input_size', 32)
+        rows = exit_rows(exit_complexity(model, image_size(size)), metrics)
+        path = os.path.join(runner.log_dir, 'exits.json')
+        AtomicBackend().put_text(json.dumps(rows, indent=2) + '\n', path)
+        runner.logger.info(
+            f'All exits (also in {path}):\n{format_exit_table(rows)}')

@@ -1,0 +1,73 @@
+"""Stops a run whose loss is no longer a number."""
+from typing import Dict, List, Optional, Tuple
+
+import torch
+from mmengine.hooks import Hook
+from torch import Tensor
+
+from mmrazor_byot.errors import NonFiniteLossError
+from mmrazor_byot.registry import HOOKS
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Raises when a loss is NaN or infinite, before anything is saved.
+
+    Losses are noted on their device each iteration and looked at every
+    ``interval`` iterations and before every checkpoint, so a GPU is not
+    stopped for it and no checkpoint holds weights from after the fault.
+
+    Args:
+        interval (int): Iterations between two looks. Defaults to 50.
+    """
+
+    priority = 'VERY_HIGH'  # before CheckpointHook
+
+    def __init__(self, interval: int = 50):
+        self.interval = interval
+        self._noted: List[Tuple[int, Dict[str, Tensor]]] = []
+
+    def after_train_iter(self,
+                         runner,
+                         batch_idx: int,
+                         data_batch=None,
+                         outputs: Optional[dict] = None) -> None:
+        """Note the losses of an iteration, and look now and then."""
+        losses = {
+            name: value.detach()
+            for name, value in (outputs or {}).items()
+            if isinstance(value, Tensor) and 'loss' in name
+        }
+        self._noted.append((runner.iter + 1, losses))
+        if len(self._noted) >= self.interval:
+            self._look(runner)
+
+    def after_train_epoch(self, runner) -> None:
+        """Look before validation and checkpoint."""
+        self._look(runner)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Look before anything is written."""
+        self._look(runner)
+
+    def _look(self, runner) -> None:
+        noted, self._noted = self._noted, []
+        noted = [(i, losses) for i, losses in noted if losses]
+        if not noted:
+            return
+        values = torch.stack(
+            [torch.stack(list(losses.values())) for _, losses in noted])
+        finite = torch.isfinite(values).all(dim=1).tolist()
+        if all(finite):
+            return
+        first = finite.index(False)
+        iteration, losses = noted[first]
+        terms = [
+            f'{name} = {value.item()}' for name, value in losses.items()
+            if not torch.isfinite(value) and name != 'loss'
+        ] or [f'loss = {losses["loss"].item()}']
+        raise NonFiniteLossError(
+            f'the loss is no longer finite at iteration {iteration} '
+            f'({", ".join(terms)}); training stopped, and the last checkpoint '
+            f'in {runner.work_dir} is from before it. Lower the learning '
+            'rate, or clip gradients: optim_wrapper.clip_grad.max_norm=5')

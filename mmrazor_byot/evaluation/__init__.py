@@ -1,0 +1,7 @@
+from .complexity import exit_complexity
+from .exit_accuracy import ExitAccuracy
+from .exit_table import exit_rows, format_exit_table
+
+__all__ = [
+    'ExitAccuracy', 'exit_complexity', 'exit_rows', 'format_exit_table'
+]

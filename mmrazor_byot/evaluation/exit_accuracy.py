@@ -1,0 +1,95 @@
+"""Accuracy of every exit and of their ensemble."""
+from typing import Dict, List, Sequence, Tuple, Union
+
+import torch
+from mmengine.evaluator import BaseMetric
+from torch import Tensor
+
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.registry import METRICS
+
+
+def label_ranks(scores: Tensor, labels: Tensor, depth: int) -> Tensor:
+    """How many classes each answer puts before the right one.
+
+    Args:
+        scores (Tensor): Scores of the classes, (N, ..., K).
+        labels (Tensor): The right classes, (N,).
+        depth (int): Ranks are counted up to here, 1 to K.
+
+    Returns:
+        Tensor: Ranks (N, ...): 0 where the right class is first, ``depth``
+        where it is not among the first ``depth``. A NaN score ranks nothing.
+    """
+    best = scores.topk(depth, dim=-1).indices
+    right = best == labels.reshape(-1, *[1] * (scores.ndim - 1))
+    rank = torch.where(right.any(-1), right.int().argmax(-1), depth)
+    return rank.masked_fill(scores.isnan().any(-1), depth)
+
+
+@METRICS.register_module()
+class ExitAccuracy(BaseMetric):
+    """Top-k accuracy in percent of each exit and of the ensemble.
+
+    The ensemble is the mean of all exits' softmax. Reported are
+    ``exit1/top1`` to ``exitC/top5``, ``ensemble/top1``, and ``accuracy/top1``
+    for the deepest exit, the number that other tables call Top-1. A network
+    without exits gets ``accuracy/...`` alone.
+
+    Args:
+        topk (int | Sequence[int]): The k. Defaults to (1, 5).
+        **kwargs: ``collect_device`` and so on, as in ``BaseMetric``.
+
+    Raises:
+        ConfigError: A k that is less than 1 or more than the classes.
+    """
+
+    def __init__(self, topk: Union[int, Sequence[int]] = (1, 5), **kwargs):
+        super().__init__(**kwargs)
+        self.topk = (topk, ) if isinstance(topk, int) else tuple(topk)
+        if not self.topk or min(self.topk) < 1:
+            raise ConfigError(f'ExitAccuracy(topk={topk}): must be positive')
+
+    def process(self, data_batch, data_samples: Sequence[dict]) -> None:
+        """Note the ranks of a batch; scores need not be kept.
+
+        Args:
+            data_batch: Not used.
+            data_samples (Sequence[dict]): Predictions with ``gt_label``, and
+                ``exit_scores`` (C, K) or only ``pred_score`` (K,).
+        """
+        with_exits = 'exit_scores' in data_samples[0]
+        key = 'exit_scores' if with_exits else 'pred_score'
+        scores = torch.stack([sample[key] for sample in data_samples])
+        labels = torch.cat([sample['gt_label'] for sample in data_samples])
+        if max(self.topk) > scores.shape[-1]:
+            raise ConfigError(
+                f'ExitAccuracy(topk={self.topk}): there are only '
+                f'{scores.shape[-1]} classes; change topk of val_evaluator '
+                'and test_evaluator')
+        if with_exits:
+            ensemble = scores.mean(dim=1, keepdim=True)
+            scores = torch.cat([scores, ensemble], dim=1)
+        else:
+            scores = scores[:, None]
+        ranks = label_ranks(scores, labels.to(scores.device), max(self.topk))
+        self.results.extend(ranks.tolist())
+
+    def compute_metrics(self, results: List[List[int]]) -> Dict[str, float]:
+        """Percentages over the whole data set.
+
+        Args:
+            results (list[list[int]]): For each image the ranks of exit 1 to
+                C and of the ensemble, or the one rank of a plain network.
+        """
+        ranks = torch.tensor(results)
+        *exits, last = range(ranks.shape[1])
+        columns: List[Tuple[str, int]] = [(f'exit{i + 1}', i) for i in exits]
+        columns.append(('ensemble', last) if exits else ('accuracy', last))
+        if exits:
+            columns.append(('accuracy', exits[-1]))
+        return {
+            f'{name}/top{k}':
+            (ranks[:, column] < k).double().mean().item() * 100
+            for name, column in columns for k in self.topk
+        }

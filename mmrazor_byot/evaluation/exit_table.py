@@ -1,0 +1,61 @@
+"""The paper's table: one column an exit."""
+from typing import Dict, List, Optional, Sequence
+
+
+def exit_rows(complexity: Sequence[Dict],
+              metrics: Optional[Dict[str, float]] = None) -> List[dict]:
+    """Put together what is known of each exit.
+
+    Args:
+        complexity (Sequence[dict]): See :func:`exit_complexity`.
+        metrics (dict, optional): What :class:`ExitAccuracy` reported.
+
+    Returns:
+        list[dict]: ``complexity`` with each exit's accuracies in percent
+        added, such as ``top1``.
+    """
+    rows = []
+    for i, cost in enumerate(complexity, start=1):
+        prefix = 'ensemble' if cost['exit'] == 'ensemble' else f'exit{i}'
+        if len(complexity) == 1:
+            prefix = 'accuracy'
+        accuracies = {
+            name.split('/')[1]: value
+            for name, value in (metrics or {}).items()
+            if name.startswith(f'{prefix}/')
+        }
+        rows.append({**cost, **accuracies})
+    return rows
+
+
+def format_exit_table(rows: Sequence[dict]) -> str:
+    """Lay the rows out as text, an exit a column.
+
+    Args:
+        rows (Sequence[dict]): See :func:`exit_rows`.
+
+    Returns:
+        str: A Markdown table.
+    """
+    lines = [('exit', [row['exit'] for row in rows])]
+    accuracies = [name for name in rows[0] if name.startswith('top')]
+    for name in accuracies:
+        label = f'top-{name[3:]} (%)'
+        lines.append((label, [f'{row[name]:.2f}' for row in rows]))
+    for label, name, unit in (('params (M)', 'params', 1e6),
+                              ('FLOPs (G)', 'flops', 1e9)):
+        lines.append((label, [_scaled(row[name] / unit) for row in rows]))
+    first = max(len(label) for label, _ in lines)
+    width = max(len(cell) for _, cells in lines for cell in cells)
+    texts = [
+        f'| {label:<{first}} | ' +
+        ' | '.join(f'{cell:>{width}}' for cell in cells) + ' |'
+        for label, cells in lines
+    ]
+    rule = f'|{"-" * (first + 2)}|' + f'{"-" * (width + 1)}:|' * len(rows)
+    return '\n'.join([texts[0], rule, *texts[1:]])
+
+
+def _scaled(number: float) -> str:
+    """Two decimals, or three significant digits where that says too little."""
+    return f'{number:.2f}' if number >= 1 else f'{number:.3g}'

@@ -1,0 +1,3 @@
+from .byot import BYOT
+
+__all__ = ['BYOT']

@@ -1,0 +1,234 @@
+"""Be Your Own Teacher: sections -> exits -> losses."""
+from typing import Dict, List, Optional, Sequence, Tuple, Union
+
+import torch
+from mmengine.model import BaseModel, ModuleList
+from mmpretrain.structures import DataSample
+from mmrazor.models.algorithms.base import BaseAlgorithm
+from torch import Tensor, nn
+
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.registry import MODELS
+from mmrazor_byot.structures import ExitOutput
+from ..heads import build_exit_head
+from .sections import build_architecture, look_at, per_exit
+
+OptConfig = Optional[Union[dict, Sequence[Optional[dict]]]]
+
+
+@MODELS.register_module()
+class BYOT(BaseAlgorithm):
+    r"""Self-distillation of one network (arXiv 1905.08094).
+
+    A classifier is cut into C sections. Behind each but the last stands an
+    exit head; the classifier itself is exit C. All exits learn from the
+    labels, and the shallow ones from the deepest (section 3.2 of the paper):
+
+    .. math::
+        L = CE(q_C, y) + \sum_{i<C} \left[ (1 - \alpha) CE(q_i, y)
+            + \alpha T^2 KL(p_C \| p_i) + \lambda \|F_i - F_C\|_2^2 \right]
+
+    Args:
+        architecture (dict | BaseModel): A classifier of mmpretrain: its
+            config, MMRazor's ``dict(cfg_path='mmpretrain::...',
+            pretrained=False)``, or a built one.
+        exit_head (dict | list[dict]): Config of the shallow exit heads; a
+            list has one for each. Channels are found from the backbone.
+        label_loss (dict | list | None): Called with logits and target. The
+            weight is :math:`1 - \alpha`. A list has one for each shallow
+            exit; None leaves the loss out.
+        logit_loss (dict | list | None): Called with logits and the deepest
+            exit's logits. The weight is :math:`\alpha`.
+        hint_loss (dict | list | None): Called with the feature and the
+            deepest exit's feature. The weight is :math:`\lambda`.
+        sections (Sequence[int], optional): The backbone's ``out_indices``: a
+            section ends behind each. Defaults to what the backbone is set to,
+            or where that is one feature map, to all its stages.
+        input_size (int | Sequence[int]): Size of the images, S, (H, W) or
+            (C, H, W), with which the network is looked at and its FLOPs are
+            counted. Defaults to 32.
+        predict_with (str | int): What ``predict`` answers with:
+            ``'deepest'``, ``'ensemble'`` or an exit from 1 to C.
+        data_preprocessor (dict | nn.Module, optional): Defaults to the
+            architecture's. A dict without type is a ``ClsDataPreprocessor``.
+        init_cfg (dict, optional): Initialization config.
+        module_inplace (bool): Keep in-place ReLUs, which save memory. MMRazor
+            defaults to False for the sake of its recorders. Defaults to True.
+
+    Raises:
+        ConfigError: Sections, heads, losses and backbone do not fit.
+
+    Examples:
+        >>> model = BYOT(dict(
+        ...     type='mmpretrain.ImageClassifier',
+        ...     backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=18),
+        ...     neck=dict(type='mmpretrain.GlobalAveragePooling'),
+        ...     head=dict(type='mmpretrain.LinearClsHead', num_classes=100,
+        ...               in_channels=512)))
+        >>> [tuple(z.shape) for z in model(torch.rand(2, 3, 32, 32))]
+        [(2, 100), (2, 100), (2, 100), (2, 100)]
+    """
+
+    def __init__(self,
+                 architecture: Union[dict, BaseModel],
+                 exit_head: Union[dict, Sequence[dict]] = dict(
+                     type='mmrazor_byot.BottleneckHead'),
+                 label_loss: OptConfig = dict(
+                     type='mmrazor_byot.LabelLoss', loss_weight=0.7),
+                 logit_loss: OptConfig = dict(
+                     type='mmrazor_byot.LogitLoss',
+                     temperature=3,
+                     loss_weight=0.3),
+                 hint_loss: OptConfig = dict(
+                     type='mmrazor_byot.HintLoss', loss_weight=0.03),
+                 sections: Optional[Sequence[int]] = None,
+                 input_size: Union[int, Sequence[int]] = 32,
+                 predict_with: Union[str, int] = 'deepest',
+                 data_preprocessor: Optional[Union[dict, nn.Module]] = None,
+                 init_cfg: Optional[dict] = None,
+                 module_inplace: bool = True) -> None:
+        if isinstance(data_preprocessor, dict):
+            data_preprocessor = dict(data_preprocessor)
+            data_preprocessor.setdefault('type',
+                                         'mmpretrain.ClsDataPreprocessor')
+        super().__init__(
+            build_architecture(architecture, sections),
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+            module_inplace=module_inplace)
+        view = look_at(self.architecture, input_size)
+        self.input_size = view.input_size
+        self.num_exits = len(view.maps)
+        self.num_classes = view.num_classes
+        self.predict_with = self._checked_answer(predict_with)
+
+        shallow = self.num_exits - 1
+        self.exit_heads = ModuleList(
+            build_exit_head(cfg, **shapes) for cfg, shapes in zip(
+                per_exit('exit_head', exit_head, shallow), view.head_shapes()))
+        configs = {
+            name: per_exit(name, cfg, shallow)
+            for name, cfg in dict(
+                label_loss=label_loss,
+                logit_loss=logit_loss,
+                hint_loss=hint_loss).items()
+        }
+        self.exit_losses = nn.ModuleList(
+            nn.ModuleDict({
+                name: MODELS.build(cfgs[i])
+                for name, cfgs in configs.items() if cfgs[i] is not None
+            }) for i in range(shallow))
+        view.check_heads(self.exit_heads, self.exit_losses)
+
+    def forward_exits(self, inputs: Tensor) -> List[ExitOutput]:
+        """Run the network and every exit head, each exactly once.
+
+        Args:
+            inputs (Tensor): Preprocessed images, (N, 3, H, W).
+
+        Returns:
+            list[ExitOutput]: Feature and logits of exit 1 to C.
+        """
+        maps = self.architecture.backbone(inputs)
+        exits = [
+            ExitOutput(*head(feature_map))
+            for head, feature_map in zip(self.exit_heads, maps)
+        ]
+        pooled = maps[-1:]
+        if self.architecture.with_neck:
+            pooled = self.architecture.neck(pooled)
+        exits.append(ExitOutput(pooled[-1], self.architecture.head(pooled)))
+        return exits
+
+    def loss(self, inputs: Tensor,
+             data_samples: List[DataSample]) -> Dict[str, Tensor]:
+        """All losses of a batch.
+
+        Args:
+            inputs (Tensor): Preprocessed images, (N, 3, H, W).
+            data_samples (list[DataSample]): Their labels.
+
+        Returns:
+            dict[str, Tensor]: ``exit1.label_loss``, ``exit1.logit_loss``,
+            ``exit1.hint_loss`` and so on to ``exitC.label_loss``; MMEngine
+            trains on their sum.
+        """
+        target = stack_targets(data_samples)
+        *shallow, deepest = self.forward_exits(inputs)
+        teacher = deepest.detach()  # nothing flows back to the deepest exit
+        losses = {}
+        for i, (out, exit_losses) in enumerate(
+                zip(shallow, self.exit_losses), start=1):
+            arguments = dict(
+                label_loss=(out.logits, target),
+                logit_loss=(out.logits, teacher.logits),
+                hint_loss=(out.feature, teacher.feature))
+            for name, loss in exit_losses.items():
+                losses[f'exit{i}.{name}'] = loss(*arguments[name])
+        losses[f'exit{self.num_exits}.label_loss'] = \
+            self.architecture.head.loss_module(deepest.logits, target)
+        return losses
+
+    def _forward(self,
+                 inputs: Tensor,
+                 data_samples: Optional[list] = None) -> Tuple[Tensor, ...]:
+        """The logits (N, K) of exit 1 to C."""
+        return tuple(out.logits for out in self.forward_exits(inputs))
+
+    def _predict(
+            self,
+            inputs: Tensor,
+            data_samples: Optional[List[DataSample]] = None
+    ) -> List[DataSample]:
+        """Classify images.
+
+        Args:
+            inputs (Tensor): Preprocessed images, (N, 3, H, W).
+            data_samples (list[DataSample], optional): To fill in.
+
+        Returns:
+            list[DataSample]: Each with ``pred_score`` (K,) and ``pred_label``
+            as ``predict_with`` says, and ``exit_scores`` (C, K), the softmax
+            of every exit.
+        """
+        logits = torch.stack(self._forward(inputs), dim=1)
+        exit_scores = logits.float().softmax(dim=-1)
+        scores = self._answer(exit_scores)
+        labels = scores.argmax(dim=1, keepdim=True)
+        if data_samples is None:
+            data_samples = [DataSample() for _ in range(len(scores))]
+        for sample, score, label, all_scores in zip(data_samples, scores,
+                                                    labels, exit_scores):
+            sample.set_pred_score(score).set_pred_label(label)
+            sample.set_field(all_scores, 'exit_scores')
+        return data_samples
+
+    def _answer(self, exit_scores: Tensor) -> Tensor:
+        """Scores (N, K) to answer with, from those of all exits (N, C, K)."""
+        if self.predict_with == 'ensemble':
+            return exit_scores.mean(dim=1)
+        if self.predict_with == 'deepest':
+            return exit_scores[:, -1]
+        return exit_scores[:, self.predict_with - 1]
+
+    def _checked_answer(self, predict_with: Union[str, int]):
+        answers = ['deepest', 'ensemble', *range(1, self.num_exits + 1)]
+        if predict_with not in answers:
+            raise ConfigError(
+                f'predict_with={predict_with!r}: choose from {answers}')
+        return predict_with
+
+
+def stack_targets(data_samples: Sequence[DataSample]) -> Tensor:
+    """Labels of a batch, as the losses take them.
+
+    Args:
+        data_samples (Sequence[DataSample]): N samples with ``gt_label``, or
+            with ``gt_score`` where a batch augmentation mixed the labels.
+
+    Returns:
+        Tensor: Class indices (N,), or class probabilities (N, K).
+    """
+    if 'gt_score' in data_samples[0]:
+        return torch.stack([sample.gt_score for sample in data_samples])
+    return torch.cat([sample.gt_label for sample in data_samples])

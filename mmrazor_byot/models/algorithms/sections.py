@@ -1,0 +1,214 @@
+"""A classifier as sections: build it, look at its feature maps, check fit."""
+import contextlib
+import copy
+import traceback
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Union
+
+import torch
+from mmengine.model import BaseModel
+from mmrazor.registry import MODELS  # it also builds the ``cfg_path`` form
+from torch import Tensor, nn
+
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.structures import image_size
+
+
+def build_architecture(architecture: Union[dict, BaseModel],
+                       sections: Optional[Sequence[int]] = None) -> BaseModel:
+    """Build a classifier whose backbone returns one feature map a section.
+
+    Args:
+        architecture (dict | BaseModel): Config, ``cfg_path`` form, or model.
+        sections (Sequence[int], optional): See :class:`BYOT`.
+
+    Returns:
+        BaseModel: The classifier, with ``backbone``, ``neck`` and ``head``.
+
+    Raises:
+        ConfigError: There is no such classifier or no such section.
+    """
+    if sections is not None:
+        sections = tuple(sections)
+        if len(sections) < 2 or list(sections) != sorted(set(sections)):
+            raise ConfigError(f'sections={sections}: name at least two stages '
+                              'of the backbone, in rising order')
+    if isinstance(architecture, dict):
+        architecture = copy.deepcopy(architecture)
+        if sections and 'backbone' in architecture:
+            architecture['backbone']['out_indices'] = sections
+        try:
+            architecture = MODELS.build(architecture)
+        except (AssertionError, IndexError) as e:
+            raise ConfigError(_does_not_build(architecture, e)) from e
+    for part in ('backbone', 'head'):
+        if not isinstance(getattr(architecture, part, None), nn.Module):
+            raise ConfigError(
+                f'architecture: a {type(architecture).__name__} without '
+                f'{part} cannot teach itself; give an mmpretrain '
+                'ImageClassifier with backbone, neck and head')
+    _set_sections(architecture.backbone, sections)
+    return architecture
+
+
+def _does_not_build(architecture: dict, cause: Exception) -> str:
+    backbone = architecture.get('backbone') or {}
+    where = traceback.extract_tb(cause.__traceback__)[-1]
+    return (f'backbone {backbone.get("type")} with out_indices='
+            f'{backbone.get("out_indices")} does not build, so the sections '
+            f'may not fit it: {type(cause).__name__} {cause} at '
+            f'"{where.line}"')
+
+
+def _set_sections(backbone: nn.Module, sections: Optional[tuple]) -> None:
+    current = tuple(getattr(backbone, 'out_indices', ()))
+    if sections is None and len(current) < 2:
+        stages = getattr(backbone, 'num_stages', 0)
+        if stages < 2:
+            raise ConfigError(
+                f'{type(backbone).__name__} does not say how many stages it '
+                'has: set out_indices of the backbone, or sections')
+        sections = tuple(range(stages))
+    if sections is not None and sections != current:
+        backbone.out_indices = sections
+
+
+class NetworkView(NamedTuple):
+    """What a look at the built network shows.
+
+    Attributes:
+        input_size (tuple): (C, H, W) of the image it was looked at with.
+        maps (list[Tensor]): Feature map of each section, (1, C_i, H_i, W_i).
+        feature (Tensor): The deepest feature, (1, D).
+        logits (Tensor): The deepest logits, (1, K).
+    """
+
+    input_size: tuple
+    maps: List[Tensor]
+    feature: Tensor
+    logits: Tensor
+
+    @property
+    def num_classes(self) -> int:
+        """Classes, K."""
+        return self.logits.shape[1]
+
+    def head_shapes(self) -> List[dict]:
+        """What :func:`build_exit_head` needs, for each shallow exit."""
+        deepest = max(self.maps[-1].shape[2:])
+        return [
+            dict(
+                in_channels=x.shape[1],
+                out_channels=self.feature.shape[1],
+                num_classes=self.num_classes,
+                downsample=max(1, round(max(x.shape[2:]) / deepest)))
+            for x in self.maps[:-1]
+        ]
+
+    def check_heads(self, heads: nn.ModuleList, losses: nn.ModuleList) -> None:
+        """Run every head once on its feature map.
+
+        Raises:
+            ConfigError: A head cannot take it, or answers with other shapes.
+        """
+        for i, (head, x) in enumerate(zip(heads, self.maps), start=1):
+            name = f'exit head {i} ({type(head).__name__})'
+            where = (f'feature map {tuple(x.shape)}, that of '
+                     f'input_size={self.input_size}')
+            try:
+                with looking(head):
+                    feature, logits = head(x)
+            except (RuntimeError, TypeError, ValueError) as e:
+                raise ConfigError(f'{name} cannot take the {where}: '
+                                  f'{str(e).splitlines()[0]}') from e
+            if logits.shape != self.logits.shape:
+                raise ConfigError(
+                    f'{name} returns logits {tuple(logits.shape)} for the '
+                    f'{where}; {tuple(self.logits.shape)} is needed')
+            if ('hint_loss' in losses[i - 1]
+                    and feature.shape != self.feature.shape):
+                raise ConfigError(
+                    f'{name} returns a feature {tuple(feature.shape)}; the '
+                    f'hint loss needs {tuple(self.feature.shape)}, the shape '
+                    'of the deepest exit\'s (or set hint_loss=None)')
+
+
+def look_at(architecture: BaseModel, input_size: Union[int, Sequence[int]]
+            ) -> NetworkView:
+    """Run the classifier once on an empty image and note what comes out.
+
+    Args:
+        architecture (BaseModel): The classifier.
+        input_size (int | Sequence[int]): S, (H, W) or (C, H, W).
+
+    Raises:
+        ConfigError: It has fewer than two sections, or no flat feature.
+    """
+    size = image_size(input_size)
+    backbone, name = architecture.backbone, type(architecture.backbone).__name__
+    with looking(architecture):
+        device = next(architecture.parameters()).device
+        try:
+            maps = list(backbone(torch.zeros(1, *size, device=device)))
+        except (AttributeError, RuntimeError, IndexError) as e:
+            raise ConfigError(f'{name} cannot run with out_indices='
+                              f'{backbone.out_indices} on an image of '
+                              f'{size}: {e}') from e
+        asked = tuple(getattr(backbone, 'out_indices', maps))
+        if len(maps) < 2 or len(maps) != len(asked):
+            raise ConfigError(
+                f'{name} returns {len(maps)} feature maps for the '
+                f'{len(asked)} sections {asked}: at least two, and only '
+                'stages it has, make sections')
+        if any(x.ndim != 4 for x in maps):
+            raise ConfigError(
+                f'{name} returns {[tuple(x.shape) for x in maps]}; sections '
+                'need feature maps (N, C, H, W)')
+        pooled = tuple(maps[-1:])
+        if architecture.with_neck:
+            pooled = architecture.neck(pooled)
+        if pooled[-1].ndim != 2:
+            raise ConfigError(
+                f'the deepest feature has shape {tuple(pooled[-1].shape)}, '
+                'not (N, D): give the architecture a neck, such as '
+                'GlobalAveragePooling')
+        try:
+            logits = architecture.head(pooled)
+        except RuntimeError as e:
+            raise ConfigError(
+                f'the head {type(architecture.head).__name__} cannot take '
+                f'the {pooled[-1].shape[1]} channels of {name}: set its '
+                f'in_channels={pooled[-1].shape[1]}') from e
+    return NetworkView(size, maps, pooled[-1], logits)
+
+
+def per_exit(name: str, cfg, count: int) -> list:
+    """One config for each shallow exit.
+
+    Args:
+        name (str): The setting's name, for the message.
+        cfg (dict | Sequence | None): One for all, or a list of them.
+        count (int): Number of shallow exits.
+
+    Raises:
+        ConfigError: A list of another length.
+    """
+    if cfg is None or isinstance(cfg, dict):
+        return [cfg] * count
+    if len(cfg) != count:
+        raise ConfigError(f'{name} lists {len(cfg)} configs, but the network '
+                          f'has {count} shallow exits')
+    return list(cfg)
+
+
+@contextlib.contextmanager
+def looking(module: nn.Module) -> Iterator[None]:
+    """Evaluate without gradients, and leave every module as it was."""
+    training = {m: m.training for m in module.modules()}
+    # mmpretrain's backbones return None from eval(), and may freeze layers.
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for m, mode in training.items():
+            m.training = mode

@@ -1,0 +1,43 @@
+"""Small things that all rooms share: an exit's output, an image's size."""
+from typing import NamedTuple, Sequence, Tuple, Union
+
+from torch import Tensor
+
+from .errors import ConfigError
+
+
+class ExitOutput(NamedTuple):
+    """What one exit computes from its feature map.
+
+    Attributes:
+        feature (Tensor): The pooled feature before the classifier, (N, D).
+            D is the same for all exits, that of the deepest.
+        logits (Tensor): The classifier's scores before softmax, (N, K).
+    """
+
+    feature: Tensor
+    logits: Tensor
+
+    def detach(self) -> 'ExitOutput':
+        """The same values, cut off from the graph: a teacher."""
+        return ExitOutput(self.feature.detach(), self.logits.detach())
+
+
+def image_size(input_size: Union[int, Sequence[int]]) -> Tuple[int, int, int]:
+    """Spell out the size of an image.
+
+    Args:
+        input_size (int | Sequence[int]): S, (H, W) or (C, H, W).
+
+    Returns:
+        tuple: (C, H, W); C is 3 where it is not given.
+
+    Raises:
+        ConfigError: It is none of the three.
+    """
+    size = (input_size, ) if isinstance(input_size, int) else tuple(input_size)
+    size = {1: (3, *size, *size), 2: (3, *size), 3: size}.get(len(size))
+    if size is None or min(size) < 1:
+        raise ConfigError(f'input_size={input_size}: give S, (H, W) or '
+                          '(C, H, W), all positive')
+    return size

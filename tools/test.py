@@ -1,0 +1,75 @@
+"""Test a checkpoint: accuracy of every exit and of the ensemble."""
+import argparse
+import json
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.evaluator import DumpResults
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmrazor_byot.checkpoint import AtomicBackend
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.launch import (add_runner_arguments, apply_runner_arguments,
+                                 load_config, run_tool, start_processes)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument('--out', help='file for the results')
+    parser.add_argument(
+        '--out-item',
+        choices=['metrics', 'pred'],
+        help='what --out holds: metrics (JSON) or predictions (pickle). '
+        'Defaults to predictions')
+    parser.add_argument(
+        '--show-dir', help='folder for pictures with their predictions')
+    parser.add_argument(
+        '--show', action='store_true', help='show them in a window')
+    parser.add_argument(
+        '--interval', type=int, default=1, help='show every n-th image')
+    parser.add_argument(
+        '--wait-time', type=float, default=2, help='seconds of each window')
+    add_runner_arguments(parser)
+    return parser.parse_args()
+
+
+def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
+    apply_runner_arguments(cfg, args)
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+    if args.out_item and not args.out:
+        raise ConfigError('--out-item: say in which file, by --out')
+    if args.out and args.out_item != 'metrics' and not args.out.endswith(
+        ('.pkl', '.pickle')):
+        raise ConfigError(f'--out {args.out}: predictions are written as '
+                          '.pkl; for metrics add --out-item metrics')
+    if args.show or args.show_dir:
+        cfg.default_hooks.visualization = dict(
+            type='VisualizationHook',
+            enable=True,
+            show=args.show,
+            wait_time=args.wait_time,
+            out_dir=args.show_dir,
+            interval=args.interval)
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    apply_arguments(cfg, args)
+    start_processes(cfg, args)
+    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
+    runner = build(cfg)
+    if args.out and args.out_item != 'metrics':
+        runner.test_evaluator.metrics.append(DumpResults(args.out))
+    metrics = runner.test()
+    if args.out and args.out_item == 'metrics' and is_main_process():
+        AtomicBackend().put_text(json.dumps(metrics, indent=2), args.out)
+
+
+if __name__ == '__main__':
+    run_tool(main)

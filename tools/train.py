@@ -1,0 +1,76 @@
+"""Train a model from a config file."""
+import argparse
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.launch import (add_runner_arguments, apply_runner_arguments,
+                                 load_config, run_tool, start_processes)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint, or without a path from the last '
+        'one in the work dir')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate from the batch size that the config '
+        'records to the one of this run')
+    parser.add_argument(
+        '--no-validate',
+        action='store_true',
+        help='do not evaluate while training')
+    parser.add_argument(
+        '--no-persistent-workers',
+        action='store_true',
+        help='start data loader workers anew each epoch')
+    add_runner_arguments(parser)
+    return parser.parse_args()
+
+
+def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
+    apply_runner_arguments(cfg, args)
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        if not torch.cuda.is_available():
+            raise ConfigError('--amp: MMEngine trains in mixed precision on a '
+                              'GPU only, and there is none; leave it out')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ConfigError(
+                f'--auto-scale-lr: "{args.config}" does not record its batch '
+                'size; add auto_scale_lr=dict(base_batch_size=...)')
+        cfg.auto_scale_lr.enable = True
+    if args.no_persistent_workers:
+        for loader in ('train_dataloader', 'val_dataloader'):
+            if cfg.get(loader):
+                cfg[loader].persistent_workers = False
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    apply_arguments(cfg, args)
+    start_processes(cfg, args)
+    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
+    build(cfg).train()
+
+
+if __name__ == '__main__':
+    run_tool(main)
