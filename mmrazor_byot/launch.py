@@ -3,10 +3,12 @@ import argparse
 import os
 import sys
 import time
+import warnings
 from copy import deepcopy
 from typing import Callable
 
 import torch
+import torch.distributed as dist
 from mmengine.config import Config, DictAction
 from mmengine.dist import init_dist
 from mmengine.utils.dl_utils import set_multi_processing
@@ -19,6 +21,10 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 #: then the launcher has ended it if so.
 REPORT_DELAY_S = 15
 
+# Said at every start, by code that none of our users can change.
+warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
+warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDef')
+
 
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool; an error of the user's is one line, and exit status 1.
@@ -30,6 +36,10 @@ def run_tool(main: Callable[[], None]) -> None:
     """
     try:
         main()
+        if dist.is_initialized():
+            # A rank that leaves while others still talk to it crashes.
+            dist.barrier()
+            dist.destroy_process_group()
     except ByotError as e:
         if int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))):
             time.sleep(REPORT_DELAY_S)

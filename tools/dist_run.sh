@@ -18,6 +18,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 PYTHONPATH="$(dirname "$here")${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONPATH
 
+# Share the cores: MMEngine's and torchrun's default is one thread a process.
+threads=$(($(getconf _NPROCESSORS_ONLN) / processes))
+[ "$threads" -ge 1 ] || threads=1
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$threads}"
+export MKL_NUM_THREADS="${MKL_NUM_THREADS:-$OMP_NUM_THREADS}"
+
 # Two runs on one machine need two ports: PORT=29501 sh tools/dist_train.sh ...
 exec torchrun \
     --nnodes="${NNODES:-1}" \

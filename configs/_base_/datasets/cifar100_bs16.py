@@ -1,0 +1,45 @@
+# CIFAR-100 with the paper authors' augmentation: crop, flip, AutoAugment and
+# Cutout. Fetched and checked on first use.
+_base_ = 'mmrazor::_base_/datasets/mmcls/pipelines/auto_aug_cifar.py'
+
+data_preprocessor = dict(
+    num_classes=100,
+    mean=[129.304, 124.070, 112.434],
+    std=[68.170, 65.392, 70.418],
+    to_rgb=False)  # the images are RGB already
+
+train_pipeline = [
+    dict(type='RandomCrop', crop_size=32, padding=4),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='AutoAugment', policies={{_base_.policy_cifar}}),
+    dict(type='Cutout', shape=16, pad_val=0, prob=1.0),
+    dict(type='PackInputs'),
+]
+test_pipeline = [dict(type='PackInputs')]
+
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=2,
+    persistent_workers=False,  # workers are seeded anew each epoch
+    worker_init_fn=dict(type='mmrazor_byot.seed_worker'),
+    dataset=dict(
+        type='mmrazor_byot.CIFAR100',
+        data_root='data/cifar100',
+        split='train',
+        pipeline=train_pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=True))
+
+val_dataloader = dict(
+    batch_size=128,
+    num_workers=2,
+    persistent_workers=True,
+    dataset=dict(
+        type='mmrazor_byot.CIFAR100',
+        data_root='data/cifar100',
+        split='test',
+        pipeline=test_pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=False))
+val_evaluator = dict(type='mmrazor_byot.ExitAccuracy', topk=(1, 5))
+
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
