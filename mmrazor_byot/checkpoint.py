@@ -1,8 +1,10 @@
 """Checkpoints: read safely, written whole."""
+import codecs
 import os
 import pickle
 import re
 import types
+from _compat_pickle import IMPORT_MAPPING
 from typing import Any, Dict
 
 import numpy as np
@@ -29,6 +31,7 @@ def mmengine_globals() -> Dict[str, Any]:
     reconstruct = np.zeros(0).__reduce__()[0]
     scalar = np.float64(0).__reduce__()[0]
     allowed = {
+        '_codecs.encode': codecs.encode,  # how pickle writes bytes
         'builtins.getattr': _history_method,
         'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
         'numpy.ndarray': np.ndarray,
@@ -124,6 +127,7 @@ def _restricted_pickle() -> types.ModuleType:
     class Unpickler(pickle.Unpickler):
 
         def find_class(self, module, name):
+            module = IMPORT_MAPPING.get(module, module)  # Python 2's names
             try:
                 return allowed[f'{module}.{name}']
             except KeyError:

@@ -88,7 +88,8 @@ def _mend_quantization(module: ModuleType, execute: Callable) -> None:
     try:
         execute()
     except (ImportError, AttributeError) as cause:
-        for name in [n for n in sys.modules if n.startswith(f'{QUANTIZATION}.')]:
+        halves = [n for n in sys.modules if n.startswith(f'{QUANTIZATION}.')]
+        for name in halves:
             del sys.modules[name]
         _stand_in(module, cause)
 

@@ -18,7 +18,7 @@ class DatasetError(ByotError, RuntimeError):
 
 
 class CheckpointError(ByotError, RuntimeError):
-    """A checkpoint that is missing, truncated, unsafe or of another network."""
+    """A checkpoint that is missing, truncated, unsafe or does not fit."""
 
 
 class NonFiniteLossError(ByotError, RuntimeError):

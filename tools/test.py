@@ -10,8 +10,13 @@ from mmengine.runner import Runner
 
 from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.launch import (add_runner_arguments, apply_runner_arguments,
-                                 load_config, run_tool, start_processes)
+from mmrazor_byot.launch import (
+    add_runner_arguments,
+    apply_runner_arguments,
+    load_config,
+    run_tool,
+    start_processes,
+)
 
 
 def parse_args() -> argparse.Namespace:

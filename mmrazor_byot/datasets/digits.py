@@ -5,6 +5,7 @@ import numpy as np
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import DATASETS
+
 from .in_memory import InMemoryDataset
 
 

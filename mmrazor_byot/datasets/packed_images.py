@@ -8,6 +8,7 @@ import numpy as np
 
 from mmrazor_byot.errors import DatasetError
 from mmrazor_byot.registry import DATASETS
+
 from .in_memory import InMemoryDataset
 
 

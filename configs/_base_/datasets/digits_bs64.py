@@ -12,7 +12,7 @@ train_dataloader = dict(
         type='mmrazor_byot.Digits',
         split='train',
         pipeline=[
-            dict(type='RandomCrop', crop_size=32, padding=4),
+            dict(type='RandomCrop', crop_size=32, padding=2),
             dict(type='PackInputs'),
         ]),
     sampler=dict(type='DefaultSampler', shuffle=True))

@@ -8,8 +8,11 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from mmrazor_byot.checkpoint import AtomicBackend
-from mmrazor_byot.evaluation import (exit_complexity, exit_rows,
-                                     format_exit_table)
+from mmrazor_byot.evaluation import (
+    exit_complexity,
+    exit_rows,
+    format_exit_table,
+)
 from mmrazor_byot.registry import HOOKS
 from mmrazor_byot.structures import image_size
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS
 from mmrazor_byot.structures import ExitOutput
+
 from ..heads import build_exit_head
 from .sections import build_architecture, look_at, per_exit
 
@@ -52,8 +53,6 @@ class BYOT(BaseAlgorithm):
         data_preprocessor (dict | nn.Module, optional): Defaults to the
             architecture's. A dict without type is a ``ClsDataPreprocessor``.
         init_cfg (dict, optional): Initialization config.
-        module_inplace (bool): Keep in-place ReLUs, which save memory. MMRazor
-            defaults to False for the sake of its recorders. Defaults to True.
 
     Raises:
         ConfigError: Sections, heads, losses and backbone do not fit.
@@ -85,8 +84,7 @@ class BYOT(BaseAlgorithm):
                  input_size: Union[int, Sequence[int]] = 32,
                  predict_with: Union[str, int] = 'deepest',
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
-                 init_cfg: Optional[dict] = None,
-                 module_inplace: bool = True) -> None:
+                 init_cfg: Optional[dict] = None) -> None:
         if isinstance(data_preprocessor, dict):
             data_preprocessor = dict(data_preprocessor)
             data_preprocessor.setdefault('type',
@@ -95,7 +93,7 @@ class BYOT(BaseAlgorithm):
             build_architecture(architecture, sections),
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
-            module_inplace=module_inplace)
+            module_inplace=True)  # no recorders here that ReLUs could fool
         view = look_at(self.architecture, input_size)
         self.input_size = view.input_size
         self.num_exits = len(view.maps)

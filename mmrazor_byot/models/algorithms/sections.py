@@ -144,7 +144,8 @@ def look_at(architecture: BaseModel, input_size: Union[int, Sequence[int]]
         ConfigError: It has fewer than two sections, or no flat feature.
     """
     size = image_size(input_size)
-    backbone, name = architecture.backbone, type(architecture.backbone).__name__
+    backbone = architecture.backbone
+    name = type(backbone).__name__
     with looking(architecture):
         device = next(architecture.parameters()).device
         try:

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS
+
 from .weight import checked_weight
 
 REDUCTIONS = ('mean', 'mmrazor')

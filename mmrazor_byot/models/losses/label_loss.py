@@ -3,6 +3,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrazor_byot.registry import MODELS
+
 from .weight import checked_weight
 
 

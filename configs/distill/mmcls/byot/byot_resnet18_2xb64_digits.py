@@ -2,7 +2,7 @@
 _base_ = [
     '../../../_base_/models/byot_resnet18-narrow.py',
     '../../../_base_/datasets/digits_bs64.py',
-    '../../../_base_/schedules/digits_25e.py',
+    '../../../_base_/schedules/digits_60e.py',
     '../../../_base_/default_runtime.py'
 ]
 

@@ -1,0 +1,51 @@
+"""What a result was measured on, and where it is kept."""
+import json
+import os
+import platform
+from pathlib import Path
+
+import mmengine
+import torch
+
+RESULTS = Path(__file__).resolve().parent / 'results'
+
+
+def describe_machine(device: str) -> dict:
+    """Processor, threads and versions.
+
+    Args:
+        device: ``'cpu'`` or ``'cuda'``.
+    """
+    processor = platform.processor() or platform.machine()
+    if os.path.exists('/proc/cpuinfo'):
+        with open('/proc/cpuinfo') as f:
+            names = [s.split(':')[1].strip() for s in f if 'model name' in s]
+        processor = names[0] if names else processor
+    return dict(
+        processor=processor,
+        cores=os.cpu_count(),
+        threads=torch.get_num_threads(),
+        gpu=torch.cuda.get_device_name() if device == 'cuda' else None,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        mmengine=mmengine.__version__)
+
+
+def save_result(name: str, result: dict, folder: Path = RESULTS) -> Path:
+    """Write a result as JSON.
+
+    Args:
+        name: Of the file, without ending.
+        result: The numbers.
+        folder: Where to.
+
+    Returns:
+        Path: The file.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f'{name}.json'
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(json.dumps(result, indent=2) + '\n')
+    temporary.replace(path)
+    return path

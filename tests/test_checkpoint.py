@@ -1,0 +1,251 @@
+"""Checkpoints are read safely and written whole."""
+
+import os
+import pickle
+import re
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from mmengine.fileio import LocalBackend
+from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.runner import checkpoint as mmengine_checkpoint
+from torch import nn
+
+from mmrazor_byot import checkpoint as ours
+from mmrazor_byot.errors import CheckpointError
+
+SAFE_GLOBALS = hasattr(torch.serialization, 'add_safe_globals')
+
+
+def load(path):
+    return mmengine_checkpoint.CheckpointLoader.load_checkpoint(str(path))
+
+
+def refused(path, *words):
+    """One line says why this file cannot be loaded."""
+    with pytest.raises(CheckpointError) as caught:
+        load(path)
+    message = str(caught.value)
+    assert '\n' not in message
+    assert [w for w in [str(path), *words] if w not in message] == []
+
+
+@pytest.fixture(params=['torch', 'pickle'] if SAFE_GLOBALS else ['pickle'])
+def path(request, monkeypatch, tmp_path):
+    """Where to save; loaded by torch's unpickler or that for torch < 2.4."""
+    if request.param == 'pickle' and SAFE_GLOBALS:
+        monkeypatch.delattr(torch.serialization, 'add_safe_globals')
+    return tmp_path / 'epoch_2.pth'
+
+
+@pytest.fixture
+def checkpoint():
+    """What MMEngine's Runner saves, after two steps of a tiny model."""
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+    hub = MessageHub('test_checkpoint')
+    for loss in (2.0, 4.0, 9.0):
+        hub.update_scalar('train/loss', loss)
+    hub.update_info('iter', 3)
+    scalars = [np.float64(0.5), np.float32(0.1), np.int64(3), np.bool_(True)]
+    return dict(
+        meta=dict(epoch=2, iter=3, seed=7),
+        state_dict=model.state_dict(),
+        message_hub=hub.state_dict(),
+        optimizer=optimizer.state_dict(),
+        param_schedulers=scalars,
+    )
+
+
+def check(loaded, saved):
+    """All numbers are those that were saved."""
+    assert loaded['meta'] == dict(epoch=2, iter=3, seed=7)
+    weights = saved['state_dict']['weight']
+    assert torch.equal(loaded['state_dict']['weight'], weights)
+    # The gradient is 1, so the momentum is 1 and then 0.9 * 1 + 1.
+    momentum = loaded['optimizer']['state'][0]['momentum_buffer']
+    assert momentum.tolist() == [[pytest.approx(1.9)] * 2]
+    check_history(loaded, saved)
+
+
+def check_history(loaded, saved):
+    history = loaded['message_hub']['log_scalars']['train/loss']
+    assert [x.tolist() for x in history.data] == [[2, 4, 9], [1, 1, 1]]
+    assert history.mean() == 5 and history.mean(2) == 6.5
+    assert history.statistics('max') == 9 and history.current() == 9
+    assert loaded['message_hub']['runtime_info']['iter'] == 3
+    assert loaded['param_schedulers'] == saved['param_schedulers']
+    assert loaded['param_schedulers'][1].dtype == np.float32
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_mmengine_loads_its_own(path, checkpoint, zipped):
+    torch.save(checkpoint, path, _use_new_zipfile_serialization=zipped)
+    model = nn.Linear(2, 1)
+    load_into = mmengine_checkpoint.load_checkpoint
+    check(load_into(model, str(path), 'cpu'), checkpoint)
+    assert torch.equal(model.weight, checkpoint['state_dict']['weight'])
+
+
+@pytest.mark.skipif(not SAFE_GLOBALS, reason='torch < 2.4 has no such list')
+def test_bare_torch_load(tmp_path, checkpoint):
+    torch.save(checkpoint, tmp_path / 'a.pth')
+    check(torch.load(tmp_path / 'a.pth', weights_only=True), checkpoint)
+
+
+def put_pickle(path, pickled, zipped=True):
+    """Write a checkpoint file that holds these pickled bytes."""
+    if not zipped:
+        path.write_bytes(pickled)
+        return
+    torch.save({}, path)
+    with zipfile.ZipFile(path) as f:
+        parts = {name: f.read(name) for name in f.namelist()}
+    with zipfile.ZipFile(path, 'w') as f:
+        for name, data in parts.items():
+            f.writestr(name, pickled if name.endswith('data.pkl') else data)
+
+
+@pytest.mark.parametrize('package', [b'numpy.core', b'numpy._core'])
+def test_names_of_numpy_1_and_2(path, checkpoint, package):
+    del checkpoint['state_dict'], checkpoint['optimizer']
+    torch.save(checkpoint, path)
+    with zipfile.ZipFile(path) as f:
+        (name,) = (n for n in f.namelist() if n.endswith('data.pkl'))
+        pickled = f.read(name)
+    names = rb'numpy\._?core(?=\.multiarray\n)'
+    assert len(re.findall(names, pickled)) == 2  # _reconstruct and scalar
+    put_pickle(path, re.sub(names, package, pickled))
+    check_history(load(path), checkpoint)
+
+
+class Call:
+    """Pickles as a call of a function."""
+
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call
+
+
+def malicious(kind, marker):
+    """A pickle that makes the folder ``marker`` when it is run."""
+    marker = str(marker)
+    if kind == 'getattr on os':  # which is an attribute of shutil
+        size = len(marker).to_bytes(4, 'little')
+        mkdir = b'cbuiltins\ngetattr\ncshutil\nos\nX\5\0\0\0mkdir\x86R'
+        return b'\x80\2' + mkdir + b'X' + size + marker.encode() + b'\x85R.'
+    mean = Call(getattr, HistoryBuffer, 'mean')
+    call = {
+        'function': Call(os.mkdir, marker),
+        'eval': Call(eval, f'__import__("os").mkdir({marker!r})'),
+        'globals of a method': Call(getattr, mean, '__globals__'),
+    }[kind]
+    return pickle.dumps(dict(state_dict=call), protocol=2)
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+@pytest.mark.parametrize(
+    'kind, named',
+    [
+        ('function', 'mkdir'),
+        ('eval', 'eval'),
+        ('getattr on os', 'shutil.os'),
+        ('globals of a method', 'getattr'),
+    ],
+)
+def test_code_is_refused(path, kind, named, zipped):
+    marker = path.parent / 'marker'
+    put_pickle(path, malicious(kind, marker), zipped)
+    refused(path, 'was not loaded: it carries "', named)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize('kind', ['function', 'eval', 'getattr on os'])
+def test_the_malicious_pickles_are_malicious(tmp_path, kind):
+    pickle.loads(malicious(kind, tmp_path / 'marker'))
+    assert (tmp_path / 'marker').is_dir()
+
+
+def test_arrays_of_made_up_pointers_are_refused(path):
+    """An object array over raw bytes is a way to run code."""
+    call = Call(np.ndarray, (1,), 'O', b'\0' * 8)
+    put_pickle(path, pickle.dumps(dict(state_dict=call), protocol=2))
+    refused(path)
+
+
+@pytest.mark.parametrize('name', ['__init__', 'update', 'system'])
+@pytest.mark.parametrize('owner', [HistoryBuffer, HistoryBuffer(), os])
+def test_history_method_finds_nothing_else(owner, name):
+    assert ours._history_method(HistoryBuffer, 'mean') is HistoryBuffer.mean
+    with pytest.raises(pickle.UnpicklingError, match='getattr'):
+        ours._history_method(owner, name)
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+@pytest.mark.parametrize('step', [1, 7, 101, 499])
+def test_truncated(path, checkpoint, zipped, step):
+    torch.save(checkpoint, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    for size in [0, step, len(whole) // 2 + step, len(whole) - step]:
+        path.write_bytes(whole[:size])
+        refused(path, f'({size} bytes) is truncated or not a checkpoint')
+
+
+TEXTS = ['<!DOCTYPE html>', '{"a": 1}', 'version https://git-lfs', 'notes']
+TEXTS += ['epoch 2: loss 1.5', '(see the other folder)', 'Gone', 'M']
+
+
+@pytest.mark.parametrize('text', TEXTS)
+def test_text_is_no_checkpoint(path, text):
+    path.write_text(text)
+    refused(path, 'is truncated or not a checkpoint')
+
+
+@pytest.mark.parametrize('answer', [torch.ones(2), [1, 2]])
+def test_no_dict(path, answer):
+    torch.save(answer, path)
+    refused(path, f'holds a {type(answer).__name__}, not a checkpoint')
+
+
+def test_missing(path, monkeypatch):
+    refused(path, 'does not exist')
+    torch.save({}, path)
+    monkeypatch.setenv('HOME', str(path.parent))
+    assert load(f'~/{path.name}') == {}
+
+
+@pytest.mark.parametrize('before', [{}, {'a.pth': b'old'}])
+@pytest.mark.parametrize('fails', [False, True])
+def test_put_replaces_all_or_nothing(tmp_path, monkeypatch, before, fails):
+    def fill_disk(self, obj, filepath):
+        with open(filepath, 'wb') as f:
+            f.write(obj[: len(obj) // 2])
+        raise OSError(28, 'No space left on device')
+
+    for name, data in before.items():
+        (tmp_path / name).write_bytes(data)
+    backend = ours.AtomicBackend()
+    if fails:
+        monkeypatch.setattr(LocalBackend, 'put', fill_disk)
+        with pytest.raises(OSError, match='No space left'):
+            backend.put(b'new', tmp_path / 'a.pth')
+    else:
+        backend.put_text('neu: ä', str(tmp_path / 'a.pth'))
+    files = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    assert files == (before if fails else {'a.pth': b'neu: \xc3\xa4'})
+
+
+def test_save_checkpoint_with_atomic_backend(tmp_path, checkpoint):
+    path = str(tmp_path / 'a.pth')
+    save = mmengine_checkpoint.save_checkpoint
+    save(checkpoint, path, backend_args=dict(backend='atomic'))
+    check(load(path), checkpoint)
+    assert [p.name for p in tmp_path.iterdir()] == ['a.pth']

@@ -1,0 +1,191 @@
+"""The algorithm: what flows where, how often, and what comes out."""
+import pytest
+import torch
+from mmrazor.models.algorithms import BaseAlgorithm
+from torch import nn
+
+from mmrazor_byot.models import BYOT
+
+CONNECTOR = dict(
+    type='mmrazor.BYOTConnector',
+    expansion=1,
+    kernel_size=3,
+    stride=2)
+
+
+def exit_logits_by_hand(model, images):
+    """All logits through the backbone's own stages, one after the other."""
+    net = model.architecture.backbone
+    x = net.relu(net.norm1(net.conv1(images)))
+    logits = []
+    for name, head in zip(('layer1', 'layer2', 'layer3'), model.exit_heads):
+        x = getattr(net, name)(x)
+        logits.append(head(x)[1])
+    pooled = net.layer4(x).mean(dim=(2, 3))
+    return [*logits, model.architecture.head.fc(pooled)]
+
+
+def test_is_an_mmrazor_algorithm(build_byot):
+    model = build_byot()
+    assert isinstance(model, BYOT) and isinstance(model, BaseAlgorithm)
+    assert model.num_exits == 4 and model.num_classes == 5
+
+
+def test_tensor_mode_gives_the_logits_of_every_exit(build_byot, batch):
+    model = build_byot()
+    model.eval()
+    images, _ = batch()
+    for ours, expected in zip(
+            model(images), exit_logits_by_hand(model, images)):
+        torch.testing.assert_close(ours, expected)
+
+
+def test_channels_are_found_not_typed(build_byot):
+    heads = build_byot().exit_heads
+    assert [h.bottleneck[0].conv.in_channels for h in heads] == [4, 8, 16]
+    assert [h.bottleneck[1].conv.stride[0] for h in heads] == [8, 4, 2]
+    assert {h.fc.in_features for h in heads} == {32}
+    assert {h.fc.out_features for h in heads} == {5}
+
+
+@pytest.mark.parametrize('sections', [(2, 3), (0, 3), (1, 2, 3), (0, 1, 2)])
+def test_any_sections(build_byot, batch, sections):
+    settings = {}
+    if sections[-1] == 2:  # the classifier then stands behind stage 3
+        settings['architecture'] = dict(
+            type='ImageClassifier',
+            backbone=dict(
+                type='ResNet_CIFAR', depth=18, stem_channels=4,
+                base_channels=4),
+            neck=dict(type='GlobalAveragePooling'),
+            head=dict(type='LinearClsHead', num_classes=5, in_channels=16))
+    model = build_byot(sections=sections, **settings)
+    losses = model.loss(*batch())
+    shallow = len(sections) - 1
+    assert len(losses) == 3 * shallow + 1
+    assert f'exit{len(sections)}.label_loss' in losses
+    channels = [h.bottleneck[0].conv.in_channels for h in model.exit_heads]
+    assert channels == [4 * 2**i for i in sections[:-1]]
+
+
+def test_loss_names_say_exit_and_loss(build_byot, batch):
+    losses = build_byot().loss(*batch())
+    assert list(losses) == [
+        *(f'exit{i}.{loss}_loss' for i in (1, 2, 3)
+          for loss in ('label', 'logit', 'hint')), 'exit4.label_loss'
+    ]
+
+
+def test_each_head_and_section_runs_once_a_step(build_byot, batch):
+    model = build_byot()
+    model.train()
+    model.loss(*batch())
+    counters = {
+        name: buffer.item()
+        for name, buffer in model.named_buffers()
+        if name.endswith('num_batches_tracked')
+    }
+    assert len(counters) == 20 + 3 * 3  # backbone, and three in each head
+    assert set(counters.values()) == {1}
+
+
+@pytest.mark.parametrize('term', ['logit_loss', 'hint_loss'])
+def test_no_distillation_reaches_the_deepest_exit(build_byot, batch, term):
+    model = build_byot()
+    losses = model.loss(*batch())
+    distilled = sum(v for k, v in losses.items() if k.endswith(term))
+    distilled.backward()
+    untouched = [
+        *model.architecture.head.parameters(),
+        *model.architecture.backbone.layer4.parameters()
+    ]
+    assert all(p.grad is None for p in untouched)
+    reached = [
+        *model.architecture.backbone.layer3.parameters(),
+        *model.exit_heads[2].bottleneck.parameters()
+    ]
+    assert all(p.grad is not None for p in reached)
+    assert any(p.grad.abs().max() > 0 for p in reached)
+
+
+def test_losses_can_be_left_out_replaced_or_listed(build_byot, batch):
+    model = build_byot(
+        label_loss=dict(type='mmpretrain.LabelSmoothLoss',
+                        label_smooth_val=0.1, num_classes=5),
+        logit_loss=[dict(type='mmrazor.KLDivergence', tau=2), None, None],
+        hint_loss=None)
+    losses = model.loss(*batch())
+    assert list(losses) == [
+        'exit1.label_loss', 'exit1.logit_loss', 'exit2.label_loss',
+        'exit3.label_loss', 'exit4.label_loss'
+    ]
+    logits = [out.logits for out in model.forward_exits(batch()[0])]
+    log_q = logits[1].log_softmax(1)
+    target = torch.tensor([0, 1, 2, 3, 4, 0])
+    picked = log_q[range(6), target]
+    expected = -(0.9 * picked + 0.1 * log_q.mean(dim=1)).mean()
+    torch.testing.assert_close(losses['exit2.label_loss'], expected)
+
+
+def test_mmrazors_connectors_are_exit_heads(build_byot, batch):
+    model = build_byot(exit_head=CONNECTOR)
+    model.eval()
+    images, samples = batch()
+    for ours, expected in zip(
+            model(images), exit_logits_by_hand(model, images)):
+        torch.testing.assert_close(ours, expected)
+    assert torch.isfinite(sum(model.loss(images, samples).values()))
+
+
+def test_each_exit_can_have_its_own_head(build_byot):
+    ours = dict(type='mmrazor_byot.BottleneckHead', reduction=2)
+    model = build_byot(exit_head=[ours, CONNECTOR, ours])
+    assert [type(h).__name__ for h in model.exit_heads
+            ] == ['BottleneckHead', 'BYOTConnector', 'BottleneckHead']
+
+
+def test_cfg_path_form(batch):
+    model = BYOT(
+        dict(cfg_path='mmpretrain::resnet/resnet18_8xb16_cifar10.py',
+             pretrained=False))
+    assert model.num_exits == 4 and model.num_classes == 10
+    assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx(
+        [125.307, 122.961, 113.8575])
+    with torch.no_grad():
+        losses = model.loss(*batch(2, 10))
+    assert len(losses) == 10
+
+
+def test_the_callers_config_is_left_alone(tiny_architecture):
+    import copy
+    preprocessor = dict(num_classes=5)
+    before = copy.deepcopy((tiny_architecture, preprocessor))
+    BYOT(tiny_architecture, sections=(1, 3), data_preprocessor=preprocessor)
+    assert (tiny_architecture, preprocessor) == before
+
+
+def test_looking_leaves_no_trace(build_byot):
+    model = build_byot()
+    assert all(m.training for m in model.modules())
+    for name, buffer in model.named_buffers():
+        if name.endswith('num_batches_tracked'):
+            assert buffer.item() == 0
+        if name.endswith('running_mean'):
+            assert buffer.abs().max() == 0
+
+
+def test_inplace_relus_are_kept(build_byot):
+    relus = [m for m in build_byot().modules() if isinstance(m, nn.ReLU)]
+    assert relus and all(r.inplace for r in relus)
+
+
+def test_mixed_labels_train(build_byot, batch):
+    images, samples = batch(4)
+    mixed = torch.tensor([0.5, 0.5, 0, 0, 0])
+    for sample in samples:
+        sample.set_gt_score(mixed)
+    model = build_byot()
+    losses = model.loss(images, samples)
+    log_q = model.forward_exits(images)[0].logits.log_softmax(1)
+    expected = -0.7 * (log_q[:, 0] + log_q[:, 1]).mean() / 2
+    torch.testing.assert_close(losses['exit1.label_loss'], expected)
