@@ -47,8 +47,8 @@ def mmengine_globals() -> Dict[str, Any]:
 
 
 def _history_method(owner: Any, name: str) -> Any:
-    if owner is HistoryBuffer and name in HistoryBuffer._statistics_methods:
-        return HistoryBuffer._statistics_methods[name]
+    if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
+        return getattr(HistoryBuffer, name)
     raise pickle.UnpicklingError(f'Unsupported: getattr({owner}, {name!r})')
 
 

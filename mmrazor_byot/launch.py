@@ -24,6 +24,7 @@ REPORT_DELAY_S = 15
 # Said at every start, by code that none of our users can change.
 warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
 warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDef')
+warnings.filterwarnings('ignore', message='`broadcast_buffers` is deprecated')
 
 
 def run_tool(main: Callable[[], None]) -> None:

@@ -44,6 +44,8 @@ class ExitAccuracy(BaseMetric):
         ConfigError: A k that is less than 1 or more than the classes.
     """
 
+    default_prefix = ''  # the names say what they are
+
     def __init__(self, topk: Union[int, Sequence[int]] = (1, 5), **kwargs):
         super().__init__(**kwargs)
         self.topk = (topk, ) if isinstance(topk, int) else tuple(topk)

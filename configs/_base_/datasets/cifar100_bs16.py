@@ -8,10 +8,14 @@ data_preprocessor = dict(
     std=[68.170, 65.392, 70.418],
     to_rgb=False)  # the images are RGB already
 
+# MMEngine marks what it inherits from MMRazor as MMRazor's own.
+policies = [[dict(step, _scope_='mmpretrain') for step in policy]
+            for policy in _base_.policy_cifar]
+
 train_pipeline = [
     dict(type='RandomCrop', crop_size=32, padding=4),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='AutoAugment', policies={{_base_.policy_cifar}}),
+    dict(type='AutoAugment', policies=policies),
     dict(type='Cutout', shape=16, pad_val=0, prob=1.0),
     dict(type='PackInputs'),
 ]

@@ -1,0 +1,193 @@
+"""Encoded images in one file."""
+
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mmrazor_byot.datasets import PackedImages, packed_images
+from mmrazor_byot.errors import DatasetError
+
+CLASSES = ['ant', 'bee']
+
+
+def encode(image, suffix='.png'):
+    """Encode (H, W, 3) RGB; cv2 wants BGR."""
+    return cv2.imencode(suffix, image[..., ::-1])[1].tobytes()
+
+
+def random_images(count, size=8, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A file with four training and two test images."""
+    path = str(tmp_path / 'set.npz')
+    packed_images.pack_images(
+        path,
+        CLASSES,
+        train=([encode(image) for image in random_images(4)], [0, 1, 1, 0]),
+        test=([encode(i) for i in random_images(2, seed=1)], [1, 0]),
+    )
+    return path
+
+
+def change(path, save=np.savez, **arrays):
+    """Write the file again with other arrays; None leaves one out."""
+    with np.load(path) as packed:
+        arrays = {**packed, **arrays}
+    save(path, **{k: v for k, v in arrays.items() if v is not None})
+
+
+@pytest.mark.parametrize(
+    'split, count, seed, labels',
+    [('train', 4, 0, [0, 1, 1, 0]), ('test', 2, 1, [1, 0])],
+)
+def test_round_trip(path, split, count, seed, labels):
+    dataset = PackedImages(path, split=split)
+    images = np.stack([dataset[i]['img'] for i in range(len(dataset))])
+    assert np.array_equal(images, random_images(count, seed=seed))
+    assert images.dtype == np.uint8
+    assert [dataset[i]['gt_label'] for i in range(count)] == labels
+    assert dataset.metainfo['classes'] == ('ant', 'bee')
+
+
+def test_compressed_files_load_too(path):
+    change(path, save=np.savez_compressed)
+    assert np.array_equal(PackedImages(path).images, random_images(4))
+
+
+def test_jpeg_is_read_as_rgb(tmp_path):
+    """A red image: JPEG loses little of a constant colour."""
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[..., 0] = 254
+    path = str(tmp_path / 'a.npz')
+    files = [encode(red, '.jpg')], [0]
+    packed_images.pack_images(path, CLASSES, train=files)
+    image = PackedImages(path)[0]['img'].astype(int)
+    assert np.abs(image - red).max() <= 3
+
+
+def test_data_root_choice_and_pipeline(path, tmp_path):
+    dataset = PackedImages(
+        'set.npz',
+        data_root=str(tmp_path),
+        samples_per_class=1,
+        pipeline=[dict(type='PackInputs')],
+    )
+    assert [int(d['data_samples'].gt_label) for d in dataset] == [0, 1]
+    second = torch.from_numpy(random_images(4)[1]).permute(2, 0, 1)
+    assert torch.equal(dataset[1]['inputs'], second)
+
+
+def refused(path, *words, **settings):
+    with pytest.raises(DatasetError) as caught:
+        PackedImages(str(path), **settings)
+    message = str(caught.value)
+    assert '\n' not in message
+    assert [w for w in [str(path), *words] if w not in message] == []
+
+
+def test_missing(tmp_path):
+    words = 'does not exist; put a packed image file there', str(tmp_path)
+    refused(tmp_path / 'no.npz', *words)
+
+
+def test_relative_path_names_the_whole_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused('data/no.npz', str(tmp_path / 'data'))
+
+
+@pytest.mark.parametrize('part', [0, 0.01, 0.3, 0.6, 0.9, 0.999])
+def test_truncated(path, part):
+    with open(path, 'r+b') as f:
+        size = int(part * f.seek(0, 2))
+        f.truncate(size)
+    refused(path, f'({size} bytes) is truncated or no .npz', 'copy it again')
+
+
+@pytest.mark.parametrize('save', [np.savez, np.savez_compressed])
+def test_damaged(path, save):
+    """A part of an array is overwritten."""
+    change(path, save=save)
+    with zipfile.ZipFile(path) as f:
+        start = f.getinfo('train_jpeg.npy').header_offset + 64
+    with open(path, 'r+b') as f:
+        f.seek(start)
+        f.write(b'\xff' * 100)
+    refused(path, 'is truncated or no .npz file; copy it again')
+
+
+@pytest.mark.parametrize('data', [b'images', b'PK\3\4', b'\x93NUMPY\1\0'])
+def test_another_kind_of_file(tmp_path, data):
+    (tmp_path / 'a.npz').write_bytes(data)
+    refused(tmp_path / 'a.npz', 'is truncated or no .npz file')
+
+
+def test_one_array_is_no_archive(tmp_path):
+    with open(tmp_path / 'a.npz', 'wb') as f:
+        np.save(f, np.arange(4))
+    refused(tmp_path / 'a.npz', 'no .npz file')
+
+
+def test_no_such_split(path):
+    words = 'has no array val_jpeg', "'train_label'", "split='val'"
+    refused(path, *words, split='val')
+
+
+@pytest.mark.parametrize('name', ['train_offset', 'train_label', 'name'])
+def test_missing_array(path, name):
+    change(path, **{name: None})
+    refused(path, f'has no array {name}')
+
+
+@pytest.mark.parametrize('labels', [[0, 1, 2, 0], [0, 1, -1, 0]])
+def test_label_out_of_range(path, labels):
+    change(path, train_label=np.array(labels))
+    words = 'the label of image 2 is', 'there are 2 classes, 0 to 1'
+    refused(path, str(labels[2]), *words)
+
+
+def test_label_missing(path):
+    change(path, train_label=np.array([0, 1, 0]))
+    refused(path, '4 images for 3 labels')
+
+
+@pytest.mark.parametrize('damage', [b'', b'no image', slice(0, 20)])
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+def test_damaged_image(tmp_path, damage, suffix):
+    whole = encode(random_images(1)[0], suffix)
+    broken = whole[damage] if isinstance(damage, slice) else damage
+    path = tmp_path / 'a.npz'
+    files = [whole, broken], [0, 0]
+    packed_images.pack_images(str(path), CLASSES, test=files)
+    refused(path, 'image 1 of test in', 'does not decode', split='test')
+
+
+def test_images_of_different_size(tmp_path):
+    path = tmp_path / 'a.npz'
+    files = [encode(random_images(1, size)[0]) for size in (8, 8, 9)]
+    packed_images.pack_images(str(path), CLASSES, train=(files, [0, 0, 1]))
+    refused(path, 'holds images of 2 sizes; an array needs one')
+
+
+@pytest.mark.parametrize('before', [None, b'old'])
+def test_failed_packing_leaves_nothing(tmp_path, monkeypatch, before):
+    path = tmp_path / 'a.npz'
+    if before:
+        path.write_bytes(before)
+
+    def fill_disk(file, **arrays):
+        file.write(b'half')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(np, 'savez', fill_disk)
+    files = [encode(random_images(1)[0])], [0]
+    with pytest.raises(OSError, match='No space left'):
+        packed_images.pack_images(str(path), CLASSES, train=files)
+    left = [p.read_bytes() for p in tmp_path.iterdir()]
+    assert left == ([before] if before else [])

@@ -1,0 +1,135 @@
+"""Params and FLOPs of the network cut at each exit."""
+
+import logging
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmrazor_byot.evaluation import exit_complexity
+from mmrazor_byot.registry import MODELS
+
+MODEL_CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'models'
+
+
+class TwoSections(nn.Module):
+    """Two convolutions, and behind each a linear classifier of 5 classes.
+
+    On images of 3 x 8 x 8, params and multiply-adds are
+
+    * first: 3 * 4 * 9 + 4 = 112, and 8 * 8 * 4 * 27 = 6,912
+    * second: 4 * 6 * 9 + 6 = 222, and 4 * 4 * 6 * 36 = 3,456
+    * shallow: 256 * 5 + 5 = 1,285, and 256 * 5 = 1,280
+    * deep: 96 * 5 + 5 = 485, and 96 * 5 = 480
+    """
+
+    num_exits = 2
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 6, 3, stride=2, padding=1)
+        self.shallow = nn.Linear(4 * 8 * 8, 5)
+        self.deep = nn.Linear(6 * 4 * 4, 5)
+
+    def forward(self, inputs, mode='loss'):
+        assert mode == 'tensor'
+        x = self.first(inputs)
+        return self.shallow(x.flatten(1)), self.deep(self.second(x).flatten(1))
+
+
+class Plain(nn.Module):
+    """The deep one alone; like mmpretrain's it has no number of exits."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = TwoSections()
+        del self.net.shallow
+
+    def forward(self, inputs, mode='loss'):
+        x = self.net.second(self.net.first(inputs))
+        return self.net.deep(x.flatten(1))
+
+
+#: The cut network has neither later sections nor other heads.
+BY_HAND = [
+    dict(exit='1/2', params=112 + 1285, flops=6912 + 1280),
+    dict(exit='2/2', params=112 + 222 + 485, flops=6912 + 3456 + 480),
+    dict(
+        exit='ensemble',
+        params=112 + 1285 + 222 + 485,
+        flops=6912 + 1280 + 3456 + 480,
+    ),
+]
+
+
+def test_two_sections_by_hand():
+    assert exit_complexity(TwoSections(), (3, 8, 8)) == BY_HAND
+
+
+def test_plain_network():
+    cost = dict(BY_HAND[1], exit='1/1')
+    assert exit_complexity(Plain(), (3, 8, 8)) == [cost]
+
+
+def test_flops_grow_with_the_image():
+    """Only the convolution: its classifiers would not fit."""
+    model = TwoSections()
+    model.shallow = model.deep = nn.Flatten()
+    sizes = [(3, 8, 8), (3, 16, 8), (3, 32, 32)]
+    costs = [exit_complexity(model, size) for size in sizes]
+    assert [c[0]['flops'] for c in costs] == [6912, 2 * 6912, 16 * 6912]
+    assert [c[1]['flops'] for c in costs] == [
+        6912 + 3456,
+        2 * (6912 + 3456),
+        16 * (6912 + 3456),
+    ]
+    assert [c[1]['params'] for c in costs] == [112 + 222] * 3
+
+
+def test_model_is_left_as_it_was():
+    """Training half way, one section frozen, with a gradient, in half."""
+    model = TwoSections().half().train()
+    model.second.eval()
+    model.first.requires_grad_(False)
+    model.deep.bias.grad = torch.full((5,), 2, dtype=torch.half)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    level = logging.getLogger('mmengine').level
+
+    assert exit_complexity(model, (3, 8, 8)) == BY_HAND
+
+    training = {k for k, m in model.named_modules() if m.training}
+    assert training == {'', 'first', 'shallow', 'deep'}
+    learns = {k for k, p in model.named_parameters() if p.requires_grad}
+    assert learns == set(before) - {'first.weight', 'first.bias'}
+    for name, p in model.named_parameters():
+        assert p.dtype == torch.half and torch.equal(p, before[name])
+        assert (p.grad is None) == (name != 'deep.bias')
+    assert model.deep.bias.grad.tolist() == [2] * 5
+    assert not any(m._forward_hooks for m in model.modules())
+    assert logging.getLogger('mmengine').level == level
+
+
+def build(config):
+    return MODELS.build(Config.fromfile(MODEL_CONFIGS / config).model)
+
+
+def test_resnet18():
+    """11.22 M params and 0.56 G FLOPs, with or without exits."""
+    costs = exit_complexity(build('byot_resnet18_cifar.py'), (3, 32, 32))
+    plain = exit_complexity(build('resnet18_cifar.py'), (3, 32, 32))
+    names = ['1/4', '2/4', '3/4', '4/4', 'ensemble']
+    assert [cost['exit'] for cost in costs] == names
+    assert costs[3]['params'] == 11_220_132
+    assert 0.5565e9 < costs[3]['flops'] < 0.5568e9
+    assert plain == [dict(costs[3], exit='1/1')]
+    flops = [cost['flops'] for cost in costs]
+    assert flops == sorted(set(flops))
+    # Exit 1: the stem, two blocks, and the head with an 8 x 8 convolution,
+    # each convolution with the two numbers a channel of its batch norm.
+    stem = 3 * 64 * 9 + 128
+    blocks = 4 * (64 * 64 * 9 + 128)
+    bottleneck = 64 * 128 + 256 + 128 * 128 * 64 + 256 + 128 * 512 + 1024
+    classifier = 512 * 100 + 100
+    assert costs[0]['params'] == stem + blocks + bottleneck + classifier

@@ -1,0 +1,247 @@
+"""What the tools share."""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmrazor_byot import launch
+from mmrazor_byot.errors import ByotError, ConfigError, DatasetError
+from mmrazor_byot.structures import image_size
+
+ROOT = Path(__file__).parents[1]
+
+
+def arguments(*words):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('config')
+    launch.add_runner_arguments(parser)
+    return parser.parse_args([str(word) for word in words])
+
+
+def test_load_config(tmp_path):
+    """The changes reach into what is nested, with their types."""
+    path = tmp_path / 'a.py'
+    path.write_text("model = dict(depth=18, out=(0, 1), name='a')\nx = 1\n")
+    changes = ['model.depth=50', 'model.out="[2,3]"', 'y.z=0.5', 'x=None']
+    cfg = launch.load_config(arguments(path, '--cfg-options', *changes))
+    assert cfg.to_dict() == dict(
+        model=dict(depth=50, out=[2, 3], name='a'), x=None, y=dict(z=0.5)
+    )
+    assert launch.load_config(arguments(path)).x == 1
+
+
+@pytest.mark.parametrize(
+    'name, text, reason',
+    [
+        ('a.py', 'model = dict(', 'SyntaxError: '),
+        ('a.py', 'x = 1 / 0', 'ZeroDivisionError: division by zero'),
+        ('a.py', 'x = y', "NameError: name 'y' is not defined"),
+        ('a.py', "_base_ = './no.py'", 'FileNotFoundError: '),
+        ('a.py', 'raise ValueError', 'ValueError: no message'),
+        ('a.txt', 'x = 1', 'OSError: Only py/yml/yaml/json type are'),
+    ],
+)
+def test_config_that_cannot_be_read(tmp_path, name, text, reason):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        launch.load_config(arguments(path))
+    message = f'config "{path}" cannot be read: {reason}'
+    assert str(caught.value).startswith(message)
+
+
+def test_change_that_does_not_fit(tmp_path):
+    path = tmp_path / 'a.py'
+    path.write_text('x = [1]\n')
+    with pytest.raises(ConfigError, match='cannot be read: KeyError'):
+        launch.load_config(arguments(path, '--cfg-options', 'x.7=2'))
+
+
+def test_a_tool_reports_one_line(tmp_path):
+    """A fresh Python, as a user starts it."""
+    path = str(tmp_path / 'no.py')
+    done = subprocess.run(
+        [sys.executable, 'tools/get_flops.py', path],
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and done.stdout == ''
+    lines = [s for s in done.stderr.splitlines() if 'Warning' not in s]
+    assert lines == [f'error: config "{path}" does not exist; check the path']
+
+
+@pytest.fixture
+def left(monkeypatch):
+    """Notes how long the tool slept and its exit status; it goes on then."""
+    notes = []
+    monkeypatch.setattr(launch.time, 'sleep', notes.append)
+    monkeypatch.setattr(os, '_exit', notes.append)
+    monkeypatch.delenv('RANK', raising=False)
+    monkeypatch.delenv('SLURM_PROCID', raising=False)
+    return notes
+
+
+@pytest.mark.parametrize(
+    'rank, notes',
+    [
+        ({}, [1]),
+        (dict(RANK='1'), [15, 1]),
+        (dict(SLURM_PROCID='3'), [15, 1]),
+        (dict(RANK='0', SLURM_PROCID='3'), [1]),
+    ],
+)
+@pytest.mark.parametrize('error', [ByotError, DatasetError])
+def test_other_ranks_wait(left, capsys, monkeypatch, rank, notes, error):
+    for name, value in rank.items():
+        monkeypatch.setenv(name, value)
+
+    def tool():
+        print('working')
+        raise error('the set is empty')
+
+    launch.run_tool(tool)
+    assert capsys.readouterr() == ('working\n', 'error: the set is empty\n')
+    assert left == notes
+
+
+def test_bugs_keep_their_traceback(left):
+    launch.run_tool(lambda: left.append('ends well'))
+    with pytest.raises(ZeroDivisionError):
+        launch.run_tool(lambda: 1 // 0)
+    assert left == ['ends well']
+
+
+@pytest.mark.parametrize(
+    'size, expected',
+    [(32, (3, 32, 32)), ((24, 48), (3, 24, 48)), ([1, 28, 28], (1, 28, 28))],
+)
+def test_image_size(size, expected):
+    assert image_size(size) == expected
+
+
+@pytest.mark.parametrize('size', [0, -1, (), (1, 2, 3, 4), (0, 32)])
+def test_image_size_that_cannot_be(size):
+    with pytest.raises(ConfigError, match='give S, .* all positive'):
+        image_size(size)
+
+
+@pytest.fixture
+def apply(monkeypatch):
+    """Brings arguments into a config; the GPU is made up."""
+
+    def apply(*words, has_gpu=False, **settings):
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda: has_gpu)
+        cfg = Config(settings)
+        args = arguments('configs/a_1xb2_b.py', *words)
+        launch.apply_runner_arguments(cfg, args)
+        return cfg
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    'words, settings, work_dir',
+    [
+        ([], {}, 'work_dirs/a_1xb2_b'),
+        ([], dict(work_dir='mine'), 'mine'),
+        (['--work-dir', 'yours'], dict(work_dir='mine'), 'yours'),
+    ],
+)
+def test_work_dir(apply, words, settings, work_dir):
+    cfg = apply(*words, **settings)
+    assert (cfg.work_dir, cfg.launcher) == (work_dir, 'none')
+
+
+@pytest.mark.parametrize(
+    'has_gpu, words, own, pinned',
+    [
+        (False, [], {}, False),
+        (True, [], {}, True),
+        (True, [], dict(pin_memory=False), False),
+        (False, [], dict(pin_memory=True), True),
+        (True, ['--no-pin-memory'], dict(pin_memory=True), False),
+    ],
+)
+def test_loaders(apply, has_gpu, words, own, pinned):
+    pseudo = dict(type='pseudo_collate')
+    cfg = apply(
+        *words,
+        has_gpu=has_gpu,
+        train_dataloader=dict(batch_size=2, **own),
+        val_dataloader=dict(collate_fn=pseudo, **own),
+        test_dataloader=None,
+    )
+    default = dict(type='default_collate')
+    train = dict(batch_size=2, pin_memory=pinned, collate_fn=default)
+    assert cfg.train_dataloader.to_dict() == train
+    val = dict(pin_memory=pinned, collate_fn=pseudo)
+    assert cfg.val_dataloader.to_dict() == val
+    assert cfg.test_dataloader is None
+
+
+@pytest.fixture
+def start(monkeypatch):
+    """Starts one of so many processes; returns config and what was begun."""
+    monkeypatch.setenv('LOCAL_RANK', '0')
+
+    def start(launcher, processes, gpus, *words, **settings):
+        begun = []
+        monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
+        monkeypatch.setenv('LOCAL_WORLD_SIZE', str(processes))
+        note = lambda *args, **kwargs: begun.append((args, kwargs))  # noqa
+        monkeypatch.setattr(launch, 'init_dist', note)
+        monkeypatch.setattr(launch, 'set_multi_processing', note)
+        cfg = Config(settings)
+        args = arguments('a.py', '--launcher', launcher, *words)
+        launch.start_processes(cfg, args)
+        return cfg.to_dict(), begun
+
+    return start
+
+
+@pytest.mark.parametrize('processes, gpus', [(2, 1), (9, 8)])
+def test_more_processes_than_gpus(start, processes, gpus):
+    message = f'{processes} processes were .* has {gpus} GPUs: start {gpus},'
+    with pytest.raises(ConfigError, match=message):
+        start('pytorch', processes, gpus)
+
+
+@pytest.mark.parametrize(
+    'case', [('pytorch', 8, 8), ('none', 1, 0), ('slurm', 1, 8)]
+)
+def test_mmengine_starts_the_rest(start, case):
+    assert start(*case, x=1) == (dict(x=1), [])
+
+
+@pytest.mark.parametrize('own', [dict(type='Mine', static_graph=True), None])
+def test_gloo_without_a_gpu(start, own):
+    settings = dict(model_wrapper_cfg=own, find_unused_parameters=True)
+    cfg, (multi_processing, dist) = start('pytorch', 2, 0, **settings)
+    wrapper = own or dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=True,
+    )
+    assert cfg['model_wrapper_cfg'] == dict(wrapper, device_ids=None)
+    assert cfg['env_cfg'] == dict(dist_cfg=dict(backend='gloo'))
+    assert multi_processing == ((), dict(distributed=True))
+    assert dist == (('pytorch',), dict(backend='gloo'))
+
+
+@pytest.mark.parametrize('word', ['--local_rank=3', '--local-rank=3'])
+@pytest.mark.parametrize('known, rank', [(None, '3'), ('1', '1')])
+def test_local_rank(start, monkeypatch, word, known, rank):
+    """The variable counts where the launcher gives both."""
+    monkeypatch.delenv('LOCAL_RANK')
+    if known:
+        monkeypatch.setenv('LOCAL_RANK', known)
+    start('none', 1, 0, word)
+    assert os.environ['LOCAL_RANK'] == rank
