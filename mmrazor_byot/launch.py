@@ -21,6 +21,9 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 #: then the launcher has ended it if so.
 REPORT_DELAY_S = 15
 
+#: Exit status by which tools/dist_run.py knows that all has been said.
+REPORTED = 3
+
 # Said at every start, by code that none of our users can change.
 warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
 warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDef')
@@ -46,8 +49,8 @@ def run_tool(main: Callable[[], None]) -> None:
             time.sleep(REPORT_DELAY_S)
         sys.stdout.flush()
         print(f'error: {e}', file=sys.stderr, flush=True)
-        # No clean-up that would wait for the other ranks.
-        os._exit(1)
+        # Without clean-up, which would wait for the other ranks.
+        os._exit(REPORTED if 'TORCHELASTIC_RUN_ID' in os.environ else 1)
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser) -> None:

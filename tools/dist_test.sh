@@ -12,4 +12,4 @@ config=$1
 checkpoint=$2
 processes=$3
 shift 3
-exec sh "$(dirname "$0")/dist_run.sh" test.py "$processes" "$config" "$checkpoint" "$@"
+exec python3 "$(dirname "$0")/dist_run.py" test.py "$processes" "$config" "$checkpoint" "$@"

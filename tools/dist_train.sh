@@ -2,6 +2,7 @@
 # Train on several processes, one for each GPU; without a GPU, on the CPU.
 # usage: sh tools/dist_train.sh CONFIG PROCESSES [train.py's ARGUMENTS ...]
 # Several machines: set NNODES, NODE_RANK, MASTER_ADDR and PORT on each.
+# Two runs on one machine need two ports: PORT=29501 sh tools/dist_train.sh ...
 set -eu
 
 if [ $# -lt 2 ]; then
@@ -11,4 +12,4 @@ fi
 config=$1
 processes=$2
 shift 2
-exec sh "$(dirname "$0")/dist_run.sh" train.py "$processes" "$config" "$@"
+exec python3 "$(dirname "$0")/dist_run.py" train.py "$processes" "$config" "$@"
