@@ -90,7 +90,9 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
     try:
         checkpoint = _load(filename, map_location)
     except pickle.UnpicklingError as e:
-        refused = re.search(r'Unsupported[^.]*: (?:GLOBAL )?(\S+)', str(e))
+        refused = re.search(
+            r'(?:GLOBAL|Unsupported global:|Unsupported:) (?!GLOBAL)([\w.]+)',
+            str(e))
         if not refused:
             raise _broken(filename, e) from e
         raise CheckpointError(

@@ -134,8 +134,15 @@ def _use_safe_loader(module: ModuleType = None) -> None:
     from .checkpoint import allow_mmengine_globals, load_from_local
     allow_mmengine_globals()
     module = module or sys.modules[CHECKPOINT]
-    module.CheckpointLoader.register_scheme(
-        prefixes='', loader=load_from_local, force=True)
+    for prefix, loader in (('', load_from_local), ('zoo://', load_from_zoo)):
+        module.CheckpointLoader.register_scheme(
+            prefixes=prefix, loader=loader, force=True)
+
+
+def load_from_zoo(filename, map_location=None):
+    """``zoo://NAME``, see :mod:`mmrazor_byot.zoo.scheme`."""
+    from .zoo import scheme  # here, as it needs MMEngine to be imported
+    return scheme.load_from_zoo(filename, map_location)
 
 
 _MENDS: Dict[str, Callable] = {

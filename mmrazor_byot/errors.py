@@ -21,5 +21,9 @@ class CheckpointError(ByotError, RuntimeError):
     """A checkpoint that is missing, truncated, unsafe or does not fit."""
 
 
+class ZooError(ByotError, RuntimeError):
+    """A model of the zoo that is unknown, out of reach or damaged."""
+
+
 class NonFiniteLossError(ByotError, RuntimeError):
     """A loss that became NaN or infinite."""

@@ -1,0 +1,180 @@
+"""Deep pyramidal residual networks for CIFAR (arXiv 1610.02915)."""
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import build_conv_layer, build_norm_layer
+from torch import nn
+
+from mmrazor_byot.registry import MODELS
+
+from .cifar_stages import NUM_STAGES, blocks_per_stage
+from .preact_backbone import KAIMING_INIT, PreActBackbone
+
+STEM_WIDTH = 16
+
+
+def additive_widths(alpha: float, num_blocks: int) -> list[int]:
+    """Widths D_k of the blocks, growing by alpha / N each (Sec. 2.1).
+
+    The width stays a real number and is rounded only where a layer is built,
+    as in the authors' code: the paper's formula, taken word for word, floors
+    at every step, and would never grow while alpha < N.
+
+    Args:
+        alpha (float): Channels gained from the first block to the last.
+        num_blocks (int): N, blocks in the whole network.
+
+    Returns:
+        list[int]: N widths, the last one ``16 + alpha``.
+    """
+    return [
+        int(STEM_WIDTH + alpha * k / num_blocks + 0.5)
+        for k in range(1, num_blocks + 1)
+    ]
+
+
+class PyramidBlock(nn.Module):
+    """The pyramidal unit: one ReLU less, one BN more (Fig. 6d).
+
+    Basic: BN, 3x3 conv, BN, ReLU, 3x3 conv, BN. Bottleneck: BN, 1x1 conv,
+    BN, ReLU, 3x3 conv, BN, ReLU, 1x1 conv to four times the width, BN. The
+    shortcut has no parameters: average pooling where the size halves, and
+    channels of zeros for those that the input lacks (Sec. 3).
+
+    Args:
+        in_channels (int): Input channels.
+        width (int): D_k, the width of the inner layers.
+        stride (int): 1, or 2 to halve the size. Default: 1.
+        bottleneck (bool): Which of the two units. Default: False.
+        conv_cfg (dict, optional): Config of conv layers. Default: None.
+        norm_cfg (dict): Config of norm layers. Default: ``dict(type='BN')``.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 width: int,
+                 stride: int = 1,
+                 bottleneck: bool = False,
+                 conv_cfg: dict | None = None,
+                 norm_cfg: dict = dict(type='BN')) -> None:
+        super().__init__()
+        # One (out channels, kernel, stride) for each conv.
+        if bottleneck:
+            convs = [(width, 1, 1), (width, 3, stride), (4 * width, 1, 1)]
+        else:
+            convs = [(width, 3, stride), (width, 3, 1)]
+        last = in_channels
+        layers = [build_norm_layer(norm_cfg, last)[1]]
+        for i, (out, kernel, step) in enumerate(convs):
+            if i > 0:
+                layers.append(nn.ReLU())
+            layers += [
+                build_conv_layer(
+                    conv_cfg, last, out, kernel, step, kernel // 2,
+                    bias=False),
+                build_norm_layer(norm_cfg, out)[1]
+            ]
+            last = out
+        self.residual = nn.Sequential(*layers)
+        # ceil_mode: as many pixels as the strided conv gives for odd sizes.
+        self.pool = nn.AvgPool2d(2, ceil_mode=True) if stride == 2 else None
+        self.out_channels = last
+        self.missing_channels = last - in_channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, H / stride, W / stride)."""
+        shortcut = x if self.pool is None else self.pool(x)
+        if self.missing_channels:
+            shortcut = F.pad(shortcut, (0, 0, 0, 0, 0, self.missing_channels))
+        return self.residual(x) + shortcut
+
+
+@MODELS.register_module()
+class PyramidNet_CIFAR(PreActBackbone):
+    """Additive PyramidNet for 32 x 32 images (Sec. 2, Table 1).
+
+    A 3x3 conv to 16 channels with BN, three stages of n blocks whose width
+    grows at every block, and a last BN + ReLU. That BN + ReLU is part of the
+    last stage; the feature maps of the other stages are raw sums.
+
+    **PyramidNet101-240 of BYOT's tables** is read as ``depth=101, alpha=240,
+    bottleneck=True``: 101 = 9 x 11 + 2 is a depth of the bottleneck network
+    and of no basic one, and 240 is the alpha of the paper's own 200-layer
+    bottleneck network. A rival reading is the layout of ResNet-101 in four
+    stages, (3, 4, 23, 3), which the paper keeps for ImageNet. BYOT's authors
+    published no code for it.
+
+    **Parameters.** The whole classifier for 10 classes has 28,485,477 at
+    110/270 and 27,216,021 at 164/270; other implementations count the same.
+    The paper prints 28.3 M and 27.0 M and does not say how it counts. Its
+    numbers agree with the convolutions alone for bottlenecks, and for basic
+    networks with the multiplicative network of the same printed size.
+
+    Args:
+        depth (int): 6n + 2 with basic blocks, 9n + 2 with bottlenecks.
+        alpha (float): Widening factor, channels gained over all blocks.
+        bottleneck (bool): Use bottleneck blocks, whose output is four times
+            as wide. Default: False.
+        in_channels (int): Channels of the image. Default: 3.
+        out_indices (Sequence[int]): Stages whose maps are returned, from 0.
+            Default: ``(2, )``.
+        frozen_stages (int): -1 freezes nothing, 0 the stem, i > 0 the stem
+            and the first i stages. Default: -1.
+        conv_cfg (dict, optional): Config of conv layers. Default: None.
+        norm_cfg (dict): Config of norm layers. Default: ``dict(type='BN')``.
+        norm_eval (bool): Keep all BN layers in eval mode while training.
+            Default: False.
+        init_cfg (dict | list[dict], optional): Initialization config.
+
+    Raises:
+        ValueError: If ``depth`` does not fit the blocks, ``alpha`` is not
+            positive, or a stage number is out of range.
+
+    Example:
+        >>> import torch
+        >>> from mmrazor_byot.models.backbones import PyramidNet_CIFAR
+        >>> net = PyramidNet_CIFAR(110, 270, out_indices=(0, 1, 2))
+        >>> [tuple(f.shape) for f in net(torch.rand(1, 3, 32, 32))]
+        [(1, 106, 32, 32), (1, 196, 16, 16), (1, 286, 8, 8)]
+    """
+
+    def __init__(self,
+                 depth: int,
+                 alpha: float,
+                 bottleneck: bool = False,
+                 in_channels: int = 3,
+                 out_indices: Sequence[int] = (NUM_STAGES - 1, ),
+                 frozen_stages: int = -1,
+                 conv_cfg: dict | None = None,
+                 norm_cfg: dict = dict(type='BN'),
+                 norm_eval: bool = False,
+                 init_cfg=KAIMING_INIT) -> None:
+        blocks_name = 'bottleneck' if bottleneck else 'basic'
+        num_blocks = blocks_per_stage(
+            f'PyramidNet_CIFAR with {blocks_name} blocks', depth,
+            3 if bottleneck else 2, (2, ))
+        if alpha <= 0:
+            raise ValueError(f'alpha must be positive, got {alpha}')
+        stem = nn.Sequential(
+            OrderedDict(
+                conv=build_conv_layer(
+                    conv_cfg, in_channels, STEM_WIDTH, 3, padding=1,
+                    bias=False),
+                norm=build_norm_layer(norm_cfg, STEM_WIDTH)[1]))
+        blocks, last = [], STEM_WIDTH
+        widths = additive_widths(alpha, NUM_STAGES * num_blocks)
+        for k, width in enumerate(widths):
+            stride = 2 if k in (num_blocks, 2 * num_blocks) else 1
+            blocks.append(
+                PyramidBlock(last, width, stride, bottleneck, conv_cfg,
+                             norm_cfg))
+            last = blocks[-1].out_channels
+        stages = [
+            nn.Sequential(*blocks[i * num_blocks:(i + 1) * num_blocks])
+            for i in range(NUM_STAGES)
+        ]
+        channels = [stage[-1].out_channels for stage in stages]
+        super().__init__(stem, stages, channels, out_indices, frozen_stages,
+                         norm_cfg, norm_eval, init_cfg)

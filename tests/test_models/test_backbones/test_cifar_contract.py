@@ -1,0 +1,180 @@
+"""What all CIFAR backbones promise, whatever their blocks."""
+import pytest
+import torch
+from mmcv.cnn import fuse_conv_bn
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
+from mmpretrain.structures import DataSample
+from torch import nn
+
+from mmrazor_byot.models import backbones
+
+NETS = {
+    'wide': dict(type='WideResNet_CIFAR', depth=10, widen_factor=1),
+    'pyramid': dict(type='PyramidNet_CIFAR', depth=8, alpha=10),
+    'pyramid_bottleneck':
+    dict(type='PyramidNet_CIFAR', depth=11, alpha=10, bottleneck=True),
+    'resnext':
+    dict(type='ResNeXt_CIFAR', depth=11, groups=2, width_per_group=8),
+}
+pytestmark = pytest.mark.parametrize('name', list(NETS))
+
+
+def plain(name, **kwargs):
+    """A small network as it starts training."""
+    torch.manual_seed(0)
+    args = dict(NETS[name], **kwargs)
+    net = getattr(backbones, args.pop('type'))(**args)
+    net.init_weights()
+    return net
+
+
+def build(name, **kwargs):
+    """A small network with BN weights and statistics away from 0 and 1."""
+    net = plain(name, **kwargs)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.2)
+            nn.init.normal_(module.running_mean, std=0.2)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return net
+
+
+def images(num=2):
+    return torch.randn(num, 3, 16, 16)
+
+
+def test_out_indices_choose_the_stages(name):
+    every = build(name, out_indices=(0, 1, 2))
+    every.eval()
+    x = images()
+    maps = every(x)
+    assert [m.shape[-2:] for m in maps] == [(16, 16), (8, 8), (4, 4)]
+    for indices, wanted in [((0, ), [0]), ((1, 2), [1, 2]), ((2, 0), [0, 2])]:
+        net = build(name, out_indices=indices)
+        net.eval()
+        outs = net(x)
+        assert isinstance(outs, tuple) and len(outs) == len(wanted)
+        for out, i in zip(outs, wanted):
+            assert torch.equal(out, maps[i])
+
+
+def test_default_is_the_last_stage(name):
+    net = build(name)
+    net.eval()
+    outs = net(images())
+    assert len(outs) == 1
+    assert outs[0].shape == (2, net.feat_dim, 4, 4)
+
+
+@pytest.mark.parametrize('indices', [(3, ), (0, -1), ()])
+def test_unknown_stage_is_refused(name, indices):
+    with pytest.raises(ValueError, match='out_indices must hold .* 0, 1, 2'):
+        build(name, out_indices=indices)
+
+
+@pytest.mark.parametrize('frozen', [-2, 4])
+def test_unknown_frozen_stage_is_refused(name, frozen):
+    with pytest.raises(ValueError, match='from -1 .* to 3 .*, got'):
+        build(name, frozen_stages=frozen)
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_returned_maps_are_never_written_to(name, training):
+    net = build(name, out_indices=(0, 1, 2))
+    net.train(training)
+    seen = []
+    for stage in (net.layer1, net.layer2, net.layer3):
+        stage.register_forward_hook(
+            lambda _, __, out: seen.append((out.clone(), out._version)))
+    for out, (copy, version) in zip(net(images()), seen, strict=True):
+        assert torch.equal(out, copy)
+        assert out._version == version
+
+
+def test_fx_and_export_agree_with_eager(name):
+    net = build(name, out_indices=(0, 1, 2))
+    net.eval()
+    x = images()
+    with torch.no_grad():
+        eager = net(x)
+        traced = torch.fx.symbolic_trace(net)(x)
+        exported = torch.export.export(net, (x, )).module()(x)
+    for want, one, two in zip(eager, traced, exported, strict=True):
+        torch.testing.assert_close(one, want)
+        torch.testing.assert_close(two, want)
+
+
+def test_fusing_conv_and_bn_changes_nothing(name):
+    # Fusion goes by the order of the modules, so that has to be the order
+    # of the computation.
+    net = build(name, out_indices=(0, 1, 2))
+    net.eval()
+    x = images()
+    with torch.no_grad():
+        before = net(x)
+        after = fuse_conv_bn(net)(x)
+    assert any(isinstance(m, nn.Identity) for m in net.modules())
+    for one, two in zip(after, before, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('frozen', [-1, 0, 1, 2, 3])
+def test_frozen_stages(name, frozen):
+    net = build(name, frozen_stages=frozen)
+    net.train()
+    before = {k: v.clone() for k, v in net.named_buffers()}
+    net(images())
+    for key, param in net.named_parameters():
+        stage = int(key[5]) if key.startswith('layer') else 0
+        assert param.requires_grad == (stage > frozen), key
+    for key, value in net.named_buffers():
+        stage = int(key[5]) if key.startswith('layer') else 0
+        assert torch.equal(value, before[key]) == (stage <= frozen), key
+
+
+def test_norm_eval_keeps_statistics(name):
+    net = build(name, norm_eval=True)
+    net.train()
+    before = {k: v.clone() for k, v in net.named_buffers()}
+    net(images())
+    assert net.training
+    for key, value in net.named_buffers():
+        assert torch.equal(value, before[key]), key
+
+
+def test_init_is_he_over_the_fan_out(name):
+    for module in plain(name).modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert (module.weight == 1).all() and (module.bias == 0).all()
+        if isinstance(module, nn.Conv2d) and module.weight.numel() > 5000:
+            fan_out = module.out_channels * module.kernel_size[0]**2
+            assert module.weight.std().item() == pytest.approx(
+                (2 / fan_out)**0.5, rel=0.1)
+
+
+def test_plain_classifier_trains(name):
+    args = NETS[name]
+    scoped = dict(args, type=f'mmrazor_byot.{args["type"]}')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MMPRETRAIN_MODELS.build(
+            dict(
+                type='ImageClassifier',
+                backbone=scoped,
+                neck=dict(type='GlobalAveragePooling'),
+                head=dict(
+                    type='LinearClsHead',
+                    num_classes=5,
+                    in_channels=plain(name).feat_dim)))
+    assert type(model.backbone) is getattr(backbones, args['type'])
+    model.train()
+    samples = [DataSample().set_gt_label(i) for i in (1, 4)]
+    loss = model.loss(images(), samples)['loss']
+    loss.backward()
+    for key, param in model.named_parameters():
+        assert param.grad is not None and param.grad.isfinite().all(), key
+        if param.ndim == 4:
+            assert param.grad.abs().max() > 0, key
+    model.eval()
+    assert len(model.predict(images())[0].pred_score) == 5

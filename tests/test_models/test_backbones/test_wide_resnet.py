@@ -1,0 +1,119 @@
+"""WideResNet_CIFAR against its paper (arXiv 1605.07146)."""
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmrazor_byot.models.backbones import WideResNet_CIFAR
+from mmrazor_byot.models.backbones.wide_resnet import WideBasicBlock
+
+
+def num_params(depth, widen_factor, classes=10):
+    """Parameters of the whole classifier, counted without memory."""
+    with torch.device('meta'):
+        net = WideResNet_CIFAR(depth, widen_factor)
+        head = nn.Linear(net.feat_dim, classes)
+    return sum(
+        p.numel() for p in [*net.parameters(), *head.parameters()])
+
+
+def shake(module):
+    """Give BN layers weights and statistics away from 0 and 1."""
+    torch.manual_seed(0)
+    for m in module.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            nn.init.uniform_(m.weight, 0.5, 1.5)
+            nn.init.normal_(m.bias)
+            nn.init.normal_(m.running_mean)
+            nn.init.uniform_(m.running_var, 0.5, 1.5)
+    module.eval()
+    return module
+
+
+def norm(x, bn):
+    return F.batch_norm(x, bn.running_mean, bn.running_var, bn.weight, bn.bias)
+
+
+# Millions, as the paper prints them in its table of CIFAR results.
+@pytest.mark.parametrize('depth, widen_factor, printed', [
+    (16, 8, 11.0), (28, 10, 36.5), (40, 4, 8.9), (40, 1, 0.6), (40, 2, 2.2),
+    (40, 8, 35.7), (28, 12, 52.5), (22, 8, 17.2), (22, 10, 26.8),
+    (16, 10, 17.1)
+])
+def test_published_parameter_counts(depth, widen_factor, printed):
+    assert round(num_params(depth, widen_factor) / 1e6, 1) == printed
+
+
+@pytest.mark.parametrize('byot, wrn, blocks', [(20, 22, 3), (44, 46, 7)])
+def test_both_ways_of_counting_name_the_same_network(byot, wrn, blocks):
+    assert num_params(byot, 8) == num_params(wrn, 8)
+    with torch.device('meta'):
+        net = WideResNet_CIFAR(byot, 8)
+    for stage in (net.layer1, net.layer2, net.layer3):
+        found = [m for m in stage if isinstance(m, WideBasicBlock)]
+        assert len(found) == blocks
+
+
+@pytest.mark.parametrize('depth', [18, 21, 23, 29, 4, 2, -2])
+def test_other_depths_are_refused(depth):
+    with pytest.raises(
+            ValueError,
+            match=r'depths 6n \+ 4 \(10, 16, 22, \.\.\.\) or '
+            rf'6n \+ 2 \(8, 14, 20, \.\.\.\), got {depth}'):
+        WideResNet_CIFAR(depth, 1)
+
+
+def test_width_below_one_is_refused():
+    with pytest.raises(ValueError, match='widen_factor must be 1 or more'):
+        WideResNet_CIFAR(10, 0)
+
+
+def test_stage_shapes():
+    net = WideResNet_CIFAR(10, 2, in_channels=1, out_indices=(0, 1, 2))
+    net.eval()
+    shapes = [tuple(m.shape) for m in net(torch.randn(2, 1, 32, 32))]
+    assert shapes == [(2, 32, 32, 32), (2, 64, 16, 16), (2, 128, 8, 8)]
+    assert net.stage_channels == (32, 64, 128) and net.feat_dim == 128
+
+
+@pytest.mark.parametrize('channels, stride', [(4, 1), (6, 1), (6, 2)])
+def test_block_by_hand(channels, stride):
+    block = shake(WideBasicBlock(4, channels, stride))
+    x = torch.randn(2, 4, 8, 8)
+    pre = norm(x, block.norm1).clamp(min=0)
+    want = F.conv2d(pre, block.conv1.weight, stride=stride, padding=1)
+    want = norm(want, block.norm2).clamp(min=0)
+    want = F.conv2d(want, block.conv2.weight, padding=1)
+    if channels == 4:
+        assert block.shortcut is None
+        want = want + x
+    else:
+        # The projection reads what BN and ReLU made of the input.
+        want = want + F.conv2d(pre, block.shortcut.weight, stride=stride)
+    torch.testing.assert_close(block(x), want)
+
+
+def test_only_the_last_stage_is_normalized():
+    net = shake(WideResNet_CIFAR(10, 1, out_indices=(0, 1, 2)))
+    sums = []
+    for stage in (net.layer1, net.layer2, net.layer3):
+        assert hasattr(stage, 'norm') == (stage is net.layer3)
+        stage[0].register_forward_hook(lambda _, __, out: sums.append(out))
+    maps = net(torch.randn(2, 3, 16, 16))
+    assert torch.equal(maps[0], sums[0]) and maps[0].min() < 0
+    assert torch.equal(maps[1], sums[1]) and maps[1].min() < 0
+    torch.testing.assert_close(
+        maps[2], norm(sums[2], net.layer3.norm).clamp(min=0))
+
+
+def test_dropout_acts_in_training_only():
+    block = shake(WideBasicBlock(4, 4, drop_rate=0.5))
+    x = torch.randn(2, 4, 8, 8)
+    assert torch.equal(block(x), block(x))
+    block.dropout.train()
+    assert not torch.equal(block(x), block(x))
+
+
+def test_train_and_eval_can_be_chained():
+    net = WideResNet_CIFAR(10, 1)
+    assert net.eval() is net and net.train() is net

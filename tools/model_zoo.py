@@ -1,0 +1,131 @@
+"""List, download and verify the checkpoints of the model zoo.
+
+Examples:
+    python tools/model_zoo.py list
+    python tools/model_zoo.py download byot_mmrazor_resnet18_8xb16_cifar100
+    python tools/model_zoo.py verify FILE
+"""
+import argparse
+import sys
+
+from mmrazor_byot.zoo import ZooError, download, list_models, verify
+from mmrazor_byot.zoo.fetch import cached_file
+
+HEADER = ('name', 'dataset', 'top-1', 'params', 'FLOPs', 'size', 'where')
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='Environment: MMRAZOR_BYOT_HOME is the cache folder, '
+        'MMRAZOR_BYOT_MIRROR a mirror for all downloads.')
+    commands = parser.add_subparsers(
+        dest='command', required=True, metavar='COMMAND')
+
+    command = commands.add_parser('list', help='show all models of the zoo')
+    command.set_defaults(run=run_list)
+
+    command = commands.add_parser(
+        'download',
+        help='download a checkpoint and print its path',
+        description='Download a checkpoint and print its path. A download '
+        'that broke off is continued; the hash in the name of the file is '
+        'checked before the file gets its name.')
+    command.add_argument('name', metavar='NAME', help='a name from the list')
+    command.add_argument(
+        '--dest',
+        metavar='DIR',
+        help='folder to put the file in (default: the cache folder, where '
+        'zoo://NAME looks too)')
+    command.add_argument(
+        '--mirror',
+        metavar='BASE',
+        help='fetch BASE/FILE instead of the published address; an http://, '
+        'https:// or file:// address, or a folder')
+    command.add_argument(
+        '--quiet', action='store_true', help='show no progress bar')
+    command.set_defaults(run=run_download)
+
+    command = commands.add_parser(
+        'verify',
+        help='check a checkpoint: hash, no code, what is in it',
+        description='Check the content of a file against the hash in its '
+        'name, and that it holds weights and no code; show what is in it.')
+    command.add_argument('file', metavar='FILE', help='a checkpoint')
+    command.set_defaults(run=run_verify)
+    return parser.parse_args(argv)
+
+
+def run_list(args):
+    rows = [HEADER] + [describe(model) for model in list_models()]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        line = '  '.join(map(str.ljust, row, widths))
+        print(line.rstrip())
+
+
+def describe(model):
+    """One row of the table, a dash for what is not known."""
+    size, where = '-', model.weights or 'no weights published'
+    if model.weights is not None:
+        copies = [(model.shipped, ' (in the package)'),
+                  (cached_file(model), ' (downloaded)')]
+        for copy, note in copies:
+            if copy is not None and copy.is_file():
+                size, where = human(copy.stat().st_size, 'B'), where + note
+                break
+    return (model.name, model.dataset or '-',
+            '-' if model.top1 is None else f'{model.top1:.2f}',
+            human(model.params), human(model.flops), size, where)
+
+
+def human(number, unit=''):
+    """11220132 as '11.22 M', None as '-'."""
+    if number is None:
+        return '-'
+    for size, prefix in ((1e9, 'G'), (1e6, 'M'), (1e3, 'k')):
+        if number >= size:
+            return f'{number / size:.2f} {prefix}{unit}'
+    return f'{number:g} {unit}'.strip()
+
+
+def run_download(args):
+    file = download(
+        args.name, args.dest, args.mirror, progress=not args.quiet)
+    print(file)
+
+
+def run_verify(args):
+    found = verify(args.file)
+    compared = ('as in the name' if found.promised else
+                'not compared: the name carries no hash')
+    print(f'file        {found.path}')
+    print(f'size        {found.size} bytes')
+    print(f'sha256      {found.sha256} ({compared})')
+    print(f'tensors     {found.tensors}')
+    print(f'parameters  {found.parameters}')
+    # As Python writes them: a file can not send codes to the terminal.
+    for key in found.others:
+        print(f'also holds  {key!r}')
+    for key, value in found.meta.items():
+        text = repr(value)
+        text = text if len(text) <= 60 else text[:57] + '...'
+        print(f'meta        {key!r}: {text}')
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    try:
+        args.run(args)
+    except ZooError as error:
+        print('error:', ' '.join(str(error).split()), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('error: interrupted', file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
