@@ -12,7 +12,6 @@ DIGITS = RECIPES / 'byot_resnet18_2xb64_digits.py'
 #: A few channels and epochs of the digits recipe, for tests of the tools.
 QUICK = ('model.architecture.backbone.base_channels=4',
          'model.architecture.backbone.stem_channels=4',
-         'model.architecture.head.in_channels=32',
          'default_hooks.checkpoint.interval=1')
 
 

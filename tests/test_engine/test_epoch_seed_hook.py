@@ -76,10 +76,11 @@ def test_sampler_without_a_seed():
     assert not hasattr(sampler, 'seed')
 
 
-@pytest.mark.parametrize('seed', [7, 7 + 2**32, 7 + 3 * 2**32])
-def test_worker(seed):
+@pytest.mark.parametrize('low', [7, 2**32 - 1])
+@pytest.mark.parametrize('high', [0, 1, 3])
+def test_worker(low, high):
     """NumPy takes the lower 32 bits of torch's seed."""
-    torch.manual_seed(seed)
+    torch.manual_seed(high * 2**32 + low)
     FUNCTIONS.get('mmrazor_byot.seed_worker')(worker_id=1)
-    assert np.random.rand() == np.random.RandomState(7).rand()
+    assert np.random.rand() == np.random.RandomState(low).rand()
     assert FUNCTIONS.get('seed_worker') is seed_worker

@@ -82,3 +82,11 @@ def test_a_built_classifier_can_be_given(build_byot, tiny_architecture):
     (32, (3, 32, 32)), ((48, 64), (3, 48, 64)), ([3, 16, 16], (3, 16, 16))])
 def test_image_sizes(build_byot, input_size, expected):
     assert build_byot(input_size=input_size).input_size == expected
+
+
+def test_channels_of_the_head_are_found(build_byot, tiny_architecture, batch):
+    tiny_architecture['head']['in_channels'] = None
+    model = build_byot(architecture=tiny_architecture)
+    assert model.architecture.head.fc.in_features == 32
+    assert tiny_architecture['head']['in_channels'] is None
+    assert torch.isfinite(sum(model.loss(*batch()).values()))

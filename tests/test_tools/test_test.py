@@ -36,10 +36,7 @@ def test_one_and_two_processes_give_identical_metrics(quick_run, tmp_path):
 
 def accuracy_by_hand(checkpoint, exit_index):
     cfg = Config.fromfile(DIGITS)
-    cfg.merge_from_dict(dict(o.split('=') for o in QUICK[:0]))
-    architecture = cfg.model.architecture
-    architecture.backbone.update(base_channels=4, stem_channels=4)
-    architecture.head.in_channels = 32
+    cfg.model.architecture.backbone.update(base_channels=4, stem_channels=4)
     model = MODELS.build(cfg.model)
     model.load_state_dict(
         torch.load(checkpoint, weights_only=False)['state_dict'])

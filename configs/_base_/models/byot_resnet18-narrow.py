@@ -4,4 +4,4 @@ _base_ = './byot_resnet18_cifar.py'
 model = dict(
     architecture=dict(
         backbone=dict(stem_channels=8, base_channels=8),
-        head=dict(in_channels=64, num_classes=10)))
+        head=dict(num_classes=10)))

@@ -1,10 +1,13 @@
 # ResNet-18 with the CIFAR stem, cut behind each of its four stages.
 _base_ = './resnet18_cifar.py'
 
+architecture = _base_.model
+architecture.head.in_channels = None  # found, also for other backbones
+
 model = dict(
     _delete_=True,
     type='mmrazor_byot.BYOT',
-    architecture={{_base_.model}},
+    architecture=architecture,
     exit_head=dict(type='mmrazor_byot.BottleneckHead'),
     # alpha = 0.3 and lambda = 0.03
     label_loss=dict(type='mmrazor_byot.LabelLoss', loss_weight=0.7),

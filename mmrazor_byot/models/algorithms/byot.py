@@ -32,7 +32,8 @@ class BYOT(BaseAlgorithm):
     Args:
         architecture (dict | BaseModel): A classifier of mmpretrain: its
             config, MMRazor's ``dict(cfg_path='mmpretrain::...',
-            pretrained=False)``, or a built one.
+            pretrained=False)``, or a built one. Where its head says
+            ``in_channels=None``, they are found too.
         exit_head (dict | list[dict]): Config of the shallow exit heads; a
             list has one for each. Channels are found from the backbone.
         label_loss (dict | list | None): Called with logits and target. The
@@ -90,7 +91,7 @@ class BYOT(BaseAlgorithm):
             data_preprocessor.setdefault('type',
                                          'mmpretrain.ClsDataPreprocessor')
         super().__init__(
-            build_architecture(architecture, sections),
+            build_architecture(architecture, sections, input_size),
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
             module_inplace=True)  # no recorders here that ReLUs could fool

@@ -2,7 +2,7 @@
 import contextlib
 import copy
 import traceback
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Union
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.model import BaseModel
@@ -14,12 +14,16 @@ from mmrazor_byot.structures import image_size
 
 
 def build_architecture(architecture: Union[dict, BaseModel],
-                       sections: Optional[Sequence[int]] = None) -> BaseModel:
+                       sections: Optional[Sequence[int]],
+                       input_size: Union[int, Sequence[int]]) -> BaseModel:
     """Build a classifier whose backbone returns one feature map a section.
 
     Args:
         architecture (dict | BaseModel): Config, ``cfg_path`` form, or model.
+            ``in_channels=None`` of its head is filled in with what backbone
+            and neck give.
         sections (Sequence[int], optional): See :class:`BYOT`.
+        input_size (int | Sequence[int]): See :class:`BYOT`.
 
     Returns:
         BaseModel: The classifier, with ``backbone``, ``neck`` and ``head``.
@@ -32,22 +36,33 @@ def build_architecture(architecture: Union[dict, BaseModel],
         if len(sections) < 2 or list(sections) != sorted(set(sections)):
             raise ConfigError(f'sections={sections}: name at least two stages '
                               'of the backbone, in rising order')
+    open_head = None
     if isinstance(architecture, dict):
         architecture = copy.deepcopy(architecture)
         if sections and 'backbone' in architecture:
             architecture['backbone']['out_indices'] = sections
+        if (architecture.get('head') or {}).get('in_channels', 0) is None:
+            open_head, architecture['head'] = architecture['head'], None
         try:
             architecture = MODELS.build(architecture)
         except (AssertionError, IndexError) as e:
             raise ConfigError(_does_not_build(architecture, e)) from e
-    for part in ('backbone', 'head'):
-        if not isinstance(getattr(architecture, part, None), nn.Module):
-            raise ConfigError(
-                f'architecture: a {type(architecture).__name__} without '
-                f'{part} cannot teach itself; give an mmpretrain '
-                'ImageClassifier with backbone, neck and head')
+    _check_part(architecture, 'backbone')
     _set_sections(architecture.backbone, sections)
+    if open_head:
+        _, feature = run_sections(architecture, image_size(input_size))
+        open_head['in_channels'] = feature.shape[1]
+        architecture.head = MODELS.build(open_head)
+    _check_part(architecture, 'head')
     return architecture
+
+
+def _check_part(architecture: BaseModel, part: str) -> None:
+    if not isinstance(getattr(architecture, part, None), nn.Module):
+        raise ConfigError(
+            f'architecture: a {type(architecture).__name__} without {part} '
+            'cannot teach itself; give an mmpretrain ImageClassifier with '
+            'backbone, neck and head')
 
 
 def _does_not_build(architecture: dict, cause: Exception) -> str:
@@ -60,6 +75,8 @@ def _does_not_build(architecture: dict, cause: Exception) -> str:
 
 
 def _set_sections(backbone: nn.Module, sections: Optional[tuple]) -> None:
+    if sections is None and not hasattr(backbone, 'out_indices'):
+        return  # timm's, for example: it returns what it was built to return
     current = tuple(getattr(backbone, 'out_indices', ()))
     if sections is None and len(current) < 2:
         stages = getattr(backbone, 'num_stages', 0)
@@ -144,6 +161,34 @@ def look_at(architecture: BaseModel, input_size: Union[int, Sequence[int]]
         ConfigError: It has fewer than two sections, or no flat feature.
     """
     size = image_size(input_size)
+    maps, feature = run_sections(architecture, size)
+    try:
+        with looking(architecture):
+            logits = architecture.head((feature, ))
+    except RuntimeError as e:
+        raise ConfigError(
+            f'the head {type(architecture.head).__name__} cannot take the '
+            f'{feature.shape[1]} channels of '
+            f'{type(architecture.backbone).__name__}: set its in_channels='
+            f'{feature.shape[1]}, or None to have them found') from e
+    return NetworkView(size, maps, feature, logits)
+
+
+def run_sections(architecture: BaseModel,
+                 size: Tuple[int, int, int]) -> Tuple[List[Tensor], Tensor]:
+    """Run backbone and neck on an empty image.
+
+    Args:
+        architecture (BaseModel): The classifier; it may still lack a head.
+        size (tuple): (C, H, W) of the image.
+
+    Returns:
+        tuple: Feature map of each section, (1, C_i, H_i, W_i), and the
+        deepest feature, (1, D).
+
+    Raises:
+        ConfigError: These are not what comes out.
+    """
     backbone = architecture.backbone
     name = type(backbone).__name__
     with looking(architecture):
@@ -151,15 +196,16 @@ def look_at(architecture: BaseModel, input_size: Union[int, Sequence[int]]
         try:
             maps = list(backbone(torch.zeros(1, *size, device=device)))
         except (AttributeError, RuntimeError, IndexError) as e:
-            raise ConfigError(f'{name} cannot run with out_indices='
-                              f'{backbone.out_indices} on an image of '
-                              f'{size}: {e}') from e
+            raise ConfigError(
+                f'{name} cannot run with out_indices='
+                f'{getattr(backbone, "out_indices", None)} on an image of '
+                f'{size}: {e}') from e
         asked = tuple(getattr(backbone, 'out_indices', maps))
         if len(maps) < 2 or len(maps) != len(asked):
             raise ConfigError(
-                f'{name} returns {len(maps)} feature maps for the '
-                f'{len(asked)} sections {asked}: at least two, and only '
-                'stages it has, make sections')
+                f'{name} returns {len(maps)} feature maps for '
+                f'{len(asked)} sections: at least two, and only stages it '
+                'has, make sections')
         if any(x.ndim != 4 for x in maps):
             raise ConfigError(
                 f'{name} returns {[tuple(x.shape) for x in maps]}; sections '
@@ -167,19 +213,12 @@ def look_at(architecture: BaseModel, input_size: Union[int, Sequence[int]]
         pooled = tuple(maps[-1:])
         if architecture.with_neck:
             pooled = architecture.neck(pooled)
-        if pooled[-1].ndim != 2:
-            raise ConfigError(
-                f'the deepest feature has shape {tuple(pooled[-1].shape)}, '
-                'not (N, D): give the architecture a neck, such as '
-                'GlobalAveragePooling')
-        try:
-            logits = architecture.head(pooled)
-        except RuntimeError as e:
-            raise ConfigError(
-                f'the head {type(architecture.head).__name__} cannot take '
-                f'the {pooled[-1].shape[1]} channels of {name}: set its '
-                f'in_channels={pooled[-1].shape[1]}') from e
-    return NetworkView(size, maps, pooled[-1], logits)
+    if pooled[-1].ndim != 2:
+        raise ConfigError(
+            f'the deepest feature has shape {tuple(pooled[-1].shape)}, not '
+            '(N, D): give the architecture a neck, such as '
+            'GlobalAveragePooling')
+    return maps, pooled[-1]
 
 
 def per_exit(name: str, cfg, count: int) -> list:

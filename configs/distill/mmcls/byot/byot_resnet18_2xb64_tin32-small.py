@@ -4,7 +4,7 @@ _base_ = './byot_resnet18_8xb16_tin32.py'
 model = dict(
     architecture=dict(
         backbone=dict(stem_channels=16, base_channels=16),
-        head=dict(in_channels=128, num_classes=20)))
+        head=dict(num_classes=20)))
 data_preprocessor = dict(num_classes=20)
 train_dataloader = dict(batch_size=64, dataset=dict(num_classes=20))
 val_dataloader = dict(dataset=dict(num_classes=20))

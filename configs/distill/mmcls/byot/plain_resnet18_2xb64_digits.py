@@ -1,4 +1,6 @@
 # The twin without exits: the same network, data and schedule.
 _base_ = './byot_resnet18_2xb64_digits.py'
 
-model = dict(_delete_=True, **_base_.model.architecture)
+architecture = _base_.model.architecture
+architecture.head.in_channels = 64
+model = dict(_delete_=True, **architecture)

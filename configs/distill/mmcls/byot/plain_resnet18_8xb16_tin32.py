@@ -1,4 +1,6 @@
 # The twin without exits: the same network, data and schedule.
 _base_ = './byot_resnet18_8xb16_tin32.py'
 
-model = dict(_delete_=True, **_base_.model.architecture)
+architecture = _base_.model.architecture
+architecture.head.in_channels = 512
+model = dict(_delete_=True, **architecture)
