@@ -1,5 +1,6 @@
 """Checkpoints: read safely, written whole."""
 import codecs
+import io
 import os
 import pickle
 import re
@@ -15,30 +16,36 @@ from torch.torch_version import TorchVersion
 
 from .errors import CheckpointError
 
+#: torch.load takes allowed globals by name from here on.
+NAMED_GLOBALS = TorchVersion(torch.__version__) >= '2.6'
+
 
 def mmengine_globals() -> Dict[str, Any]:
     """What a checkpoint of MMEngine holds beyond tensors and plain data.
 
     Its message hub pickles ``HistoryBuffer`` objects: NumPy arrays, and their
     statistics methods by ``getattr(HistoryBuffer, 'mean')``. Schedulers may
-    hold NumPy scalars. Nothing here runs code: ``getattr`` is replaced by a
-    function that finds those methods alone.
+    hold NumPy scalars. What could do more than that has a stand-in:
+    ``getattr`` finds those methods alone, and arrays begin empty, because
+    ``numpy.ndarray`` itself would build one on any address in memory.
 
     Returns:
         dict: Full name, as it stands in the file, to object. NumPy 1 and 2
         name the same functions differently, and a file of either must load.
     """
-    reconstruct = np.zeros(0).__reduce__()[0]
     scalar = np.float64(0).__reduce__()[0]
     allowed = {
         '_codecs.encode': codecs.encode,  # how pickle writes bytes
         'builtins.getattr': _history_method,
         'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
-        'numpy.ndarray': np.ndarray,
+        'numpy.ndarray': _NDARRAY,
+        # No file can name this; torch asks whether the type of an array may
+        # have its state set.
+        'ndarray': np.ndarray,
         'numpy.dtype': np.dtype,
     }
     for package in ('numpy.core', 'numpy._core'):
-        allowed[f'{package}.multiarray._reconstruct'] = reconstruct
+        allowed[f'{package}.multiarray._reconstruct'] = _empty_array
         allowed[f'{package}.multiarray.scalar'] = scalar
     for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_):
         dtype = type(np.dtype(kind))  # numpy.dtypes.Float64DType and so on
@@ -46,29 +53,30 @@ def mmengine_globals() -> Dict[str, Any]:
     return allowed
 
 
+_NDARRAY = object()
+
+
+def _empty_array(kind: Any, shape: Any, dtype: Any) -> np.ndarray:
+    if kind is not _NDARRAY:
+        raise pickle.UnpicklingError(f'Unsupported: {kind}')
+    return np.ndarray((0, ), 'b')
+
+
 def _history_method(owner: Any, name: str) -> Any:
     if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
         return getattr(HistoryBuffer, name)
-    raise pickle.UnpicklingError(f'Unsupported: getattr({owner}, {name!r})')
-
-
-# torch 2.4 and 2.5 know an allowed global by the object's own name.
-_history_method.__module__ = 'builtins'
-_history_method.__qualname__ = _history_method.__name__ = 'getattr'
+    raise pickle.UnpicklingError(f'Unsupported: getattr of {name!r}')
 
 
 def allow_mmengine_globals() -> None:
     """Let ``torch.load(weights_only=True)`` read MMEngine's checkpoints."""
-    if not hasattr(torch.serialization, 'add_safe_globals'):
-        return  # torch < 2.4, see _load
-    named = [(obj, name) for name, obj in mmengine_globals().items()]
-    if TorchVersion(torch.__version__) < '2.6':
-        named = [obj for obj, _ in named]
-    torch.serialization.add_safe_globals(named)
+    if NAMED_GLOBALS:
+        torch.serialization.add_safe_globals(
+            [(value, name) for name, value in mmengine_globals().items()])
 
 
 def load_from_local(filename: str, map_location: Any = None) -> dict:
-    """Load a checkpoint file; no code in it is ever run.
+    """Load a checkpoint file, and refuse one that would run code.
 
     Takes the place of MMEngine's loader of the same name.
 
@@ -81,7 +89,7 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
 
     Raises:
         CheckpointError: The file is missing, truncated, no checkpoint, or
-            carries code.
+            carries more than weights and training state.
     """
     filename = os.path.expanduser(filename)
     if not os.path.isfile(filename):
@@ -90,18 +98,9 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
     try:
         checkpoint = _load(filename, map_location)
     except pickle.UnpicklingError as e:
-        refused = re.search(
-            r'(?:GLOBAL|Unsupported global:|Unsupported:) (?!GLOBAL)([\w.]+)',
-            str(e))
-        if not refused:
-            raise _broken(filename, e) from e
-        raise CheckpointError(
-            f'checkpoint "{filename}" was not loaded: it carries '
-            f'"{refused.group(1)}", which is neither a weight nor training '
-            'state, and loading it can run code. Ask its author for a file '
-            'with the weights only.') from e
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as e:
-        raise _broken(filename, e) from e
+        raise _refused(filename, str(e)) from e
+    except Exception as e:  # what broken bytes lead to can be anything
+        raise _broken(filename, str(e) or type(e).__name__) from e
     if not isinstance(checkpoint, dict):
         raise CheckpointError(
             f'"{filename}" holds a {type(checkpoint).__name__}, not a '
@@ -110,11 +109,11 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
 
 
 def _load(filename: str, map_location: Any) -> Any:
-    if hasattr(torch.serialization, 'add_safe_globals'):
+    if NAMED_GLOBALS:
         return torch.load(
             filename, map_location=map_location, weights_only=True)
-    # torch < 2.4: weights_only takes no further globals, so unpickle through
-    # an Unpickler that finds nothing but torch's own list and ours.
+    # weights_only cannot be told of names here, so unpickle through an
+    # Unpickler that finds nothing but torch's own list and ours.
     return torch.load(
         filename,
         map_location=map_location,
@@ -139,18 +138,31 @@ def _restricted_pickle() -> types.ModuleType:
     restricted = types.ModuleType('restricted_pickle')
     restricted.__dict__.update(pickle.__dict__)
     restricted.Unpickler = Unpickler
+    restricted.load = lambda f, **kw: Unpickler(f, **kw).load()
+    restricted.loads = lambda b, **kw: Unpickler(io.BytesIO(b), **kw).load()
     return restricted
 
 
-def _broken(filename: str, cause: Exception) -> CheckpointError:
+def _refused(filename: str, reason: str) -> CheckpointError:
+    found = re.search(
+        r'(?:GLOBAL|Unsupported global:|Unsupported:) (?!GLOBAL)([\w.]+)',
+        reason)
+    if found:
+        return CheckpointError(
+            f'checkpoint "{filename}" was not loaded: it carries '
+            f'"{found.group(1)}", which is neither a weight nor training '
+            'state, and loading it can run code. Ask its author for a file '
+            'with the weights only.')
+    # torch's own text before this advises to load it all the same.
+    _, _, detail = reason.rpartition('WeightsUnpickler error:')
+    return _broken(filename, detail.strip() or 'it is no zip archive')
+
+
+def _broken(filename: str, reason: str) -> CheckpointError:
     return CheckpointError(
         f'checkpoint "{filename}" ({os.path.getsize(filename)} bytes) is '
         'truncated or not a checkpoint; copy or download it again. '
-        f'({_first_line(cause)})')
-
-
-def _first_line(e: Exception) -> str:
-    return str(e).strip().split('\n')[0][:200] or type(e).__name__
+        f'({reason.strip().splitlines()[0][:120]})')
 
 
 @register_backend('atomic', force=True)

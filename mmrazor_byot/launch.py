@@ -126,7 +126,7 @@ def apply_runner_arguments(cfg: Config, args: argparse.Namespace) -> None:
         args.work_dir or cfg.get('work_dir') or os.path.join(
             'work_dirs', name))
     defaults = dict(
-        pin_memory=torch.cuda.is_available() and not args.no_pin_memory,
+        pin_memory=torch.cuda.is_available(),
         collate_fn=dict(type='default_collate'))
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(loader):

@@ -7,12 +7,21 @@ from typing import List
 from mmpretrain.datasets import CIFAR10 as _CIFAR10
 from mmpretrain.datasets import CIFAR100 as _CIFAR100
 
-from mmrazor_byot.errors import DatasetError
+from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.registry import DATASETS
 
 
 class _ClearErrors:
     """Says which file is wanted, where, and how to get it there."""
+
+    def __init__(self, data_root: str = '', split: str = 'train', **kwargs):
+        name = type(self).__name__
+        if split not in ('train', 'test'):
+            raise ConfigError(f'{name}(split={split!r}): choose from "train" '
+                              'and "test"')
+        if not (data_root or kwargs.get('data_prefix')):
+            raise ConfigError(f'{name}: set data_root, the folder of the data')
+        super().__init__(data_root=data_root, split=split, **kwargs)
 
     def load_data_list(self) -> List[dict]:
         try:

@@ -1,6 +1,7 @@
 """A small image set, decoded once and kept as one array."""
 import copy
 from abc import abstractmethod
+from numbers import Integral
 from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -124,6 +125,9 @@ class InMemoryDataset(BaseDataset):
         if self.num_classes is not None:
             keep = keep[labels < self.num_classes]
         if self.samples_per_class is not None:
+            if self.samples_per_class < 1:
+                raise DatasetError(f'{self._name}: samples_per_class='
+                                   f'{self.samples_per_class}; at least 1')
             first = [
                 np.flatnonzero(labels[keep] == c)[:self.samples_per_class]
                 for c in range(count)
@@ -155,6 +159,6 @@ class InMemoryDataset(BaseDataset):
 
 def _pick(numbers: np.ndarray, indices: Union[int, Sequence[int]]):
     """The first n (the last, if negative) of the numbers, or a choice."""
-    if not isinstance(indices, int):
+    if not isinstance(indices, Integral):
         return numbers[list(indices)]
     return numbers[:indices] if indices >= 0 else numbers[indices:]

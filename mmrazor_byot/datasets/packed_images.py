@@ -1,6 +1,5 @@
 """One file with all the images of a small data set."""
 import os
-import zipfile
 from typing import List, Tuple
 
 import cv2
@@ -53,7 +52,9 @@ class PackedImages(InMemoryDataset):
                         f'{sorted(packed.files)}. Is split={self.split!r} '
                         'right?')
                 data, offsets, labels, classes = (packed[n] for n in names)
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as e:
+        except DatasetError:
+            raise
+        except Exception as e:  # what broken bytes lead to can be anything
             raise DatasetError(
                 f'data file "{path}" ({os.path.getsize(path)} bytes) is '
                 'truncated or no .npz file; copy it again. '

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
-from .address import hash_in_name
 from ..errors import CheckpointError, ZooError
+from .address import hash_in_name
 
 # The state of batch normalisation is saved with the weights but not learned.
 _BUFFERS = ('running_mean', 'running_var', 'num_batches_tracked')

@@ -8,9 +8,9 @@ from rich import progress as bars
 from rich.console import Console
 from rich.table import Column
 
+from ..errors import ZooError
 from .address import cache_dir, hash_in_name, source_url
 from .check import sha256_of
-from ..errors import ZooError
 from .index import ZooModel, find_model
 from .lock import hold_part
 from .transfer import Report, transfer

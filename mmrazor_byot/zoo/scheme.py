@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import all_gather_object, get_dist_info
-from .check import load_weights
+
 from ..errors import ZooError
+from .check import load_weights
 from .fetch import cached_file, download
 from .index import find_model
 

@@ -13,8 +13,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, url2pathname, urlopen
 
-from .address import MIRROR_HINT
 from ..errors import ZooError
+from .address import MIRROR_HINT
 
 CHUNK = 1 << 16  # bytes
 TIMEOUT = 30.0  # seconds without any byte, and to connect

@@ -73,7 +73,7 @@ def test_names_of_the_user(classes, num_classes, names):
     [
         (dict(num_classes=4), 'num_classes=4, but it has 3 classes'),
         (dict(num_classes=0), 'num_classes=0, but it has 3 classes'),
-        (dict(samples_per_class=0), 'no image is left'),
+        (dict(samples_per_class=0), 'samples_per_class=0; at least 1'),
         (dict(indices=0), 'no image is left'),
         (dict(indices=[]), 'no image is left'),
     ],

@@ -23,6 +23,7 @@ def runner(task, model=None):
     """As MMEngine's Runner is when it has read a checkpoint."""
     return SimpleNamespace(
         model=model or network(),
+        work_dir='work',
         _load_from=None if task == 'auto-resume' else 'work/a.pth',
         _resume=task in ('resume', 'auto-resume'),
         # Built for training only; a config or nothing otherwise.
@@ -107,8 +108,10 @@ def test_differences(task, change, difference):
     change(state)
     message = refused(task, state, **TRAINING_STATE)
     assert message.endswith(f'does not fit the Sequential: {difference}')
-    source = 'of the work dir' if task == 'auto-resume' else 'work/a.pth'
-    assert message.startswith(f'checkpoint "{source}"')
+    source = 'checkpoint "work/a.pth"'
+    if task == 'auto-resume':
+        source = 'the last checkpoint in work'
+    assert message.startswith(source)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def step(hook, iteration, **losses):
 
 
 def look(hook, place):
-    runner = SimpleNamespace(iter=99, work_dir='work')
+    runner = SimpleNamespace(iter=99, work_dir='work', model=nn.Module())
     if place == 'epoch':
         hook.after_train_epoch(runner)
     else:

@@ -68,7 +68,7 @@ def test_code_is_refused(saved, malicious, marker, zipped):
     file = saved(
         dict(state_dict={'weight': torch.ones(1)}, meta=malicious),
         _use_new_zipfile_serialization=zipped)
-    with pytest.raises(ZooError, match=r'carries "posix\.mkdir", which is nei'):
+    with pytest.raises(ZooError, match='carries "posix.mkdir", which'):
         verify(file)
     assert not marker.exists()
     # The pickle is not harmless by mistake: elsewhere its code does run.
@@ -80,7 +80,7 @@ def test_code_is_refused(saved, malicious, marker, zipped):
 def test_bare_pickle_is_refused(tmp_path, malicious, marker, protocol):
     file = tmp_path / 'net.pth'
     file.write_bytes(pickle.dumps(malicious, protocol))
-    with pytest.raises(ZooError, match=r'net.pth" (was not loaded|\(\d+ bytes\) is)'):
+    with pytest.raises(ZooError, match=r'net.pth" (was not l|\(\d+ bytes\) is)'):
         verify(file)
     assert not marker.exists()
 

@@ -33,7 +33,8 @@ class CheckpointCheckHook(Hook):
         Raises:
             CheckpointError: It does not fit; names the first keys that differ.
         """
-        source = f'checkpoint "{runner._load_from or "of the work dir"}"'
+        source = (f'checkpoint "{runner._load_from}"' if runner._load_from
+                  else f'the last checkpoint in {runner.work_dir}')
         if runner._resume:
             missing = [k for k in TRAINING_STATE if k not in checkpoint]
             if missing:
@@ -44,7 +45,7 @@ class CheckpointCheckHook(Hook):
         model = runner.model
         model = model.module if is_model_wrapper(model) else model
         state = {
-            re.sub(r'^module\.', '', key): value
+            re.sub(r'^module\.', '', str(key)): value
             for key, value in checkpoint.get('state_dict', checkpoint).items()
         }
         difference = describe_difference(model, state)
@@ -74,14 +75,17 @@ def describe_difference(model: nn.Module, state: Dict[str, Tensor],
     ]
     unexpected = [k for k in state if k not in own]
     shapes = [
-        f'{k} is {tuple(state[k].shape)}, not {tuple(own[k].shape)}'
-        for k in own if isinstance(state.get(k), Tensor)
-        and state[k].shape != own[k].shape
+        f'{k} is {_shape(state[k])}, not {_shape(own[k])}' for k in own
+        if k in state and _shape(state[k]) != _shape(own[k])
     ]
     return '; '.join(
         _list(kind, keys, first) for kind, keys in (
             ('missing', missing), ('unexpected', unexpected),
             ('other shapes', shapes)) if keys)
+
+
+def _shape(value) -> object:
+    return tuple(value.shape) if isinstance(value, Tensor) else type(value)
 
 
 def _list(kind: str, keys: List[str], first: int) -> str:

@@ -3,7 +3,8 @@ from typing import Dict, List, Optional, Tuple
 
 import torch
 from mmengine.hooks import Hook
-from torch import Tensor
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
 
 from mmrazor_byot.errors import NonFiniteLossError
 from mmrazor_byot.registry import HOOKS
@@ -47,27 +48,39 @@ class FiniteLossHook(Hook):
         self._look(runner)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Look before anything is written."""
+        """Look at losses and weights before anything is written."""
         self._look(runner)
+        # A finite loss can have a gradient that is not.
+        state = checkpoint.get('state_dict', {})
+        for name, _ in _bare(runner.model).named_parameters():
+            if name in state and not torch.isfinite(state[name]).all():
+                self._stop(runner, 'weights are', runner.iter, name)
 
     def _look(self, runner) -> None:
         noted, self._noted = self._noted, []
         noted = [(i, losses) for i, losses in noted if losses]
         if not noted:
             return
-        values = torch.stack(
-            [torch.stack(list(losses.values())) for _, losses in noted])
-        finite = torch.isfinite(values).all(dim=1).tolist()
+        finite = torch.stack([
+            torch.isfinite(torch.stack(list(losses.values()))).all()
+            for _, losses in noted
+        ]).tolist()
         if all(finite):
             return
-        first = finite.index(False)
-        iteration, losses = noted[first]
+        iteration, losses = noted[finite.index(False)]
         terms = [
             f'{name} = {value.item()}' for name, value in losses.items()
             if not torch.isfinite(value) and name != 'loss'
         ] or [f'loss = {losses["loss"].item()}']
+        self._stop(runner, 'loss is', iteration, ', '.join(terms))
+
+    def _stop(self, runner, what: str, iteration: int, names: str) -> None:
         raise NonFiniteLossError(
-            f'the loss is no longer finite at iteration {iteration} '
-            f'({", ".join(terms)}); training stopped, and the last checkpoint '
-            f'in {runner.work_dir} is from before it. Lower the learning '
-            'rate, or clip gradients: optim_wrapper.clip_grad.max_norm=5')
+            f'the {what} no longer finite at iteration {iteration} ({names});'
+            f' training stopped, and the last checkpoint in {runner.work_dir}'
+            ' is from before it. Lower the learning rate, or clip gradients: '
+            '--cfg-options optim_wrapper.clip_grad.max_norm=5')
+
+
+def _bare(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model
