@@ -80,7 +80,7 @@ def test_code_is_refused(saved, malicious, marker, zipped):
 def test_bare_pickle_is_refused(tmp_path, malicious, marker, protocol):
     file = tmp_path / 'net.pth'
     file.write_bytes(pickle.dumps(malicious, protocol))
-    with pytest.raises(ZooError, match=r'net.pth" (was not l|\(\d+ bytes\) is)'):
+    with pytest.raises(ZooError, match=r'net.pth" (was |\(\d+ bytes\) is)'):
         verify(file)
     assert not marker.exists()
 
