@@ -1,7 +1,10 @@
 """Training through tools/train.py and tools/dist_train.sh."""
+import sys
+from pathlib import Path
+
 import pytest
 import torch
-from run import DIGITS, QUICK, RECIPES, exits, failed, succeeded, tool
+from run import DIGITS, QUICK, RECIPES, exits, failed, run, succeeded, tool
 
 from mmrazor_byot.datasets.packed_images import pack_images
 
@@ -61,6 +64,15 @@ def test_plain_and_deep_supervision_twins(tmp_path):
         assert len(exits(tmp_path / name)) == count
         assert 'logit_loss:' not in text and 'hint_loss:' not in text
         assert 'loss: ' in text
+
+
+def test_mmpretrains_own_tool_trains_our_recipe(tmp_path):
+    import mmpretrain
+    script = Path(mmpretrain.__file__).parent / '.mim/tools/train.py'
+    succeeded(run(sys.executable, script, DIGITS, '--work-dir', tmp_path,
+                  '--cfg-options', *QUICK, 'train_cfg.max_epochs=1'))
+    assert len(exits(tmp_path)) == 5
+    assert (tmp_path / 'epoch_1.pth').exists()
 
 
 def test_auto_scale_lr(tmp_path):
