@@ -100,6 +100,14 @@ def test_hint_loss_is_a_mean_over_samples():
     torch.testing.assert_close(hint_loss(feature, teacher), halves)
 
 
+@pytest.mark.parametrize('reduction, expected', [
+    ('mean', 300.0**2 * 2048), ('mmrazor', (300.0**2 * 2048 * 4)**0.5)])
+def test_hint_loss_in_half_precision(reduction, expected):
+    feature = torch.full((4, 2048), 300., dtype=torch.float16)
+    loss = hint_loss(feature, torch.zeros_like(feature), reduction)
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_hint_loss_as_mmrazors():
     feature, teacher = torch.randn(2, 16, 32)
     ours = HintLoss(0.03, reduction='mmrazor')(feature, teacher)

@@ -31,6 +31,8 @@ def hint_loss(feature: Tensor,
         Tensor: A scalar.
     """
     difference = feature - teacher_feature
+    if difference.dtype in (torch.float16, torch.bfloat16):
+        difference = difference.float()  # squares overflow half precision
     if reduction == 'mmrazor':
         return torch.linalg.vector_norm(difference)
     return difference.square().flatten(1).sum(dim=1).mean()
