@@ -1,0 +1,44 @@
+"""docs/how_to.md, typed as it stands into a copy of the checkout."""
+import re
+import shutil
+import sys
+
+import cv2
+import numpy as np
+from run import ROOT, exits, run, succeeded
+
+PAGE = (ROOT / 'docs/how_to.md').read_text()
+
+
+def test_bring_your_own(tmp_path):
+    for part in ('configs', 'mmrazor_byot', 'tools'):
+        shutil.copytree(
+            ROOT / part, tmp_path / part, symlinks=True,
+            ignore=shutil.ignore_patterns('__pycache__', '.mim'))
+    files = re.findall(r'`(mine/\w+\.py)`:\n\n```python\n(.*?)```', PAGE, re.S)
+    assert [name for name, _ in files] == [
+        'mine/parts.py', 'mine/data.py', 'mine/recipe.py'
+    ]
+    for name, text in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    random = np.random.default_rng(0)
+    for image in re.findall(r'^    (mine/photos/\S+)', PAGE, re.M):
+        shade = 60 if 'cat' in image else 190
+        folder = (tmp_path / image).parent
+        folder.mkdir(parents=True)
+        for i in range(24):
+            noise = random.normal(shade, 20, (72, 80, 3)).clip(0, 255)
+            cv2.imwrite(str(folder / f'{i:04}.jpg'), noise.astype(np.uint8))
+    command, = re.findall(r'^    (sh tools/.*)$', PAGE, re.M)
+    tool, *words = command.split()[1:]
+    text = succeeded(
+        run('sh', tool, *words, cwd=tmp_path, PYTHONPATH='', PORT='29651',
+            PATH=f'{sys.prefix}/bin:/usr/bin:/bin'))
+    assert 'exit2.hint_loss' in text
+    rows = exits(tmp_path / 'work_dirs/recipe')
+    assert [row['exit'] for row in rows] == ['1/3', '2/3', '3/3', 'ensemble']
+    assert rows[2]['top1'] > 50  # black cats and white dogs
+    # PoolHead: lift 32 -> 128 and fc 128 -> 2, behind 3 -> 32 convolution.
+    assert rows[0]['params'] == (32 * 128 + 128) + (128 * 2 + 2) + (
+        3 * 9 * 32 + 32) + 2 * 32
