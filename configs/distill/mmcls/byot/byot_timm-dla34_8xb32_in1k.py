@@ -1,6 +1,6 @@
-# Beyond the paper: a backbone of timm (pip install timm), DLA-34. Any of
-# timm's that gives features by stage takes its place by its name. The
-# schedule is ResNet's, which is DLA's own but for its 120 epochs.
+# Beyond the paper: a backbone of timm (pip install timm), here DLA-34. Any
+# other that gives features by stage takes its place by its name. The schedule
+# is only ResNet's.
 _base_ = './byot_resnet18_8xb32_in1k.py'
 
 model = dict(
