@@ -156,6 +156,23 @@ def test_cfg_path_form(batch):
     assert len(losses) == 10
 
 
+def test_batch_augments_stand_where_mmpretrain_has_them(
+        tiny_architecture, batch):
+    """In ``train_cfg``, also where the config gives a data preprocessor."""
+    tiny_architecture['train_cfg'] = dict(
+        augments=[dict(type='Mixup', alpha=0.8)])
+    model = BYOT(
+        tiny_architecture, data_preprocessor=dict(num_classes=5, to_rgb=True))
+    images, samples = batch(2)
+    data = dict(inputs=images, data_samples=samples)
+    mixed = model.data_preprocessor(data, training=True)['data_samples']
+    assert mixed[0].gt_score.shape == (5, )
+    assert 0 < mixed[0].gt_score.max() < 1
+    own = dict(num_classes=5, batch_augments=None)
+    model = BYOT(tiny_architecture, data_preprocessor=own)
+    assert model.data_preprocessor.batch_augments is None
+
+
 def test_the_callers_config_is_left_alone(tiny_architecture):
     import copy
     preprocessor = dict(num_classes=5)

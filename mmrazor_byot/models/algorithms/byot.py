@@ -52,7 +52,8 @@ class BYOT(BaseAlgorithm):
         predict_with (str | int): What ``predict`` answers with:
             ``'deepest'``, ``'ensemble'`` or an exit from 1 to C.
         data_preprocessor (dict | nn.Module, optional): Defaults to the
-            architecture's. A dict without type is a ``ClsDataPreprocessor``.
+            architecture's. A dict without type is a ``ClsDataPreprocessor``;
+            its ``batch_augments`` default to the architecture's ``train_cfg``.
         init_cfg (dict, optional): Initialization config.
 
     Raises:
@@ -90,6 +91,10 @@ class BYOT(BaseAlgorithm):
             data_preprocessor = dict(data_preprocessor)
             data_preprocessor.setdefault('type',
                                          'mmpretrain.ClsDataPreprocessor')
+            augments = isinstance(architecture,
+                                  dict) and architecture.get('train_cfg')
+            if augments:  # Mixup and so on stand there, as mmpretrain's do
+                data_preprocessor.setdefault('batch_augments', augments)
         super().__init__(
             build_architecture(architecture, sections, input_size),
             data_preprocessor=data_preprocessor,

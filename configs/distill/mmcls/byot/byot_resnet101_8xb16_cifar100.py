@@ -1,0 +1,3 @@
+_base_ = './byot_resnet18_8xb16_cifar100.py'
+
+model = dict(architecture=dict(backbone=dict(depth=101)))

@@ -1,0 +1,4 @@
+# WRN20-8 with seven blocks a stage for its three.
+_base_ = './byot_wrn20-8_8xb16_cifar100.py'
+
+model = dict(architecture=dict(backbone=dict(depth=44)))

@@ -1,0 +1,164 @@
+"""Write docs/model_table.md: what each exit of each BYOT recipe costs."""
+import argparse
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmrazor_byot.checkpoint import AtomicBackend
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.evaluation import exit_complexity
+from mmrazor_byot.launch import run_tool
+from mmrazor_byot.registry import MODELS
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPES = ROOT / 'configs/distill/mmcls/byot'
+TABLE = ROOT / 'docs/model_table.md'
+EXITS = 4
+
+#: The paper's top-1 in percent: plain network, exits 1/4 to 4/4, ensemble.
+#: The numbers marked UNCHECKED could not be compared with a source.
+UNCHECKED = ' *'
+PAPER = {
+    ('CIFAR100', 'vgg19bn'): '64.47 63.59 67.04 68.03 67.73 68.54',
+    ('CIFAR100', 'resnet18'): '77.09 67.85 74.57 78.23 78.64 79.67',
+    ('CIFAR100', 'resnet50'): '77.68 68.23 74.21 75.23 80.56 81.04',
+    ('CIFAR100', 'resnet101'): '77.98 69.45 77.29 81.17 81.23 82.03',
+    ('CIFAR100', 'resnet152'): '79.21 68.84 78.72 81.43 81.61 82.29',
+    ('CIFAR100', 'resnext29-2'): '81.29 71.15 79.00 81.48 81.51 81.90 *',
+    ('CIFAR100', 'wrn20-8'): '79.76 68.85 78.15 80.98 80.92 81.38 *',
+    ('CIFAR100', 'wrn44-8'): '79.93 72.54 81.15 81.96 82.09 82.61',
+    ('CIFAR100', 'wrn28-12'): '80.07 71.21 80.86 81.58 81.59 82.09 *',
+    ('CIFAR100', 'pyramidnet101-240'): '81.12 69.23 78.15 80.98 82.30 83.51',
+    ('ImageNet', 'vgg19bn'): '70.35 – – – 72.45 – *',
+    ('ImageNet', 'resnet18'): '68.12 – – – 69.84 – *',
+    ('ImageNet', 'resnet50'): '73.56 – – – 75.24 – *',
+}
+
+HEAD = """# What each exit costs, and what the paper reports
+
+Written by `python tools/make_tables.py`. A multiply-add is one FLOP, batch
+norm and pooling included; images have the size that the headings say. *Exit i*
+is the network cut behind section i, with its exit head. The deepest exit is
+the plain network and costs nothing more. The *ensemble* is all exits together.
+
+The accuracies are **the paper's**, top-1 in percent. None is ours: what we
+have measured is in [the recipes' README](../configs/distill/mmcls/byot/README.md).
+Those marked * could not be checked against a source. Networks of three stages
+have three exits here; the paper's table gives four for them too.
+"""  # noqa: E501
+TITLES = dict(
+    CIFAR100='CIFAR-100, 32 x 32', ImageNet='ImageNet, 224 x 224',
+    other='Other data, 32 x 32')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--check',
+        nargs='+',
+        metavar='NAME',
+        help='write nothing; count these recipes again and fail if the table '
+        'says something else')
+    parser.add_argument(
+        '--table', type=Path, default=TABLE, help='the file; %(default)s')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    init_default_scope('mmpretrain')
+    if args.check:
+        table = args.table.read_text(encoding='utf-8')
+        for name in args.check:
+            lines = recipe_lines(name, Config.fromfile(RECIPES / f'{name}.py'))
+            if '\n'.join(lines) not in table:
+                raise ConfigError(f'{args.table} is out of date for {name}; '
+                                  'run tools/make_tables.py')
+        print(f'{args.table} is right for {", ".join(args.check)}')
+        return
+    AtomicBackend().put_text(whole_table(), args.table)
+    print(f'wrote {args.table}')
+
+
+def whole_table() -> str:
+    """The text of docs/model_table.md."""
+    groups: Dict[str, Dict[str, Config]] = {title: {} for title in TITLES}
+    for path in RECIPES.glob('byot*.py'):
+        cfg = Config.fromfile(path)
+        data = cfg.train_dataloader.dataset.type.split('.')[-1]
+        groups[data if data in TITLES else 'other'][path.stem] = cfg
+    parts = [HEAD]
+    for title, recipes in groups.items():
+        exits = [f'exit {i + 1}' for i in range(EXITS)]
+        parts.append(f'## {TITLES[title]}\n')
+        parts.append(row(['recipe', '', 'plain', *exits, 'ensemble']))
+        parts.append('|---|---' + '|---:' * (EXITS + 2) + '|')
+        for name in sorted(recipes, key=paper_order):
+            parts.extend(recipe_lines(name, recipes[name]))
+            print(name, flush=True)
+        parts.append('')
+    return '\n'.join(parts)
+
+
+def recipe_lines(name: str, cfg: Config) -> List[str]:
+    """The lines of one recipe.
+
+    Args:
+        name: Name of its file, without the ending.
+        cfg: The recipe.
+
+    Returns:
+        list[str]: Params, FLOPs, and the paper's accuracies if it has any.
+    """
+    model = MODELS.build(cfg.model)
+    costs = exit_complexity(model, model.input_size)
+    link = f'[{name}](../{RECIPES.relative_to(ROOT)}/{name}.py)'
+    lines = [
+        row([link, 'params', *cells(costs, 'params')]),
+        row(['', 'FLOPs', *cells(costs, 'flops')])
+    ]
+    accuracies = paper_row(name, cfg.train_dataloader.dataset.type)
+    if accuracies:
+        *numbers, mark = accuracies
+        lines.append(row(['', f'paper{mark}, top-1 (%)', *numbers]))
+    return lines
+
+
+def cells(costs: Sequence[dict], key: str) -> List[str]:
+    """The plain network, each exit, the ensemble; an exit too few is a –."""
+    *exits, ensemble = [f'{cost[key]:,}' for cost in costs]
+    missing = ['–'] * (EXITS - len(exits))
+    return [exits[-1], *exits, *missing, ensemble]
+
+
+def paper_row(name: str, dataset: str) -> Optional[List[str]]:
+    """The paper's six accuracies and the mark behind them."""
+    text = PAPER.get((dataset.split('.')[-1], network_of(name)))
+    if text is None:
+        return None
+    checked = text.removesuffix(UNCHECKED)
+    return [*checked.split(), '' if checked == text else UNCHECKED]
+
+
+def network_of(name: str) -> str:
+    """``byot_logits_resnet18_...`` is about resnet18."""
+    first = ('byot', 'logits', 'mmrazor')
+    return next(part for part in name.split('_') if part not in first)
+
+
+def paper_order(name: str) -> tuple:
+    """Networks in the paper's order, others behind them."""
+    networks = [network for _, network in PAPER]
+    network = network_of(name)
+    known = network in networks
+    return (networks.index(network) if known else len(networks), name)
+
+
+def row(columns: Sequence[str]) -> str:
+    return f'| {" | ".join(columns)} |'.replace('|  |', '| |')
+
+
+if __name__ == '__main__':
+    run_tool(main)
