@@ -27,7 +27,8 @@ class BottleneckHead(BaseModule):
         downsample (int): How many times higher and wider the feature map is
             than the deepest one. Defaults to 1.
         reduction (int): The middle of the bottleneck has
-            ``out_channels // reduction`` channels. Defaults to 4.
+            ``out_channels // reduction`` channels, and not more than
+            ``in_channels``. Defaults to 4.
         norm_cfg (dict): Norm layers. Defaults to ``dict(type='BN')``.
         init_cfg (dict | list, optional): Initialization. Defaults to Kaiming
             for convolutions and N(0, 0.01) for the classifier, as in
@@ -59,7 +60,8 @@ class BottleneckHead(BaseModule):
             raise ConfigError(
                 f'BottleneckHead(reduction={reduction}): must be from 1 to '
                 f'the {out_channels} channels of the deepest feature')
-        middle = out_channels // reduction
+        # No wider than what it reads: at full size, width is what costs.
+        middle = min(in_channels, out_channels // reduction)
         # A 1 x 1 in the middle would see no neighbours: keep a 3 x 3 there.
         kernel, padding = (downsample, 0) if downsample > 1 else (3, 1)
         self.bottleneck = Sequential(
