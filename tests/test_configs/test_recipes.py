@@ -6,13 +6,14 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmpretrain.structures import DataSample
+from peers import MMRAZOR_CONFIG
 from run import RECIPES
 
 from mmrazor_byot.registry import DATASETS, MODELS
 
 CONFIGS = sorted(RECIPES.glob('*.py'))
 NAME = re.compile(
-    r'(?P<method>byot|byot_logits|plain|deep-supervision)_(?P<net>resnet\d+)'
+    r'(?P<method>byot|byot_logits|byot_mmrazor|plain|deep-supervision)_(?P<net>resnet\d+)'
     r'_(?:(?P<data1>[a-z0-9]+)_)?(?P<gpus>\d+)xb(?P<batch>\d+)_'
     r'(?P<data2>[a-z0-9-]+)')
 
@@ -41,8 +42,8 @@ def test_one_step_and_one_prediction(recipe):
     log = model.train_step(
         data,
         OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01)))
-    expected = {'plain': 1, 'deep-supervision': 5}
-    assert len(log) == expected.get(name.split('_')[0], 11)
+    expected = {'plain': 1, 'deep-supervision': 5, 'byot_mmrazor': 10}
+    assert len(log) == expected.get(NAME.fullmatch(name)['method'], 11)
     assert torch.isfinite(log['loss'])
     moved = [k for k, v in model.named_parameters()
              if not torch.equal(v, before[k])]
@@ -106,6 +107,28 @@ def test_cifar_recipe_is_the_documented_one():
     assert cfg.model.label_loss.loss_weight == pytest.approx(1 - 0.3)
     assert cfg.model.logit_loss.loss_weight == 0.3
     assert cfg.model.hint_loss.loss_weight == 0.03
+
+
+def test_mmrazors_recipe_is_the_one_it_ships():
+    ours = Config.fromfile(
+        RECIPES / 'byot_mmrazor_resnet18_8xb16_cifar100.py')
+    # As text: what it inherits from mmcls is no longer installed.
+    text = re.sub(r'_base_ = \[.*?\]\n', '', MMRAZOR_CONFIG.read_text(),
+                  flags=re.S)
+    theirs = Config.fromstring(text, '.py')
+    assert ours.optim_wrapper == theirs.optim_wrapper
+    assert ours.param_scheduler == theirs.param_scheduler
+    assert ours.train_cfg == theirs.train_cfg
+    data = Config.fromfile(MMRAZOR_CONFIG.parents[3] / '_base_' / 'datasets' /
+                           'mmcls' / 'cifar100_bs16_auto_aug.py')
+    *transforms, pack = data.train_dataloader.dataset.pipeline
+    policies = ours.train_dataloader.dataset.pipeline[3].policies
+    for step in (step for policy in policies for step in policy):
+        assert step.pop('_scope_') == 'mmpretrain'
+    assert ours.train_dataloader.dataset.pipeline[:-1] == transforms
+    assert ours.train_dataloader.batch_size == data.train_dataloader.batch_size
+    for name in ('mean', 'std', 'to_rgb'):
+        assert ours.data_preprocessor[name] == data.preprocess_cfg[name]
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)

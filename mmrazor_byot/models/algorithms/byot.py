@@ -12,6 +12,7 @@ from mmrazor_byot.registry import MODELS
 from mmrazor_byot.structures import ExitOutput
 
 from ..heads import build_exit_head
+from .mmrazor_keys import load_mmrazor_keys, rename_mmrazor_keys
 from .sections import build_architecture, look_at, per_exit
 
 OptConfig = Optional[Union[dict, Sequence[Optional[dict]]]]
@@ -118,6 +119,10 @@ class BYOT(BaseAlgorithm):
                 for name, cfgs in configs.items() if cfgs[i] is not None
             }) for i in range(shallow))
         view.check_heads(self.exit_heads, self.exit_losses)
+        self._register_load_state_dict_pre_hook(load_mmrazor_keys)
+
+    #: How a checkpoint's names are read before they are compared with ours.
+    convert_state_dict = staticmethod(rename_mmrazor_keys)
 
     def forward_exits(self, inputs: Tensor) -> List[ExitOutput]:
         """Run the network and every exit head, each exactly once.
