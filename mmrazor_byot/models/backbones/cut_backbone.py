@@ -13,14 +13,17 @@ class Absent(nn.Module):
     """Stands where a module was: no weights, no work, input is output.
 
     Args:
-        module (nn.Module): The module that was there. What asks for a child
-            of it finds None.
+        module (nn.Module): The module that was there. Who asks for a part
+            of it finds None, as for a part that it never had.
     """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         for name, _ in module.named_children():
             self.register_module(name, None)
+        for name, value in vars(module).items():
+            if value is None:  # the downsampling of Swin's last stage
+                setattr(self, name, None)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Return the input, or all of them where there are several."""
