@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import CheckpointLoader
-from torch import nn
+from torch import Tensor, nn
 
 from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.engine.hooks.checkpoint_check_hook import describe_difference
@@ -68,20 +68,20 @@ def export_student(cfg: Config,
             that is in the way.
         CheckpointError: The checkpoint is broken or does not fit.
     """
-    model, meta = load_byot(cfg, checkpoint)
+    model, state, meta = load_byot(cfg, checkpoint)
     count = model.num_exits
     exit_number = count if exit_number is None else exit_number
     if not 1 <= exit_number <= count:
         raise ConfigError(f'--exit {exit_number}: the network has the exits '
                           f'1 to {count}')
     source = Path(cfg.filename)
-    text, student = _checked_student(cfg, model, exit_number)
+    text, student = _checked_student(cfg, model, state, exit_number)
     text = f'# Exit {exit_number}/{count} of {source.name}\n{text}'
     buffer = io.BytesIO()  # a file's own name would go into its content
     torch.save(
         dict(
             meta=_meta(meta, model, exit_number, source.name),
-            state_dict=student_weights(model, student, exit_number)), buffer)
+            state_dict=student_weights(state, student, exit_number)), buffer)
     data = buffer.getvalue()
     name = f'{source.stem}_exit{exit_number}'
     digest = hashlib.sha256(data).hexdigest()[:8]
@@ -92,7 +92,8 @@ def export_student(cfg: Config,
     return exported
 
 
-def load_byot(cfg: Config, checkpoint: str) -> Tuple[BYOT, Dict[str, Any]]:
+def load_byot(cfg: Config,
+              checkpoint: str) -> Tuple[BYOT, Dict[str, Tensor], dict]:
     """Build a BYOT network and load its weights, all of them.
 
     Args:
@@ -100,7 +101,8 @@ def load_byot(cfg: Config, checkpoint: str) -> Tuple[BYOT, Dict[str, Any]]:
         checkpoint (str): File, address or ``zoo://NAME``.
 
     Returns:
-        tuple: The network, for evaluation, and ``meta`` of the checkpoint.
+        tuple: The network, for evaluation; its state dict, in the precision
+        of the checkpoint; and ``meta`` of the checkpoint.
 
     Raises:
         ConfigError: The model is no BYOT.
@@ -126,10 +128,10 @@ def load_byot(cfg: Config, checkpoint: str) -> Tuple[BYOT, Dict[str, Any]]:
                               f'model of {cfg.filename}: {difference}')
     model.load_state_dict(state, strict=False)  # old ones lack batch counters
     model.eval()
-    return model, loaded.get('meta') or {}
+    return model, {**model.state_dict(), **state}, loaded.get('meta') or {}
 
 
-def _checked_student(cfg: Config, model: BYOT,
+def _checked_student(cfg: Config, model: BYOT, state: Dict[str, Tensor],
                      exit_number: int) -> Tuple[str, nn.Module]:
     """Text of the student's config, and what is built from it."""
     image = torch.rand(
@@ -145,7 +147,7 @@ def _checked_student(cfg: Config, model: BYOT,
             student = MODELS.build({
                 **read.model, 'data_preprocessor': read.data_preprocessor
             })
-        student.load_state_dict(student_weights(model, student, exit_number))
+        student.load_state_dict(student_weights(state, student, exit_number))
         student.eval()
         with torch.no_grad():
             logits = student(image)

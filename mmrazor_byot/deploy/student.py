@@ -51,20 +51,19 @@ def student_config(cfg: dict, model: BYOT, exit_number: int) -> Dict[str, Any]:
     return _plain(student)
 
 
-def student_weights(model: BYOT, student: nn.Module,
+def student_weights(state: Dict[str, Tensor], student: nn.Module,
                     exit_number: int) -> 'OrderedDict[str, Tensor]':
     """The weights of the student, out of those of BYOT.
 
     Args:
-        model (BYOT): The trained network.
+        state (dict[str, Tensor]): State dict of the trained BYOT.
         student (nn.Module): Built from :func:`student_config`.
         exit_number (int): The exit it was cut at, 1 to C.
 
     Returns:
         OrderedDict[str, Tensor]: Name to weight, in main memory, in the
-        precision of the network.
+        precision it had.
     """
-    state = model.state_dict()
     exit_head = 'head.exit_head.'
     weights = OrderedDict()
     for name in student.state_dict():

@@ -9,10 +9,12 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
+from mmpretrain import get_model
 from peers import mmrazor_config
 from run import RECIPES, exits, succeeded, tool
 
 from mmrazor_byot.datasets.packed_images import PackedImages, pack_images
+from mmrazor_byot.deploy import export_student
 from mmrazor_byot.engine import CheckpointCheckHook
 from mmrazor_byot.errors import CheckpointError
 from mmrazor_byot.registry import MODELS
@@ -135,6 +137,21 @@ def test_fine_tuning_starts_from_it(trained, checkpoint, tmp_path):
         assert torch.equal(
             state[f'exit_heads.{i - 1}.fc.weight'],
             expected[f'distiller.connectors.loss_s{i}_sfeat.fc.weight'])
+
+
+@pytest.mark.parametrize('exit_number', [1, 4])
+def test_it_is_exported(trained, checkpoint, tmp_path, exit_number):
+    folder, theirs = trained
+    done = export_student(Config.fromfile(RECIPE), str(checkpoint), tmp_path,
+                          exit_number)
+    student = get_model(str(done.config), pretrained=str(done.checkpoint))
+    images = their_images(folder, theirs)
+    with torch.no_grad():
+        logits = student(images)
+    assert torch.equal(logits, their_logits(theirs, images)[exit_number - 1])
+    # The full network is mmpretrain's own ResNet-18.
+    assert ('mmrazor' in done.config.read_text().replace(
+        RECIPE.name, '')) == (exit_number == 1)
 
 
 def test_a_missing_connector_is_named(trained):

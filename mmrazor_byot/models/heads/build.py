@@ -7,12 +7,12 @@ from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS
 
 
-def build_exit_head(cfg: dict, **shapes: int) -> nn.Module:
+def build_exit_head(cfg: dict, *shapes: int, **named: int) -> nn.Module:
     """Build an exit head of any registered type.
 
     Args:
         cfg (dict): Config of the head; it is not changed.
-        **shapes: See :func:`complete_exit_head`.
+        *shapes, **named: See :func:`complete_exit_head`.
 
     Returns:
         nn.Module: Called with a feature map (N, C, H, W), it returns
@@ -21,7 +21,7 @@ def build_exit_head(cfg: dict, **shapes: int) -> nn.Module:
     Raises:
         ConfigError: No such head is registered.
     """
-    return MODELS.build(complete_exit_head(cfg, **shapes))
+    return MODELS.build(complete_exit_head(cfg, *shapes, **named))
 
 
 def complete_exit_head(cfg: dict, in_channels: int, out_channels: int,
