@@ -115,9 +115,23 @@ def test_hint_loss_as_mmrazors():
     assert ours.item() == pytest.approx(theirs.item(), abs=1e-6)
 
 
-def test_mmrazor_reduction_has_a_gradient_where_features_agree():
+def test_hint_loss_as_mmrazors_byot_broadcasts_it():
+    feature, teacher = torch.randn(2, 6, 32) + torch.tensor([[[0.]], [[3.]]])
+    feature.requires_grad_()
+    ours = HintLoss(0.03, reduction='mmrazor_broadcast')(feature, teacher)
+    # MMRazor takes the teacher's feature before it is flattened.
+    theirs = L2Loss(0.03, normalize=False, dist=True)(feature,
+                                                      teacher[..., None, None])
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
+    ours_grad, = torch.autograd.grad(ours, feature)
+    theirs_grad, = torch.autograd.grad(theirs, feature)
+    torch.testing.assert_close(ours_grad, theirs_grad, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize('reduction', ['mmrazor', 'mmrazor_broadcast'])
+def test_mmrazor_reduction_has_a_gradient_where_features_agree(reduction):
     feature = torch.ones(2, 3, requires_grad=True)
-    hint_loss(feature, torch.ones(2, 3), 'mmrazor').backward()
+    hint_loss(feature, torch.ones(2, 3), reduction).backward()
     assert feature.grad.tolist() == [[0.] * 3] * 2
 
 

@@ -48,6 +48,8 @@ class CheckpointCheckHook(Hook):
             re.sub(r'^module\.', '', str(key)): value
             for key, value in checkpoint.get('state_dict', checkpoint).items()
         }
+        if hasattr(model, 'convert_state_dict'):  # BYOT reads MMRazor's too
+            state = model.convert_state_dict(state)
         difference = describe_difference(model, state)
         # A train loop is built before its checkpoint loads; a tester's never.
         training = not isinstance(runner._train_loop, (dict, type(None)))

@@ -11,7 +11,8 @@ from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS
 from mmrazor_byot.structures import ExitOutput
 
-from ..heads import build_exit_head
+from ..heads import complete_exit_head
+from .mmrazor_keys import load_mmrazor_keys, rename_mmrazor_keys
 from .sections import build_architecture, look_at, per_exit
 
 OptConfig = Optional[Union[dict, Sequence[Optional[dict]]]]
@@ -104,12 +105,15 @@ class BYOT(BaseAlgorithm):
         self.input_size = view.input_size
         self.num_exits = len(view.maps)
         self.num_classes = view.num_classes
+        self.feature_channels = view.feature.shape[1]
         self.predict_with = self._checked_answer(predict_with)
 
         shallow = self.num_exits - 1
-        self.exit_heads = ModuleList(
-            build_exit_head(cfg, **shapes) for cfg, shapes in zip(
-                per_exit('exit_head', exit_head, shallow), view.head_shapes()))
+        self.exit_head_configs = [
+            complete_exit_head(cfg, **shapes) for cfg, shapes in zip(
+                per_exit('exit_head', exit_head, shallow), view.head_shapes())
+        ]
+        self.exit_heads = ModuleList(map(MODELS.build, self.exit_head_configs))
         configs = {
             name: per_exit(name, cfg, shallow)
             for name, cfg in dict(
@@ -123,6 +127,10 @@ class BYOT(BaseAlgorithm):
                 for name, cfgs in configs.items() if cfgs[i] is not None
             }) for i in range(shallow))
         view.check_heads(self.exit_heads, self.exit_losses)
+        self._register_load_state_dict_pre_hook(load_mmrazor_keys)
+
+    #: How a checkpoint's names are read before they are compared with ours.
+    convert_state_dict = staticmethod(rename_mmrazor_keys)
 
     def forward_exits(self, inputs: Tensor) -> List[ExitOutput]:
         """Run the network and every exit head, each exactly once.

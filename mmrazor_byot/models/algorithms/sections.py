@@ -110,7 +110,7 @@ class NetworkView(NamedTuple):
         return self.logits.shape[1]
 
     def head_shapes(self) -> List[dict]:
-        """What :func:`build_exit_head` needs, for each shallow exit."""
+        """What :func:`complete_exit_head` needs, for each shallow exit."""
         deepest = max(self.maps[-1].shape[2:])
         return [
             dict(

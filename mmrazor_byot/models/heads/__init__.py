@@ -1,4 +1,7 @@
 from .bottleneck_head import BottleneckHead
-from .build import build_exit_head
+from .build import build_exit_head, complete_exit_head
+from .exit_cls_head import ExitClsHead
 
-__all__ = ['BottleneckHead', 'build_exit_head']
+__all__ = [
+    'BottleneckHead', 'ExitClsHead', 'build_exit_head', 'complete_exit_head'
+]

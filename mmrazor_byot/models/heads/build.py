@@ -7,9 +7,26 @@ from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS
 
 
-def build_exit_head(cfg: dict, in_channels: int, out_channels: int,
-                    num_classes: int, downsample: int) -> nn.Module:
+def build_exit_head(cfg: dict, *shapes: int, **named: int) -> nn.Module:
     """Build an exit head of any registered type.
+
+    Args:
+        cfg (dict): Config of the head; it is not changed.
+        *shapes, **named: See :func:`complete_exit_head`.
+
+    Returns:
+        nn.Module: Called with a feature map (N, C, H, W), it returns
+        a feature (N, D) and logits (N, K).
+
+    Raises:
+        ConfigError: No such head is registered.
+    """
+    return MODELS.build(complete_exit_head(cfg, *shapes, **named))
+
+
+def complete_exit_head(cfg: dict, in_channels: int, out_channels: int,
+                       num_classes: int, downsample: int) -> dict:
+    """Fill in what the config of an exit head leaves open.
 
     What the head's constructor asks for by name is filled in, unless the
     config says it: ``in_channels``, ``out_channels``, ``num_classes`` and
@@ -24,8 +41,7 @@ def build_exit_head(cfg: dict, in_channels: int, out_channels: int,
             than the deepest one.
 
     Returns:
-        nn.Module: Called with a feature map (N, C, H, W), it returns
-        a feature (N, D) and logits (N, K).
+        dict: The config of the same head, all numbers given.
 
     Raises:
         ConfigError: No such head is registered.
@@ -44,7 +60,8 @@ def build_exit_head(cfg: dict, in_channels: int, out_channels: int,
         num_classes=num_classes,
         downsample=downsample)
     asked = inspect.signature(head).parameters
-    return MODELS.build({
-        **{name: value for name, value in shapes.items() if name in asked},
-        **cfg
-    })
+    return {
+        **cfg,
+        **{name: value for name, value in shapes.items()
+           if name in asked and name not in cfg}
+    }

@@ -7,7 +7,7 @@ from mmrazor_byot.registry import MODELS
 
 from .weight import checked_weight
 
-REDUCTIONS = ('mean', 'mmrazor')
+REDUCTIONS = ('mean', 'mmrazor', 'mmrazor_broadcast')
 
 
 def hint_loss(feature: Tensor,
@@ -25,17 +25,39 @@ def hint_loss(feature: Tensor,
             samples, it is the same recipe on 8 GPUs x 16 and on 1 x 128.
             ``'mmrazor'`` is MMRazor's ``L2Loss(dist=True)``, the norm of the
             whole batch, neither squared nor averaged, so its strength depends
-            on the batch of each GPU.
+            on the batch of each GPU. ``'mmrazor_broadcast'`` is the number
+            that MMRazor's BYOT trains on: it subtracts (N, D) from
+            (N, D, 1, 1), so each of the N x D numbers of the feature is
+            compared with each of the teacher's.
 
     Returns:
         Tensor: A scalar.
     """
+    if reduction == 'mmrazor_broadcast':
+        return _norm_of_all_pairs(feature, teacher_feature)
     difference = feature - teacher_feature
     if difference.dtype in (torch.float16, torch.bfloat16):
         difference = difference.float()  # squares overflow half precision
     if reduction == 'mmrazor':
         return torch.linalg.vector_norm(difference)
     return difference.square().flatten(1).sum(dim=1).mean()
+
+
+def _norm_of_all_pairs(a: Tensor, b: Tensor) -> Tensor:
+    """Norm of the M x M differences of M numbers and M others.
+
+    By their means and variances, so that nothing of the size M x M is made:
+    MMRazor makes several tensors of (N D)^2 numbers, 4 GiB each at N = 64.
+    """
+    wide = torch.promote_types(a.dtype, torch.float32)  # for mixed precision
+    a, b = a.flatten().to(wide), b.flatten().to(wide)
+    mean_a, mean_b = a.mean(), b.mean()
+    root = a.numel()**0.5
+    return torch.linalg.vector_norm(
+        torch.cat([
+            root * (a - mean_a), root * (b - mean_b),
+            a.numel() * (mean_a - mean_b).reshape(1)
+        ]))
 
 
 @MODELS.register_module()
@@ -47,7 +69,8 @@ class HintLoss(nn.Module):
 
     Args:
         loss_weight (float): Not negative. Defaults to 1.0.
-        reduction (str): ``'mean'`` or ``'mmrazor'``. Defaults to ``'mean'``.
+        reduction (str): ``'mean'``, ``'mmrazor'`` or
+            ``'mmrazor_broadcast'``. Defaults to ``'mean'``.
 
     Raises:
         ConfigError: The weight is negative, or the reduction unknown.

@@ -1,0 +1,199 @@
+"""Write a student: a config and a checkpoint, ready to publish."""
+import copy
+import hashlib
+import io
+import re
+from pathlib import Path
+from typing import Any, Dict, NamedTuple, Optional, Tuple, Union
+
+import mmengine
+import mmpretrain
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.runner import CheckpointLoader
+from torch import Tensor, nn
+
+from mmrazor_byot.checkpoint import AtomicBackend
+from mmrazor_byot.engine.hooks.checkpoint_check_hook import describe_difference
+from mmrazor_byot.errors import CheckpointError, ConfigError
+from mmrazor_byot.models.algorithms import BYOT
+from mmrazor_byot.registry import MODELS
+from mmrazor_byot.version import __version__
+
+from .student import student_config, student_weights
+
+#: What torch, MMEngine and Python raise where a network was cut wrongly.
+UNFIT = (RuntimeError, TypeError, ValueError, AttributeError, LookupError,
+         AssertionError, SyntaxError)
+
+
+class ExportedStudent(NamedTuple):
+    """What :func:`export_student` has written.
+
+    Attributes:
+        config (Path): Config file of mmpretrain.
+        checkpoint (Path): Its weights; the hash is in the name.
+        params (int): Number of parameters.
+    """
+
+    config: Path
+    checkpoint: Path
+    params: int
+
+
+def export_student(cfg: Config,
+                   checkpoint: str,
+                   out: Union[str, Path],
+                   exit_number: Optional[int] = None,
+                   force: bool = False) -> ExportedStudent:
+    """Write the network up to one exit as a plain classifier.
+
+    Before anything is written, the student is built from the text of its
+    config and must answer as the network does, bit for bit.
+
+    Args:
+        cfg (Config): Config of the trained BYOT network, read from a file.
+        checkpoint (str): Its checkpoint: file, address or ``zoo://NAME``; one
+            of MMRazor's too.
+        out (str | Path): Folder to write to, made if need be.
+        exit_number (int, optional): 1 to C. Defaults to the deepest, C.
+        force (bool): Replace another config of the same name.
+
+    Returns:
+        ExportedStudent: ``NAME_exitI.py`` and ``NAME_exitI-HASH.pth``.
+
+    Raises:
+        ConfigError: No such exit; a network that cannot be cut there; a file
+            that is in the way.
+        CheckpointError: The checkpoint is broken or does not fit.
+    """
+    model, state, meta = load_byot(cfg, checkpoint)
+    count = model.num_exits
+    exit_number = count if exit_number is None else exit_number
+    if not 1 <= exit_number <= count:
+        raise ConfigError(f'--exit {exit_number}: the network has the exits '
+                          f'1 to {count}')
+    source = Path(cfg.filename)
+    text, student = _checked_student(cfg, model, state, exit_number)
+    text = f'# Exit {exit_number}/{count} of {source.name}\n{text}'
+    buffer = io.BytesIO()  # a file's own name would go into its content
+    torch.save(
+        dict(
+            meta=_meta(meta, model, exit_number, source.name),
+            state_dict=student_weights(state, student, exit_number)), buffer)
+    data = buffer.getvalue()
+    name = f'{source.stem}_exit{exit_number}'
+    digest = hashlib.sha256(data).hexdigest()[:8]
+    exported = ExportedStudent(
+        Path(out, f'{name}.py'), Path(out, f'{name}-{digest}.pth'),
+        sum(parameter.numel() for parameter in student.parameters()))
+    _write(exported, text, data, force)
+    return exported
+
+
+def load_byot(cfg: Config,
+              checkpoint: str) -> Tuple[BYOT, Dict[str, Tensor], dict]:
+    """Build a BYOT network and load its weights, all of them.
+
+    Args:
+        cfg (Config): Its whole config.
+        checkpoint (str): File, address or ``zoo://NAME``.
+
+    Returns:
+        tuple: The network, for evaluation; its state dict, in the precision
+        of the checkpoint; and ``meta`` of the checkpoint.
+
+    Raises:
+        ConfigError: The model is no BYOT.
+        CheckpointError: The checkpoint is broken or does not fit.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    settings = copy.deepcopy(cfg.model)
+    settings.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    model = MODELS.build(settings)
+    if not isinstance(model, BYOT):
+        raise ConfigError(f'the model of {cfg.filename} is a '
+                          f'{type(model).__name__} without exits; give the '
+                          'config of a mmrazor_byot.BYOT')
+    loaded = CheckpointLoader.load_checkpoint(
+        checkpoint, map_location='cpu', logger='silent')
+    state = model.convert_state_dict({
+        re.sub(r'^module\.', '', key): value
+        for key, value in loaded.get('state_dict', loaded).items()
+    })
+    difference = describe_difference(model, state)
+    if difference:
+        raise CheckpointError(f'checkpoint "{checkpoint}" does not fit the '
+                              f'model of {cfg.filename}: {difference}')
+    model.load_state_dict(state, strict=False)  # old ones lack batch counters
+    model.eval()
+    return model, {**model.state_dict(), **state}, loaded.get('meta') or {}
+
+
+def _checked_student(cfg: Config, model: BYOT, state: Dict[str, Tensor],
+                     exit_number: int) -> Tuple[str, nn.Module]:
+    """Text of the student's config, and what is built from it."""
+    image = torch.rand(
+        2, *model.input_size, generator=torch.Generator().manual_seed(0))
+    where = (f'exit {exit_number} of '
+             f'{type(model.architecture.backbone).__name__}')
+    try:
+        student_cfg = student_config(cfg.to_dict(), model, exit_number)
+        text = Config(student_cfg).pretty_text
+        # As mmpretrain.get_model builds it.
+        read = Config.fromstring(text, '.py')
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            student = MODELS.build({
+                **read.model, 'data_preprocessor': read.data_preprocessor
+            })
+        student.load_state_dict(student_weights(state, student, exit_number))
+        student.eval()
+        with torch.no_grad():
+            logits = student(image)
+            expected = model(image)[exit_number - 1]
+    except UNFIT as e:
+        raise ConfigError(
+            f'{where} cannot be exported: the network does not run without '
+            f'what stands behind it ({type(e).__name__}: '
+            f'{" ".join(str(e).split())[:200]}). The deepest exit can '
+            'always be: leave --exit out') from e
+    if not torch.equal(logits, expected):
+        raise ConfigError(f'{where} cannot be exported: cut there, the '
+                          'network answers with other logits')
+    return text, student
+
+
+def _meta(meta: Dict[str, Any], model: BYOT, exit_number: int,
+          source: str) -> Dict[str, Any]:
+    """Plain data only, so that the file loads wherever torch does."""
+    classes = (meta.get('dataset_meta') or {}).get('classes')
+    classes = classes or meta.get('CLASSES')
+    named = dict(dataset_meta=dict(classes=tuple(map(str, classes)))
+                 ) if classes else {}
+    return dict(
+        **named,
+        exit=f'{exit_number}/{model.num_exits}',
+        config=source,
+        input_size=tuple(model.input_size),
+        mmrazor_byot_version=__version__,
+        mmpretrain_version=mmpretrain.__version__,
+        mmengine_version=mmengine.__version__,
+        torch_version=str(torch.__version__))
+
+
+def _write(exported: ExportedStudent, text: str, data: bytes,
+           force: bool) -> None:
+    """Write both files whole, the weights first."""
+    config, folder = exported.config, exported.config.parent
+    try:
+        if config.exists() and config.read_text() != text and not force:
+            raise ConfigError(f'{config} is there and says something else: '
+                              'choose another --out, or replace it with '
+                              '--force')
+        folder.mkdir(parents=True, exist_ok=True)
+        AtomicBackend().put(data, str(exported.checkpoint))
+        AtomicBackend().put_text(text, str(config))
+    except OSError as e:
+        raise ConfigError(f'cannot write to {folder}: '
+                          f'{e.strerror or e}') from e

@@ -1,0 +1,133 @@
+"""A backbone without what stands behind one of its feature maps."""
+import copy
+from typing import Any, Iterator, List, Sequence, Set
+
+import torch
+from torch import Tensor, nn
+
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.registry import MODELS
+
+
+class Absent(nn.Module):
+    """Stands where a module was: no weights, no work, input is output.
+
+    Args:
+        module (nn.Module): The module that was there. Who asks for a part
+            of it finds None, as for a part that it never had.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        for name, _ in module.named_children():
+            self.register_module(name, None)
+        for name, value in vars(module).items():
+            if value is None:  # the downsampling of Swin's last stage
+                setattr(self, name, None)
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """Return the input, or all of them where there are several."""
+        return inputs[0] if len(inputs) == 1 else inputs
+
+
+@MODELS.register_module()
+def CutBackbone(backbone: dict, absent: Sequence[str]) -> nn.Module:
+    """Build any backbone without some of its modules.
+
+    What is returned is of the backbone's own class, and its weights keep
+    their names; each absent module is an :class:`Absent`.
+
+    Args:
+        backbone (dict): Config of the backbone. Its ``out_indices`` name the
+            one feature map to return.
+        absent (Sequence[str]): Names of the modules to leave out, see
+            :func:`modules_behind`.
+
+    Returns:
+        nn.Module: The backbone.
+
+    Raises:
+        ConfigError: It has no such module.
+    """
+    built = MODELS.build(backbone)
+    for name in absent:
+        parent, _, child = name.rpartition('.')
+        try:
+            owner = built.get_submodule(parent)
+            module = owner.get_submodule(child)
+        except AttributeError as e:
+            raise ConfigError(f'CutBackbone: {type(built).__name__} has no '
+                              f'module "{name}" to leave out') from e
+        owner._modules[child] = Absent(module)
+    return built
+
+
+def modules_behind(backbone: nn.Module, image: Tensor) -> List[str]:
+    """Find what a backbone's answer does not depend on.
+
+    A module is needed if a gradient of the answer reaches its parameters or
+    its output. What was not run and has no weights is of no account.
+
+    Args:
+        backbone (nn.Module): It returns feature maps; it is not changed.
+        image (Tensor): An image that it can take, (1, C, H, W).
+
+    Returns:
+        list[str]: Names of modules, the outermost of each that is not
+        needed, in the order of the backbone.
+    """
+    backbone = copy.deepcopy(backbone)
+    backbone.eval()
+    outputs = {}
+    for name, module in backbone.named_modules():
+        if getattr(module, 'with_cp', False):
+            module.with_cp = False  # it hides its graph from autograd.grad
+        module.register_forward_hook(
+            lambda _, __, output, name=name: outputs.setdefault(
+                name, []).extend(_tensors(output)))
+    parameters = dict(backbone.named_parameters())
+    for parameter in parameters.values():
+        parameter.requires_grad_(True)
+    with torch.enable_grad():
+        answer = sum(x.sum() for x in _tensors(backbone(image)))
+        reached = _reached(answer, parameters.values())
+        needed = {_owner(name) for name, p in parameters.items()
+                  if id(p) in reached}
+        for name, tensors in outputs.items():
+            graph = [x for x in tensors if x.requires_grad]
+            if not graph or _reached(answer, graph):
+                needed.add(name)
+    return list(_outermost(backbone, '', needed, outputs.keys()))
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, (list, tuple)):
+        for part in output:
+            yield from _tensors(part)
+
+
+def _owner(name: str) -> str:
+    return name.rpartition('.')[0]
+
+
+def _reached(answer: Tensor, tensors) -> Set[int]:
+    """Those that a gradient of the answer reaches, as ids."""
+    tensors = list(tensors)
+    grads = torch.autograd.grad(
+        answer, tensors, retain_graph=True, allow_unused=True)
+    return {id(x) for x, grad in zip(tensors, grads) if grad is not None}
+
+
+def _outermost(module: nn.Module, prefix: str, needed: Set[str],
+               called) -> Iterator[str]:
+    for child_name, child in module.named_children():
+        name = f'{prefix}{child_name}'
+        inside = any(n == name or n.startswith(f'{name}.') for n in needed)
+        # A list of modules is not run itself, but iterated over.
+        is_list = isinstance(child, (nn.ModuleList, nn.ModuleDict))
+        if inside or is_list:
+            yield from _outermost(child, f'{name}.', needed, called)
+        elif name in called or next(child.parameters(), None) is not None:
+            yield name

@@ -1,0 +1,67 @@
+"""ResNet for CIFAR, with feature maps from where MMRazor's BYOT takes them."""
+from typing import Tuple
+
+from mmpretrain.models.backbones import ResNet_CIFAR
+from mmpretrain.models.backbones.resnet import BasicBlock
+from torch import Tensor
+
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.registry import MODELS
+
+
+@MODELS.register_module()
+class MidBlockResNet_CIFAR(ResNet_CIFAR):
+    """``ResNet_CIFAR`` whose shallow maps are those of MMRazor's BYOT.
+
+    MMRazor records the output of ``layer1.1.relu`` and takes the first
+    record. That module runs twice in a block, so the first record is not the
+    section's map but the middle of its last block, behind conv, norm, ReLU.
+    MMRazor's published exit heads have learned to read those. The weights,
+    their names and the deepest map are those of ``ResNet_CIFAR``.
+
+    Args:
+        depth (int): 18 or 34, the depths with basic blocks.
+        **kwargs: As in ``ResNet_CIFAR``.
+
+    Raises:
+        ConfigError: Another depth.
+    """
+
+    #: Type of mmpretrain's that computes the same deepest map.
+    plain_type = 'ResNet_CIFAR'
+
+    def __init__(self, depth: int, **kwargs) -> None:
+        super().__init__(depth, **kwargs)
+        if self.block is not BasicBlock:
+            raise ConfigError(f'MidBlockResNet_CIFAR(depth={depth}): only 18 '
+                              'and 34 have the blocks that it looks into')
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        """Compute the feature maps of the chosen stages.
+
+        Args:
+            x (Tensor): Images, (N, 3, H, W).
+
+        Returns:
+            tuple[Tensor]: Maps (N, C_i, H_i, W_i): of the last stage its
+            output, of the others the middle of their last block.
+        """
+        x = self.relu(self.norm1(self.conv1(x)))
+        outs = []
+        for i in range(max(self.out_indices) + 1):
+            *blocks, last = getattr(self, self.res_layers[i])
+            for block in blocks:
+                x = block(x)
+            if i == self.num_stages - 1:
+                outs.append(last(x))
+                break
+            middle = last.relu(last.norm1(last.conv1(x)))
+            if i in self.out_indices:
+                outs.append(middle)
+            if i == max(self.out_indices):
+                break
+            # The rest of mmpretrain's BasicBlock.
+            shortcut = x if last.downsample is None else last.downsample(x)
+            x = last.drop_path(last.norm2(last.conv2(middle)))
+            x = last.relu(x + shortcut)
+        return tuple(outs)

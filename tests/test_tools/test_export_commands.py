@@ -1,0 +1,78 @@
+"""A student in the hands of commands: ours, and mmpretrain's."""
+import json
+import sys
+from pathlib import Path
+
+import mmpretrain
+import pytest
+import torch
+from mmengine.config import Config
+from run import DIGITS, exits, failed, run, succeeded, tool
+from students import logits
+
+from mmrazor_byot.deploy import export_student
+from mmrazor_byot.registry import MODELS
+
+EXPORT = 'model_converters/export_student.py'
+MMPRETRAIN_TEST = Path(mmpretrain.__file__).parent / '.mim/tools/test.py'
+
+WITHOUT_US = """
+import sys
+sys.modules.update(dict.fromkeys(['mmrazor_byot', 'mmrazor']))  # unimportable
+import torch
+from mmpretrain import get_model
+model = get_model(sys.argv[1], pretrained=sys.argv[2])
+images = torch.load(sys.argv[3])
+with torch.no_grad():
+    torch.save(model(images), sys.argv[4])
+"""
+
+
+def test_mmpretrains_tools_give_the_same_accuracy(quick_run, tmp_path):
+    cfg = Config.fromfile(DIGITS)
+    cfg.model.architecture.backbone.update(base_channels=4, stem_channels=4)
+    checkpoint = str(quick_run / 'epoch_2.pth')
+    rows = exits(quick_run)  # of the last validation, with these weights
+    for exit_number, tools_test in ((4, MMPRETRAIN_TEST), (2, None)):
+        done = export_student(cfg, checkpoint, tmp_path, exit_number)
+        out = tmp_path / f'{exit_number}.json'
+        arguments = (done.config, done.checkpoint, '--work-dir',
+                     tmp_path / 'work', '--out', out, '--out-item', 'metrics')
+        succeeded(run(sys.executable, tools_test, *arguments) if tools_test
+                  else tool('test.py', *arguments))
+        metrics = json.loads(out.read_text())
+        for k in (1, 5):
+            assert metrics[f'accuracy/top{k}'] == pytest.approx(
+                rows[exit_number - 1][f'top{k}'], abs=1e-4)
+
+
+def test_get_model_without_our_package(quick_run, tmp_path):
+    cfg = Config.fromfile(DIGITS)
+    cfg.model.architecture.backbone.update(base_channels=4, stem_channels=4)
+    done = export_student(cfg, str(quick_run / 'epoch_2.pth'), tmp_path)
+    lines = [s.strip() for s in done.config.read_text().splitlines()
+             if 'mmrazor' in s]
+    # Only the test data, which mmpretrain does not have, are ours.
+    assert [s.rstrip('),') for s in lines] == ["type='mmrazor_byot.Digits'"]
+    images = torch.randn(3, 3, 32, 32)
+    torch.save(images, tmp_path / 'images.pt')
+    succeeded(run(sys.executable, '-c', WITHOUT_US, done.config,
+                  done.checkpoint, tmp_path / 'images.pt',
+                  tmp_path / 'logits.pt'))
+    model = MODELS.build(cfg.model)
+    model.load_state_dict(torch.load(
+        quick_run / 'epoch_2.pth', weights_only=False)['state_dict'])
+    assert torch.equal(torch.load(tmp_path / 'logits.pt'),
+                       logits(model, images)[-1])
+
+
+def test_the_command(resnet, tmp_path):
+    cfg, _, checkpoint = resnet
+    out = tmp_path / 'a b'
+    done = tool(EXPORT, cfg.filename, checkpoint, '--out', out, '--exit', '1')
+    succeeded(done)
+    head, config, weights = done.stdout.splitlines()
+    assert head.startswith('5369 parameters, same logits as in ')
+    assert sorted(out.iterdir()) == sorted([Path(config), Path(weights)])
+    done = tool(EXPORT, cfg.filename, checkpoint, '--out', out, '--exit', '5')
+    assert 'the network has the exits 1 to 4' in failed(done)
