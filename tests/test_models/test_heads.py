@@ -85,3 +85,11 @@ def test_unknown_head():
     with pytest.raises(ConfigError, match='no model "NoHead"'):
         build_exit_head(dict(type='NoHead'), 1, 1, 1, 1)
     assert MODELS.get('mmrazor_byot.BottleneckHead') is BottleneckHead
+
+
+@pytest.mark.parametrize('act', [dict(type='ReLU'), None])
+def test_feature_has_both_signs_if_asked_to(act):
+    head = BottleneckHead(6, 16, 3, downsample=2, out_act_cfg=act)
+    feature, _ = head(torch.randn(4, 6, 4, 4))
+    assert (feature.min() < 0) == (act is None)
+    assert feature.max() > 0

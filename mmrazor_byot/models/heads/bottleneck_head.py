@@ -30,6 +30,9 @@ class BottleneckHead(BaseModule):
             ``out_channels // reduction`` channels, and not more than
             ``in_channels``. Defaults to 4.
         norm_cfg (dict): Norm layers. Defaults to ``dict(type='BN')``.
+        out_act_cfg (dict, optional): What follows the last convolution.
+            Defaults to ReLU; None where the deepest feature has both signs,
+            as behind a layer norm, so that the hint loss can reach it.
         init_cfg (dict | list, optional): Initialization. Defaults to Kaiming
             for convolutions and N(0, 0.01) for the classifier, as in
             mmpretrain's ``ResNet`` and ``LinearClsHead``.
@@ -45,6 +48,7 @@ class BottleneckHead(BaseModule):
                  downsample: int = 1,
                  reduction: int = 4,
                  norm_cfg: dict = dict(type='BN'),
+                 out_act_cfg: Optional[dict] = dict(type='ReLU'),
                  init_cfg: Optional[Union[dict, List[dict]]] = (
                      dict(type='Kaiming', layer='Conv2d'),
                      dict(type='Constant', layer='BatchNorm2d', val=1),
@@ -73,7 +77,12 @@ class BottleneckHead(BaseModule):
                 stride=downsample,
                 padding=padding,
                 norm_cfg=norm_cfg),
-            ConvModule(middle, out_channels, 1, norm_cfg=norm_cfg))
+            ConvModule(
+                middle,
+                out_channels,
+                1,
+                norm_cfg=norm_cfg,
+                act_cfg=out_act_cfg))
         self.gap = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(out_channels, num_classes)
 

@@ -10,6 +10,8 @@ model = dict(
     _delete_=True,
     type='mmrazor_byot.BYOT',
     architecture=_base_.model,
+    # The deepest feature comes from a layer norm: it has both signs.
+    exit_head=dict(type='mmrazor_byot.BottleneckHead', out_act_cfg=None),
     sections=(0, 1, 2, 3),
     input_size=224)
 optim_wrapper = dict(clip_grad=dict(max_norm=5.0))
