@@ -1,13 +1,9 @@
 """Write a student: a config and a checkpoint, ready to publish."""
 import copy
-import hashlib
-import io
 import re
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional, Tuple, Union
+from typing import Dict, NamedTuple, Optional, Tuple, Union
 
-import mmengine
-import mmpretrain
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
@@ -19,8 +15,8 @@ from mmrazor_byot.engine.hooks.checkpoint_check_hook import describe_difference
 from mmrazor_byot.errors import CheckpointError, ConfigError
 from mmrazor_byot.models.algorithms import BYOT
 from mmrazor_byot.registry import MODELS
-from mmrazor_byot.version import __version__
 
+from .publish import checkpoint_bytes, hashed_name, plain_meta
 from .student import student_config, student_weights
 
 #: What torch, MMEngine and Python raise where a network was cut wrongly.
@@ -77,16 +73,16 @@ def export_student(cfg: Config,
     source = Path(cfg.filename)
     text, student = _checked_student(cfg, model, state, exit_number)
     text = f'# Exit {exit_number}/{count} of {source.name}\n{text}'
-    buffer = io.BytesIO()  # a file's own name would go into its content
-    torch.save(
+    data = checkpoint_bytes(
         dict(
-            meta=_meta(meta, model, exit_number, source.name),
-            state_dict=student_weights(state, student, exit_number)), buffer)
-    data = buffer.getvalue()
+            **plain_meta(meta),
+            exit=f'{exit_number}/{count}',
+            config=source.name,
+            input_size=tuple(model.input_size)),
+        student_weights(state, student, exit_number))
     name = f'{source.stem}_exit{exit_number}'
-    digest = hashlib.sha256(data).hexdigest()[:8]
     exported = ExportedStudent(
-        Path(out, f'{name}.py'), Path(out, f'{name}-{digest}.pth'),
+        Path(out, f'{name}.py'), Path(out, hashed_name(name, data)),
         sum(parameter.numel() for parameter in student.parameters()))
     _write(exported, text, data, force)
     return exported
@@ -162,24 +158,6 @@ def _checked_student(cfg: Config, model: BYOT, state: Dict[str, Tensor],
         raise ConfigError(f'{where} cannot be exported: cut there, the '
                           'network answers with other logits')
     return text, student
-
-
-def _meta(meta: Dict[str, Any], model: BYOT, exit_number: int,
-          source: str) -> Dict[str, Any]:
-    """Plain data only, so that the file loads wherever torch does."""
-    classes = (meta.get('dataset_meta') or {}).get('classes')
-    classes = classes or meta.get('CLASSES')
-    named = dict(dataset_meta=dict(classes=tuple(map(str, classes)))
-                 ) if classes else {}
-    return dict(
-        **named,
-        exit=f'{exit_number}/{model.num_exits}',
-        config=source,
-        input_size=tuple(model.input_size),
-        mmrazor_byot_version=__version__,
-        mmpretrain_version=mmpretrain.__version__,
-        mmengine_version=mmengine.__version__,
-        torch_version=str(torch.__version__))
 
 
 def _write(exported: ExportedStudent, text: str, data: bytes,

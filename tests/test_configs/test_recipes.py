@@ -7,8 +7,10 @@ import re
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmpretrain.structures import DataSample
+from peers import MMRAZOR_CONFIG
 from recipes import ALL, BYOT, load
 from run import RECIPES
 
@@ -126,6 +128,27 @@ def test_cifar_recipe_is_the_documented_one():
     assert cfg.model.label_loss.loss_weight == pytest.approx(1 - 0.3)
     assert cfg.model.logit_loss.loss_weight == 0.3
     assert cfg.model.hint_loss.loss_weight == 0.03
+
+
+def test_mmrazors_recipe_is_the_one_it_ships():
+    ours = load('byot_mmrazor_resnet18_8xb16_cifar100')
+    # As text: what it inherits from mmcls is no longer installed.
+    text = re.sub(r'_base_ = \[.*?\]\n', '', MMRAZOR_CONFIG.read_text(),
+                  flags=re.S)
+    theirs = Config.fromstring(text, '.py')
+    assert ours.optim_wrapper == theirs.optim_wrapper
+    assert ours.param_scheduler == theirs.param_scheduler
+    assert ours.train_cfg == theirs.train_cfg
+    data = Config.fromfile(MMRAZOR_CONFIG.parents[3] / '_base_' / 'datasets' /
+                           'mmcls' / 'cifar100_bs16_auto_aug.py')
+    *transforms, pack = data.train_dataloader.dataset.pipeline
+    policies = ours.train_dataloader.dataset.pipeline[3].policies
+    for step in (step for policy in policies for step in policy):
+        assert step.pop('_scope_') == 'mmpretrain'
+    assert ours.train_dataloader.dataset.pipeline[:-1] == transforms
+    assert ours.train_dataloader.batch_size == data.train_dataloader.batch_size
+    for name in ('mean', 'std', 'to_rgb'):
+        assert ours.data_preprocessor[name] == data.preprocess_cfg[name]
 
 
 @pytest.mark.parametrize('name', ALL)

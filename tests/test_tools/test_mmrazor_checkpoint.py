@@ -14,7 +14,7 @@ from peers import mmrazor_config
 from run import RECIPES, exits, succeeded, tool
 
 from mmrazor_byot.datasets.packed_images import PackedImages, pack_images
-from mmrazor_byot.deploy import export_student
+from mmrazor_byot.deploy.export import export_student
 from mmrazor_byot.engine import CheckpointCheckHook
 from mmrazor_byot.errors import CheckpointError
 from mmrazor_byot.registry import MODELS

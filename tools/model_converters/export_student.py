@@ -9,7 +9,7 @@ import argparse
 
 from mmengine.logging import MMLogger
 
-from mmrazor_byot.deploy import export_student
+from mmrazor_byot.deploy.export import export_student
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
 
 

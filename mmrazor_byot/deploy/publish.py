@@ -1,0 +1,82 @@
+"""A checkpoint fit to be published: weights, plain metadata, hash in name."""
+import hashlib
+import io
+from pathlib import Path
+from typing import Any, Dict, Union
+
+import mmengine
+import mmpretrain
+import torch
+from mmengine.runner import CheckpointLoader
+
+from mmrazor_byot.checkpoint import AtomicBackend
+from mmrazor_byot.errors import CheckpointError, ConfigError
+from mmrazor_byot.version import __version__
+
+
+def publish(checkpoint: str, out: Union[str, Path], name: str) -> Path:
+    """Write the weights of a training checkpoint, all exits, for others.
+
+    Optimizer, message hub and schedulers stay behind, numbers keep their
+    precision.
+
+    Args:
+        checkpoint (str): File or address of the training checkpoint.
+        out (str | Path): Folder to write to, made if need be.
+        name (str): Name of the recipe.
+
+    Returns:
+        Path: ``NAME-HASH.pth``, the first 8 digits of its sha256.
+
+    Raises:
+        CheckpointError: It is broken, or has no weights.
+        ConfigError: The folder cannot be written to.
+    """
+    loaded = CheckpointLoader.load_checkpoint(
+        checkpoint, map_location='cpu', logger='silent')
+    state = loaded.get('state_dict')
+    if not state:
+        raise CheckpointError(f'checkpoint "{checkpoint}" has no state_dict')
+    meta = loaded.get('meta') or {}
+    kept = {key: meta[key] for key in ('epoch', 'seed') if key in meta}
+    data = checkpoint_bytes({**plain_meta(meta), **kept}, state)
+    path = Path(out, hashed_name(name, data))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        AtomicBackend().put(data, str(path))
+    except OSError as e:
+        raise ConfigError(f'cannot write {path}: {e.strerror or e}') from e
+    return path
+
+
+def plain_meta(meta: Dict[str, Any]) -> Dict[str, Any]:
+    """Classes and versions as plain data, which loads wherever torch does.
+
+    Args:
+        meta (dict): ``meta`` of a checkpoint of MMEngine.
+    """
+    classes = (meta.get('dataset_meta') or {}).get('classes')
+    classes = classes or meta.get('CLASSES')
+    named = dict(dataset_meta=dict(classes=tuple(map(str, classes)))
+                 ) if classes else {}
+    return dict(
+        **named,
+        mmrazor_byot_version=__version__,
+        mmpretrain_version=mmpretrain.__version__,
+        mmengine_version=mmengine.__version__,
+        torch_version=str(torch.__version__))
+
+
+def checkpoint_bytes(meta: Dict[str, Any], state: Dict[str, Any]) -> bytes:
+    """The content of a checkpoint file.
+
+    Through a buffer, because a file's own name would go into its content.
+    """
+    buffer = io.BytesIO()
+    torch.save(dict(meta=meta, state_dict=state), buffer)
+    return buffer.getvalue()
+
+
+def hashed_name(stem: str, data: bytes) -> str:
+    """``STEM-HASH.pth``, as OpenMMLab names published files."""
+    return f'{stem}-{hashlib.sha256(data).hexdigest()[:8]}.pth'
