@@ -2,8 +2,9 @@
 
 What is in the zoo is what ``model-index.yml`` and the ``metafile.yml`` files
 it imports say; there is no second list. ``Weights`` of a model is an address
-(``https://``, ``http://``, ``file://``) or the path of a file that ships with
-the project, relative to the folder of ``model-index.yml``.
+(``https://``, ``http://``, ``file://``). The path of a file that ships with
+the project, relative to the folder of ``model-index.yml``, stands there too,
+or under ``Metadata`` as ``Shipped Weights``, as mim knows addresses only.
 
 Two environment variables steer it:
 

@@ -129,7 +129,7 @@ def _read_model(entry: Any, root: Path, source: Path) -> ZooModel:
     name = str(entry['Name'])
     where = f'{source}, model {name}'
     metadata = _mapping(entry.get('Metadata'), f'{where}: Metadata')
-    weights = entry.get('Weights')
+    weights = entry.get('Weights') or metadata.get('Shipped Weights')
     if weights is not None and not isinstance(weights, str):
         raise ZooError(f'{where}: Weights is {weights!r}: give one address')
     dataset, top1 = _read_results(entry.get('Results'), where)

@@ -13,7 +13,8 @@ from mmrazor_byot.structures import ExitOutput
 
 from ..heads import complete_exit_head
 from .mmrazor_keys import load_mmrazor_keys, rename_mmrazor_keys
-from .sections import build_architecture, look_at, per_exit
+from .network_view import look_at
+from .sections import build_architecture, per_exit
 
 OptConfig = Optional[Union[dict, Sequence[Optional[dict]]]]
 

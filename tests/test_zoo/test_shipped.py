@@ -1,0 +1,39 @@
+"""The zoo's own entry: it ships with the project and does what it says."""
+import pytest
+import yaml
+from run import DIGITS, ROOT, exits, succeeded, tool
+
+from mmrazor_byot.zoo import download, find_model, list_models, verify
+
+NAME = 'byot_resnet18_2xb64_digits'
+
+
+def test_the_shipped_file_is_good(tmp_path):
+    model = find_model(NAME)
+    assert model.shipped.stat().st_size < 1 << 20
+    copy = download(NAME, tmp_path, progress=False)
+    assert copy.read_bytes() == model.shipped.read_bytes()
+    found = verify(copy)
+    assert found.promised and found.sha256.startswith(found.promised)
+    assert found.others == []  # weights and plain metadata alone
+    assert found.meta['dataset_meta']['classes'] == tuple('0123456789')
+
+
+def test_every_name_is_there_once():
+    names = [model.name for model in list_models()]
+    assert NAME in names and len(names) == len(set(names)) > 20
+
+
+def test_it_has_the_accuracy_that_the_metafile_says(tmp_path):
+    succeeded(
+        tool('test.py', DIGITS, f'zoo://{NAME}', '--work-dir', tmp_path,
+             MMRAZOR_BYOT_HOME=str(tmp_path / 'home')))
+    rows = {row['exit']: row for row in exits(tmp_path)}
+    metafile = yaml.safe_load(
+        (ROOT / 'configs/distill/mmcls/byot/metafile.yml').read_text())
+    entry, = (e for e in metafile['Models'] if e['Name'] == NAME)
+    metrics = entry['Results'][0]['Metrics']
+    # One image of 599 may fall otherwise on another processor.
+    assert rows['4/4']['top1'] == pytest.approx(
+        metrics['Top 1 Accuracy'], abs=0.17)
+    assert rows['4/4']['params'] == entry['Metadata']['Parameters']
