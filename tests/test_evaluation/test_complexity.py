@@ -131,6 +131,6 @@ def test_resnet18():
     # each convolution with the two numbers a channel of its batch norm.
     stem = 3 * 64 * 9 + 128
     blocks = 4 * (64 * 64 * 9 + 128)
-    bottleneck = 64 * 128 + 256 + 128 * 128 * 64 + 256 + 128 * 512 + 1024
+    bottleneck = 64 * 64 + 128 + 64 * 64 * 64 + 128 + 64 * 512 + 1024
     classifier = 512 * 100 + 100
     assert costs[0]['params'] == stem + blocks + bottleneck + classifier

@@ -43,7 +43,7 @@ def test_initialization():
     assert head.fc.weight.std().item() == pytest.approx(0.01, rel=0.05)
     assert head.fc.bias.abs().max() == 0
     conv = head.bottleneck[1].conv.weight  # Kaiming, fan out
-    assert conv.std().item() == pytest.approx((2 / (128 * 64))**0.5, rel=0.05)
+    assert conv.std().item() == pytest.approx((2 / (64 * 64))**0.5, rel=0.05)
     assert (head.bottleneck[2].bn.weight == 1).all()
 
 

@@ -72,7 +72,10 @@ def test_the_command(resnet, tmp_path):
     done = tool(EXPORT, cfg.filename, checkpoint, '--out', out, '--exit', '1')
     succeeded(done)
     head, config, weights = done.stdout.splitlines()
-    assert head.startswith('5369 parameters, same logits as in ')
+    stem, blocks = 3 * 4 * 9 + 8, 4 * (4 * 4 * 9 + 8)
+    exit_head = (4 * 4 + 8) + (4 * 4 * 64 + 8) + (4 * 32 + 64) + (32 * 5 + 5)
+    assert head.startswith(
+        f'{stem + blocks + exit_head} parameters, same logits as in ')
     assert sorted(out.iterdir()) == sorted([Path(config), Path(weights)])
     done = tool(EXPORT, cfg.filename, checkpoint, '--out', out, '--exit', '5')
     assert 'the network has the exits 1 to 4' in failed(done)
