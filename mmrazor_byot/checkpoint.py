@@ -6,6 +6,7 @@ import pickle
 import re
 import types
 from _compat_pickle import IMPORT_MAPPING
+from collections import Counter
 from typing import Any, Dict
 
 import numpy as np
@@ -37,6 +38,7 @@ def mmengine_globals() -> Dict[str, Any]:
     allowed = {
         '_codecs.encode': codecs.encode,  # how pickle writes bytes
         'builtins.getattr': _history_method,
+        'collections.Counter': Counter,  # milestones of MultiStepLR
         'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
         'numpy.ndarray': _NDARRAY,
         # No file can name this; torch asks whether the type of an array may

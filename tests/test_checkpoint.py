@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import zipfile
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -250,3 +251,9 @@ def test_save_checkpoint_with_atomic_backend(tmp_path, checkpoint):
     save(checkpoint, path, backend_args=dict(backend='atomic'))
     check(load(path), checkpoint)
     assert [p.name for p in tmp_path.iterdir()] == ['a.pth']
+
+
+def test_milestones_of_a_scheduler(path):
+    schedulers = [dict(milestones=Counter([83, 166, 240]), gamma=0.1)]
+    torch.save(dict(state_dict={}, param_schedulers=schedulers), path)
+    assert load(path)['param_schedulers'] == schedulers
