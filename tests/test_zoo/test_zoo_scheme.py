@@ -47,7 +47,7 @@ def test_code_is_refused(zoo, server, malicious, marker):
 
 
 RANKS = '''
-import sys
+import os, sys
 import torch.distributed as dist
 from mmengine.runner import CheckpointLoader
 from mmrazor_byot.zoo import ZooError, scheme
@@ -57,7 +57,10 @@ try:
 except ZooError as error:
     print('ZooError', error)
 print(CheckpointLoader.load_checkpoint('zoo://net')['weight'].tolist())
+dist.barrier()  # a rank that leaves early can hang the other at its exit
 dist.destroy_process_group()
+sys.stdout.flush()
+os._exit(0)
 '''
 
 
