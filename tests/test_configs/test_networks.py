@@ -3,6 +3,9 @@
 The network is the recipe's own, with its optimizer and its data's
 preprocessor; only the images are smaller than ImageNet's.
 """
+import copy
+
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -10,6 +13,7 @@ from mmengine.optim import build_optim_wrapper
 from mmpretrain.structures import DataSample
 from recipes import BYOT, load
 
+from mmrazor_byot.checkpoint import load_from_local
 from mmrazor_byot.registry import MODELS
 
 #: Swin's windows of 7 x 7 need that much of the last map.
@@ -29,16 +33,29 @@ def test_learns_predicts_and_resumes(name, tmp_path):
     assert model.num_classes == cfg.data_preprocessor.num_classes
 
     data = batch(size, model.num_classes)
-    learns_a_step(model, build_optim_wrapper(model, cfg.optim_wrapper), data)
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    learns_a_step(model, optim_wrapper, data)
     answers = predicts(model, data)
 
-    torch.save(model.state_dict(), tmp_path / 'checkpoint.pth')
+    path = str(tmp_path / 'checkpoint.pth')
+    torch.save(
+        dict(state_dict=model.state_dict(),
+             optimizer=optim_wrapper.state_dict()), path)
     again = build(cfg, size)
     again.init_weights()  # as the Runner does before it resumes
-    again.load_state_dict(
-        torch.load(tmp_path / 'checkpoint.pth', weights_only=True))
+    saved = load_from_local(path)
+    again.load_state_dict(saved['state_dict'])
     torch.testing.assert_close(
         predicts(again, data), answers, rtol=0, atol=0)
+    resumed = build_optim_wrapper(again, cfg.optim_wrapper)
+    resumed.load_state_dict(saved['optimizer'])
+    for network, wrapper in ((model, optim_wrapper), (again, resumed)):
+        torch.manual_seed(1)  # drop path, and Mixup by NumPy
+        np.random.seed(1)
+        network.train()
+        network.train_step(copy.deepcopy(data), wrapper)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key]), key
 
 
 def learns_a_step(model, optim_wrapper, data):
