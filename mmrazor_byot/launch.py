@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config, DictAction
 from mmengine.dist import init_dist
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
 from .compat import no_cuda_device
@@ -133,6 +135,16 @@ def apply_runner_arguments(cfg: Config, args: argparse.Namespace) -> None:
             cfg[loader] = {**deepcopy(defaults), **cfg[loader]}
             if args.no_pin_memory:
                 cfg[loader]['pin_memory'] = False
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the config's runner, of its ``runner_type`` if it names one.
+
+    Args:
+        cfg: The config.
+    """
+    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
+    return build(cfg)
 
 
 def start_processes(cfg: Config, args: argparse.Namespace) -> None:

@@ -5,14 +5,13 @@ import json
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.launch import (
     add_runner_arguments,
     apply_runner_arguments,
+    build_runner,
     load_config,
     run_tool,
     start_processes,
@@ -67,8 +66,7 @@ def main() -> None:
     cfg = load_config(args)
     apply_arguments(cfg, args)
     start_processes(cfg, args)
-    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
-    runner = build(cfg)
+    runner = build_runner(cfg)
     if args.out and args.out_item != 'metrics':
         runner.test_evaluator.metrics.append(DumpResults(args.out))
     metrics = runner.test()

@@ -3,13 +3,12 @@ import argparse
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.launch import (
     add_runner_arguments,
     apply_runner_arguments,
+    build_runner,
     load_config,
     run_tool,
     start_processes,
@@ -73,8 +72,7 @@ def main() -> None:
     cfg = load_config(args)
     apply_arguments(cfg, args)
     start_processes(cfg, args)
-    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
-    build(cfg).train()
+    build_runner(cfg).train()
 
 
 if __name__ == '__main__':

@@ -1,6 +1,5 @@
 """Write a student: a config and a checkpoint, ready to publish."""
 import copy
-import re
 from pathlib import Path
 from typing import Dict, NamedTuple, Optional, Tuple, Union
 
@@ -11,7 +10,10 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from mmrazor_byot.checkpoint import AtomicBackend
-from mmrazor_byot.engine.hooks.checkpoint_check_hook import describe_difference
+from mmrazor_byot.engine.hooks.checkpoint_check_hook import (
+    describe_difference,
+    state_for,
+)
 from mmrazor_byot.errors import CheckpointError, ConfigError
 from mmrazor_byot.models.algorithms import BYOT
 from mmrazor_byot.registry import MODELS
@@ -114,10 +116,7 @@ def load_byot(cfg: Config,
                           'config of a mmrazor_byot.BYOT')
     loaded = CheckpointLoader.load_checkpoint(
         checkpoint, map_location='cpu', logger='silent')
-    state = model.convert_state_dict({
-        re.sub(r'^module\.', '', key): value
-        for key, value in loaded.get('state_dict', loaded).items()
-    })
+    state = state_for(model, loaded)
     difference = describe_difference(model, state)
     if difference:
         raise CheckpointError(f'checkpoint "{checkpoint}" does not fit the '

@@ -3,11 +3,12 @@ import re
 from typing import Dict, List
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from mmrazor_byot.errors import CheckpointError
 from mmrazor_byot.registry import HOOKS
+
+from .unwrap import unwrap
 
 TRAINING_STATE = ('meta', 'message_hub', 'optimizer')
 
@@ -42,14 +43,8 @@ class CheckpointCheckHook(Hook):
                     f'{source} has no {missing[0]}, so training cannot be '
                     'resumed from it; to start from its weights, set '
                     'load_from (without --resume)')
-        model = runner.model
-        model = model.module if is_model_wrapper(model) else model
-        state = {
-            re.sub(r'^module\.', '', str(key)): value
-            for key, value in checkpoint.get('state_dict', checkpoint).items()
-        }
-        if hasattr(model, 'convert_state_dict'):  # BYOT reads MMRazor's too
-            state = model.convert_state_dict(state)
+        model = unwrap(runner.model)
+        state = state_for(model, checkpoint)
         difference = describe_difference(model, state)
         # A train loop is built before its checkpoint loads; a tester's never.
         training = not isinstance(runner._train_loop, (dict, type(None)))
@@ -57,6 +52,23 @@ class CheckpointCheckHook(Hook):
         if difference and not (fine_tuning and _some_fit(model, state)):
             raise CheckpointError(f'{source} does not fit the '
                                   f'{type(model).__name__}: {difference}')
+
+
+def state_for(model: nn.Module, checkpoint: dict) -> Dict[str, Tensor]:
+    """The weights of a checkpoint under the names that a model gives them.
+
+    Args:
+        model (nn.Module): The model.
+        checkpoint (dict): With ``state_dict``, or a state dict itself; of a
+            wrapped model too, and for BYOT of MMRazor's.
+    """
+    state = {
+        re.sub(r'^module\.', '', str(key)): value
+        for key, value in checkpoint.get('state_dict', checkpoint).items()
+    }
+    if hasattr(model, 'convert_state_dict'):  # BYOT reads MMRazor's too
+        state = model.convert_state_dict(state)
+    return state
 
 
 def describe_difference(model: nn.Module, state: Dict[str, Tensor],

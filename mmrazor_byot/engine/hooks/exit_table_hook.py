@@ -5,7 +5,6 @@ from typing import Dict, Optional, Sequence, Union
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.evaluation import (
@@ -15,6 +14,8 @@ from mmrazor_byot.evaluation import (
 )
 from mmrazor_byot.registry import HOOKS
 from mmrazor_byot.structures import image_size
+
+from .unwrap import unwrap
 
 
 @HOOKS.register_module()
@@ -52,8 +53,7 @@ class ExitTableHook(Hook):
     def _report(self, runner, metrics: Dict[str, float]) -> None:
         if not is_main_process():
             return
-        model = runner.model
-        model = model.module if is_model_wrapper(model) else model
+        model = unwrap(runner.model)
         size = self.input_size or getattr(model, 'input_size', 32)
         rows = exit_rows(exit_complexity(model, image_size(size)), metrics)
         path = os.path.join(runner.log_dir, 'exits.json')

@@ -3,11 +3,12 @@ from typing import Dict, List, Optional, Tuple
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmrazor_byot.errors import NonFiniteLossError
 from mmrazor_byot.registry import HOOKS
+
+from .unwrap import unwrap
 
 
 @HOOKS.register_module()
@@ -52,7 +53,7 @@ class FiniteLossHook(Hook):
         self._look(runner)
         # A finite loss can have a gradient that is not.
         state = checkpoint.get('state_dict', {})
-        for name, _ in _bare(runner.model).named_parameters():
+        for name, _ in unwrap(runner.model).named_parameters():
             if name in state and not torch.isfinite(state[name]).all():
                 self._stop(runner, 'weights are', runner.iter, name)
 
@@ -80,7 +81,3 @@ class FiniteLossHook(Hook):
             f' training stopped, and the last checkpoint in {runner.work_dir}'
             ' is from before it. Lower the learning rate, or clip gradients: '
             '--cfg-options optim_wrapper.clip_grad.max_norm=5')
-
-
-def _bare(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model

@@ -3,10 +3,11 @@ from typing import Optional
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.registry import HOOKS
+
+from .unwrap import unwrap
 
 
 @HOOKS.register_module()
@@ -80,8 +81,7 @@ def check_labels(data_batch: dict, num_classes: Optional[int],
 
 
 def _num_classes(runner) -> Optional[int]:
-    model = runner.model
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrap(runner.model)
     owner = model if hasattr(model, 'num_classes') else getattr(
         model, 'head', None)
     return getattr(owner, 'num_classes', None)
