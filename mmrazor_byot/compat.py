@@ -1,6 +1,6 @@
 """What today's torch breaks in the OpenMMLab stack, and the mends.
 
-Three faults, seen on torch 2.1 to 2.15 with MMEngine 0.10.7 and MMRazor 1.0.0:
+Four faults, seen on torch 2.1 to 2.15 with MMEngine 0.10.7 and MMRazor 1.0.0:
 
 1. ``import mmrazor.models`` raises "`torch>=1.13` is not installed properly".
    ``mmrazor.structures.quantization`` builds tables at import time out of
@@ -14,6 +14,8 @@ Three faults, seen on torch 2.1 to 2.15 with MMEngine 0.10.7 and MMRazor 1.0.0:
    :mod:`mmrazor_byot.checkpoint`.
 3. MMEngine selects a CUDA device whatever the backend, so nothing distributed
    starts on a machine without a GPU, see :func:`no_cuda_device`.
+4. Swin's blocks in mmpretrain find the batch size by dividing floats, which
+   fixes it for torch.export, see :func:`symbolic_batch`.
 
 The first two are import hooks: they run when the module at fault is imported,
 so this file needs neither torch nor any OpenMMLab package.
@@ -49,6 +51,22 @@ def no_cuda_device() -> Iterator[None]:
     else:
         with mock.patch.object(torch.cuda, 'set_device', lambda _: None):
             yield
+
+
+@contextlib.contextmanager
+def symbolic_batch() -> Iterator[None]:
+    """Let torch.export follow the batch size through Swin's windows."""
+    from mmpretrain.models.utils.attention import ShiftWindowMSA
+
+    def window_reverse(windows, height, width, size):
+        rows, columns = height // size, width // size
+        windows = windows.view(windows.shape[0] // (rows * columns), rows,
+                               columns, size, size, windows.shape[-1])
+        return windows.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+
+    with mock.patch.object(ShiftWindowMSA, 'window_reverse',
+                           staticmethod(window_reverse)):
+        yield
 
 
 class _MendFinder(importlib.abc.MetaPathFinder):

@@ -37,3 +37,5 @@ FUNCTIONS = Registry(
     parent=MMENGINE_FUNCTIONS,
     scope=SCOPE,
     locations=['mmrazor_byot.engine'])
+POLICIES = Registry(
+    'exit policy', scope=SCOPE, locations=['mmrazor_byot.inference'])

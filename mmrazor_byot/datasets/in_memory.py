@@ -25,6 +25,10 @@ class InMemoryDataset(BaseDataset):
         num_classes (int, optional): Keep the first classes only.
         samples_per_class (int, optional): Keep the first images of each
             class only.
+        hold_out_every (int, optional): Set apart every n-th image of each
+            class that is left, to tune or calibrate on.
+        held_out (bool): Keep the images set apart instead of the others.
+            Defaults to False.
         **kwargs: As in mmpretrain's ``BaseDataset``: ``metainfo``,
             ``indices``, ``test_mode``, ``lazy_init`` and so on.
 
@@ -36,9 +40,13 @@ class InMemoryDataset(BaseDataset):
                  pipeline: Sequence = (),
                  num_classes: Optional[int] = None,
                  samples_per_class: Optional[int] = None,
+                 hold_out_every: Optional[int] = None,
+                 held_out: bool = False,
                  **kwargs):
         self.num_classes = num_classes
         self.samples_per_class = samples_per_class
+        self.hold_out_every = hold_out_every
+        self.held_out = held_out
         # Arrays need no serializing: forked workers share them as they are.
         super().__init__(
             ann_file=kwargs.pop('ann_file', ''),
@@ -128,17 +136,24 @@ class InMemoryDataset(BaseDataset):
             if self.samples_per_class < 1:
                 raise DatasetError(f'{self._name}: samples_per_class='
                                    f'{self.samples_per_class}; at least 1')
-            first = [
-                np.flatnonzero(labels[keep] == c)[:self.samples_per_class]
-                for c in range(count)
-            ]
-            keep = keep[np.sort(np.concatenate(first))]
+            keep = keep[_rank_in_class(labels[keep]) < self.samples_per_class]
+        if self.hold_out_every is not None or self.held_out:
+            keep = keep[self._is_part(labels[keep])]
         if self._indices is not None:
             keep = _pick(keep, self._indices)
         if not len(keep):
             raise DatasetError(f'{self._name}: no image is left after '
                                'choosing classes, samples or indices')
         return keep
+
+    def _is_part(self, labels: np.ndarray) -> np.ndarray:
+        """Which of these images the data set is made of, (M,) bool."""
+        every = self.hold_out_every
+        if every is None or every < 2:
+            raise DatasetError(f'{self._name}: hold_out_every={every}; at '
+                               'least 2, so that some are held out, some not')
+        apart = _rank_in_class(labels) % every == every - 1
+        return apart if self.held_out else ~apart
 
     def _check(self, images: np.ndarray, labels: np.ndarray,
                classes: Sequence[str]) -> None:
@@ -155,6 +170,14 @@ class InMemoryDataset(BaseDataset):
     @property
     def _name(self) -> str:
         return f'{type(self).__name__} {self.ann_file}'.strip()
+
+
+def _rank_in_class(labels: np.ndarray) -> np.ndarray:
+    """How many images of its class stand before each, (M,)."""
+    rank = np.empty(len(labels), np.int64)
+    for c in np.unique(labels):
+        rank[labels == c] = np.arange((labels == c).sum())
+    return rank
 
 
 def _pick(numbers: np.ndarray, indices: Union[int, Sequence[int]]):

@@ -47,3 +47,17 @@ val_evaluator = dict(type='mmrazor_byot.ExitAccuracy', topk=(1, 5))
 
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
+
+# Every tenth training image, for exit policies. Training leaves them out with
+# --cfg-options train_dataloader.dataset.hold_out_every=10
+calibration_dataloader = dict(
+    batch_size=128,
+    num_workers=2,
+    dataset=dict(
+        type='mmrazor_byot.CIFAR100',
+        data_root='data/cifar100',
+        split='train',
+        hold_out_every=10,
+        held_out=True,
+        pipeline=test_pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=False))

@@ -31,3 +31,16 @@ val_evaluator = dict(type='mmrazor_byot.ExitAccuracy', topk=(1, 5))
 
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
+
+# Every tenth training image, for exit policies. Training leaves them out with
+# --cfg-options train_dataloader.dataset.hold_out_every=10
+calibration_dataloader = dict(
+    batch_size=64,
+    num_workers=0,
+    dataset=dict(
+        type='mmrazor_byot.Digits',
+        split='train',
+        hold_out_every=10,
+        held_out=True,
+        pipeline=[dict(type='PackInputs')]),
+    sampler=dict(type='DefaultSampler', shuffle=False))

@@ -22,3 +22,13 @@ val_dataloader = dict(
         pipeline={{_base_.test_pipeline}}))
 
 test_dataloader = val_dataloader
+
+calibration_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='mmrazor_byot.PackedImages',
+        ann_file='{{$TIN32:data/tin32.npz}}',
+        split='train',
+        hold_out_every=10,
+        held_out=True,
+        pipeline={{_base_.test_pipeline}}))

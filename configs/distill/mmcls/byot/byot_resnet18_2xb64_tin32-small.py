@@ -9,6 +9,7 @@ data_preprocessor = dict(num_classes=20)
 train_dataloader = dict(batch_size=64, dataset=dict(num_classes=20))
 val_dataloader = dict(dataset=dict(num_classes=20))
 test_dataloader = dict(dataset=dict(num_classes=20))
+calibration_dataloader = dict(dataset=dict(num_classes=20))
 
 param_scheduler = dict(milestones=[20, 40, 55])
 train_cfg = dict(max_epochs=60, val_interval=5)

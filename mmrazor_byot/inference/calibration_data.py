@@ -1,0 +1,63 @@
+"""The images to calibrate on: never those of the test."""
+import warnings
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from mmrazor_byot.errors import ConfigError
+
+#: What says which images of a split are read, or how, but not which split.
+PARTS = ('pipeline', 'hold_out_every', 'held_out', 'test_mode', '_scope_')
+
+
+def calibration_loader(cfg: Config) -> DataLoader:
+    """Build the config's ``calibration_dataloader``.
+
+    Args:
+        cfg (Config): A recipe.
+
+    Returns:
+        DataLoader: Images that the network was not trained on. Where the
+        config shows that it was, a warning says what to do.
+
+    Raises:
+        ConfigError: There is none, or it reads the test images.
+    """
+    loader = cfg.get('calibration_dataloader')
+    if loader is None:
+        raise ConfigError(
+            'the config has no calibration_dataloader. Give it one that reads '
+            'labelled images which are in neither the training nor the test '
+            'set, with the pipeline of the test')
+    test = cfg.get('test_dataloader')
+    if test is not None and _same_data(loader.dataset, test.dataset):
+        raise ConfigError(
+            'calibration_dataloader reads the test images; what is chosen on '
+            'them says nothing about new ones. Hold out training images')
+    train = cfg.get('train_dataloader')
+    if train is not None and _overlap(loader.dataset, train.dataset):
+        warnings.warn(
+            'the config trains on the images that it calibrates on, so the '
+            'exits will look surer than they are. Train with --cfg-options '
+            'train_dataloader.dataset.hold_out_every='
+            f'{loader.dataset.get("hold_out_every", 10)} and calibrate with '
+            'the same option')
+    return Runner.build_dataloader(loader, seed=0)
+
+
+def _split(dataset: dict) -> dict:
+    return {k: v for k, v in dataset.items() if k not in PARTS}
+
+
+def _part(dataset: dict) -> tuple:
+    return dataset.get('hold_out_every'), dataset.get('held_out', False)
+
+
+def _same_data(one: dict, other: dict) -> bool:
+    return _split(one) == _split(other) and _part(one) == _part(other)
+
+
+def _overlap(held_out: dict, train: dict) -> bool:
+    return _split(held_out) == _split(train) and (
+        _part(train) != (_part(held_out)[0], not _part(held_out)[1]))

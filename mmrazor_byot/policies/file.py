@@ -1,0 +1,93 @@
+"""A policy as a JSON file, with what it was calibrated for."""
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple, Union
+
+from mmrazor_byot.errors import ConfigError
+
+from .policies import ExitPolicy, build_policy
+
+FORMAT = 'mmrazor_byot exit policy 1'
+
+
+class PolicyFile(NamedTuple):
+    """What a policy file holds.
+
+    Attributes:
+        policy (ExitPolicy): The policy.
+        num_exits (int): Exits of the network it was made for, C.
+        num_classes (int): Classes of that network, K.
+        calibration (dict): How it was found; empty where written by hand.
+    """
+
+    policy: ExitPolicy
+    num_exits: int
+    num_classes: int
+    calibration: dict = {}
+
+    def check(self, num_exits: int, num_classes: int) -> None:
+        """See that it fits a network.
+
+        Raises:
+            ConfigError: It was made for another one.
+        """
+        if (num_exits, num_classes) != (self.num_exits, self.num_classes):
+            raise ConfigError(
+                f'the policy was calibrated for {self.num_exits} exits and '
+                f'{self.num_classes} classes, the network has {num_exits} and '
+                f'{num_classes}; calibrate it again')
+        self.policy.check(num_exits)
+
+
+def policy_text(content: PolicyFile) -> str:
+    """The file's text."""
+    return json.dumps(
+        dict(
+            format=FORMAT,
+            policy=content.policy.config(),
+            num_exits=content.num_exits,
+            num_classes=content.num_classes,
+            calibration=content.calibration),
+        indent=2) + '\n'
+
+
+def read_policy(path: Union[str, Path]) -> PolicyFile:
+    """Read a policy file.
+
+    Raises:
+        ConfigError: It is missing, broken or no policy file.
+    """
+    if not os.path.isfile(path):
+        raise ConfigError(f'policy file "{path}" does not exist; '
+                          'tools/calibrate_exits.py writes one')
+    try:
+        data = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (UnicodeDecodeError, json.JSONDecodeError) as e:
+        raise ConfigError(f'policy file "{path}" is truncated or no JSON '
+                          f'({e})') from e
+    return parse_policy(data, f'policy file "{path}"')
+
+
+def parse_policy(data: dict, name: str) -> PolicyFile:
+    """Take a policy file's content apart.
+
+    Args:
+        data (dict): What the JSON holds.
+        name (str): What to call it in a message.
+
+    Raises:
+        ConfigError: It is no policy file.
+    """
+    if not isinstance(data, dict) or data.get('format') != FORMAT:
+        found = data.get('format') if isinstance(data, dict) else type(data)
+        raise ConfigError(f'{name} is no policy file: its format should be '
+                          f'"{FORMAT}", not {found!r}')
+    missing = {'policy', 'num_exits', 'num_classes'} - data.keys()
+    if missing:
+        raise ConfigError(f'{name} lacks {sorted(missing)}')
+    content = PolicyFile(
+        build_policy(data['policy']), data['num_exits'], data['num_classes'],
+        data.get('calibration', {}))
+    content.policy.check(content.num_exits)
+    return content

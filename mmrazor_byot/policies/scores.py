@@ -1,0 +1,76 @@
+"""How sure an exit is: pure functions of NumPy arrays or torch tensors."""
+import math
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+#: A NumPy array, or a torch tensor where torch is in use.
+Array = Any
+
+
+def namespace(x: Array) -> ModuleType:
+    """The module whose functions take this array: NumPy or torch."""
+    return np if isinstance(x, np.ndarray) else sys.modules['torch']
+
+
+def softmax(logits: Array, temperature: float = 1.0) -> Array:
+    """Probabilities of the classes.
+
+    Args:
+        logits (Array): Scores before softmax, (N, K).
+        temperature (float): They are divided by it; above 1 it makes the
+            exit less sure of itself. Defaults to 1.
+
+    Returns:
+        Array: Probabilities (N, K), float32 or wider.
+    """
+    xp = namespace(logits)
+    if xp is np:
+        logits = np.asarray(logits, np.result_type(logits, np.float32))
+    else:
+        logits = logits.to(xp.promote_types(logits.dtype, xp.float32))
+    scaled = logits / temperature
+    powers = xp.exp(scaled - xp.amax(scaled, -1)[..., None])
+    return powers / xp.sum(powers, -1)[..., None]
+
+
+def confidence(probabilities: Array) -> Array:
+    """The largest probability: (N, K) to (N,)."""
+    return namespace(probabilities).amax(probabilities, -1)
+
+
+def margin(probabilities: Array) -> Array:
+    """By how much the largest probability leads: (N, K) to (N,)."""
+    if namespace(probabilities) is np:
+        two = np.partition(probabilities, -2, axis=-1)[..., -2:]
+        return two[..., 1] - two[..., 0]
+    two = probabilities.topk(2, dim=-1).values
+    return two[..., 0] - two[..., 1]
+
+
+def entropy(probabilities: Array) -> Array:
+    """Entropy as a share of the largest possible one: (N, K) to (N,).
+
+    It is 0 where one class has all, and 1 where all K have 1 / K.
+    """
+    xp = namespace(probabilities)
+    logs = xp.log(xp.clip(probabilities, 1e-30, 1))
+    nats = -xp.sum(probabilities * logs, -1)
+    return nats / math.log(probabilities.shape[-1])
+
+
+def agreement(labels: Array) -> Array:
+    """How many of the last exits give the answer of the very last.
+
+    Args:
+        labels (Array): Answers of the exits in their order, (N, I).
+
+    Returns:
+        Array: Counts (N,), from 1 to I.
+    """
+    xp = namespace(labels)
+    same = labels == labels[..., -1:]
+    backwards = same[..., ::-1] if xp is np else same.flip(-1)
+    return xp.sum(xp.cumprod(backwards + 0, -1), -1)
