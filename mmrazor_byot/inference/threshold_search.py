@@ -1,0 +1,163 @@
+"""Thresholds for a target: one for all exits, or one for each."""
+from typing import Callable, List, NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from mmrazor_byot.policies import build_policy
+
+Thresholds = Sequence[Optional[float]]
+#: How finely a threshold is sought, as quantiles of the exit's scores.
+LEVELS = 40
+
+
+class Result(NamedTuple):
+    """What thresholds come to.
+
+    Attributes:
+        accuracy (float): From 0 to 1.
+        cost (float): Mean cost of an image.
+        shares (np.ndarray): Share of the images leaving at each exit, (C,).
+    """
+
+    accuracy: float
+    cost: float
+    shares: np.ndarray
+
+
+class Target(NamedTuple):
+    """What is asked for: the least cost, or the best accuracy.
+
+    Attributes:
+        accuracy (float | None): Reach this one, at the least cost.
+        cost (float | None): Keep to this mean cost, as well as can be.
+    """
+
+    accuracy: Optional[float] = None
+    cost: Optional[float] = None
+
+    def key(self, result: Result) -> tuple:
+        """The larger, the better; what misses the target comes last."""
+        if self.accuracy is not None:
+            missing = max(0.0, self.accuracy - result.accuracy)
+            return -missing, -result.cost, result.accuracy
+        missing = max(0.0, result.cost - self.cost)
+        return -missing, result.accuracy, -result.cost
+
+
+class Exits:
+    """What a kind of policy would see and answer at every exit.
+
+    Args:
+        probabilities (np.ndarray): Of every exit, (M, C, K), calibrated.
+        labels (np.ndarray): Right classes, (M,).
+        sections (Sequence[float]): Cost of each section, C numbers.
+        heads (Sequence[float]): Cost of each exit head, C numbers.
+        kind (str): ``'ConfidencePolicy'``, ``'MarginPolicy'`` or
+            ``'EntropyPolicy'``.
+        ensemble (bool): Whether it answers with the mean.
+    """
+
+    def __init__(self, probabilities: np.ndarray, labels: np.ndarray,
+                 sections: Sequence[float], heads: Sequence[float], kind: str,
+                 ensemble: bool) -> None:
+        self.kind, self.ensemble = kind, ensemble
+        self.sections, self.heads = np.asarray(sections), np.asarray(heads)
+        policy = build_policy(dict(type=kind, thresholds=0., ensemble=ensemble))
+        self.sign = 1 if policy.larger_is_surer else -1
+        exits = list(probabilities.swapaxes(0, 1))
+        answers = [policy.answer(exits[:i + 1]) for i in range(len(exits))]
+        self.right = np.stack([a.argmax(1) == labels for a in answers], 1)
+        self.scores = self.sign * np.stack(
+            [policy.score(a) for a in answers[:-1]], 1)
+
+    def part(self, chosen: np.ndarray) -> 'Exits':
+        """The same for some of the images."""
+        some = object.__new__(Exits)
+        vars(some).update(vars(self))
+        some.right, some.scores = self.right[chosen], self.scores[chosen]
+        return some
+
+    def try_out(self, thresholds: Thresholds) -> Result:
+        """Leave at the first exit whose score reaches its threshold.
+
+        Args:
+            thresholds (Sequence[float | None]): C - 1 of them, in the
+                policy's own sense; None: nobody leaves there.
+        """
+        limits = np.array([np.inf if t is None else self.sign * t
+                           for t in thresholds])
+        leaves = np.pad(self.scores >= limits, ((0, 0), (0, 1)),
+                        constant_values=True)
+        number = leaves.argmax(axis=1)
+        read = np.append(np.isfinite(limits) | self.ensemble, True)
+        heads_before = np.cumsum(self.heads * read) - self.heads * read
+        cost = np.cumsum(self.sections) + heads_before + self.heads
+        shares = np.bincount(number, minlength=len(cost)) / len(number)
+        right = self.right[np.arange(len(number)), number]
+        return Result(float(right.mean()), float(shares @ cost), shares)
+
+    def levels(self, exit_index: int) -> List[Optional[float]]:
+        """Thresholds worth trying at an exit, from nobody to all."""
+        share = np.linspace(0, 1, LEVELS + 1)
+        scores = np.quantile(self.scores[:, exit_index], share)
+        return [None] + [float(self.sign * s) for s in np.unique(scores)]
+
+
+def best_shared(exits: Exits, target: Target) -> List[Optional[float]]:
+    """The best single threshold, for all exits the same.
+
+    Args:
+        exits (Exits): The calibration images.
+        target (Target): What is asked for.
+
+    Returns:
+        list[float | None]: C - 1 equal thresholds.
+    """
+    count = exits.scores.shape[1]
+    pooled = {t for i in range(count) for t in exits.levels(i)}
+    tried = [[t] * count for t in sorted(pooled - {None})] + [[None] * count]
+    return max(tried, key=lambda t: target.key(exits.try_out(t)))
+
+
+def best_joint(exits: Exits, target: Target) -> List[Optional[float]]:
+    """The best thresholds found, one for each exit.
+
+    Accuracy and cost are traded at several rates, each time exit after exit
+    until nothing improves; the best of these, and of the shared ones, is then
+    improved in the same way for the target itself.
+
+    Args:
+        exits (Exits): The calibration images.
+        target (Target): What is asked for.
+
+    Returns:
+        list[float | None]: C - 1 thresholds, never worse for the target than
+        those of :func:`best_shared` on these images.
+    """
+    start = best_shared(exits, target)
+    whole = float(exits.sections.sum())
+    found = [start]
+    for rate in np.geomspace(0.003, 1, 12):  # accuracy worth a whole network
+        found.append(
+            _improve(exits, start,
+                     lambda r, rate=rate: r.accuracy - rate * r.cost / whole))
+    best = max(found, key=lambda t: target.key(exits.try_out(t)))
+    return _improve(exits, best, target.key)
+
+
+def _improve(exits: Exits, thresholds: Thresholds,
+             value: Callable[[Result], object]) -> List[Optional[float]]:
+    """Change one threshold at a time, as long as that is for the better."""
+    best = list(thresholds)
+    best_value = value(exits.try_out(best))
+    levels = [exits.levels(i) for i in range(len(best))]
+    changed = True
+    while changed:
+        changed = False
+        for i, choices in enumerate(levels):
+            for choice in choices:
+                trial = [*best[:i], choice, *best[i + 1:]]
+                trial_value = value(exits.try_out(trial))
+                if trial_value > best_value:
+                    best, best_value, changed = trial, trial_value, True
+    return best
