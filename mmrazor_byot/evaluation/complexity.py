@@ -41,11 +41,7 @@ def exit_complexity(model: BaseModel,
         for the ensemble: ``exit`` (``'1/4'`` … ``'ensemble'``), ``params``
         and ``flops``, numbers.
     """
-    model = copy.deepcopy(model).cpu().float()  # the caller's stays as it is
-    model.eval()
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
-    image = torch.zeros(1, *input_size)
+    model, image = _prepared(model, input_size)
     count = getattr(model, 'num_exits', 1)
     cuts = {f'{i + 1}/{count}': [i] for i in range(count)}
     if count > 1:
@@ -54,6 +50,53 @@ def exit_complexity(model: BaseModel,
         dict(exit=name, params=_params(cut, image), flops=_flops(cut, image))
         for name, cut in ((n, _CutNetwork(model, e)) for n, e in cuts.items())
     ]
+
+
+def stage_flops(model: BaseModel,
+                input_size: Sequence[int]) -> Dict[str, List[int]]:
+    """Count what going on to the next exit costs, and what reading it costs.
+
+    A sample that leaves at exit e, having read the exits R, costs
+    ``sum(sections[:e]) + sum(heads[i - 1] for i in R)``. What an exit alone
+    depends on is its head; what a deeper one needs too is its section. Behind
+    the deepest exit there is nothing to tell them apart: all that it adds is
+    its section, and its head costs 0.
+
+    Args:
+        model (BaseModel): As in :func:`exit_complexity`.
+        input_size (Sequence[int]): (C, H, W) of one image.
+
+    Returns:
+        dict[str, list[int]]: ``sections`` and ``heads``, FLOPs for exit 1
+        to C.
+    """
+    model, image = _prepared(model, input_size)
+    count = getattr(model, 'num_exits', 1)
+
+    def cost(*exits: int) -> int:
+        return _flops(_CutNetwork(model, exits), image)
+
+    up_to = [cost(*range(i + 1)) for i in range(count)]
+    and_deeper = up_to[-1:] + [cost(*range(i, count)) for i in range(1, count)]
+    heads = [more - less for more, less in zip(and_deeper, and_deeper[1:])]
+    heads.append(0)
+    sections = [
+        more - less - head
+        for less, more, head in zip([0, *up_to], up_to, heads)]
+    return dict(sections=sections, heads=heads)
+
+
+def _prepared(model: BaseModel,
+              input_size: Sequence[int]) -> Tuple[BaseModel, Tensor]:
+    """A copy to count on, as the caller's stays as it is; and an image."""
+    model = copy.deepcopy(model).cpu().float()
+    model.eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    for module in model.modules():
+        if getattr(module, 'with_cp', False):
+            module.with_cp = False  # it hides its graph from autograd.grad
+    return model, torch.zeros(1, *input_size)
 
 
 def _params(network: nn.Module, image: Tensor) -> int:

@@ -42,7 +42,8 @@ def calibration_loader(cfg: Config) -> DataLoader:
             'exits will look surer than they are. Train with --cfg-options '
             'train_dataloader.dataset.hold_out_every='
             f'{loader.dataset.get("hold_out_every", 10)} and calibrate with '
-            'the same option')
+            'the same option',
+            stacklevel=2)
     return Runner.build_dataloader(loader, seed=0)
 
 

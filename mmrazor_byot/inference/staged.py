@@ -1,6 +1,6 @@
 """A trained network that can stop behind any of its sections."""
 import warnings
-from typing import Optional, Sequence, Tuple
+from typing import Optional, Tuple
 
 import torch
 from mmengine.model import BaseModel
