@@ -23,12 +23,12 @@ class InMemoryDataset(BaseDataset):
         pipeline (Sequence): Transforms; they get ``img`` (H, W, 3) uint8 RGB
             and ``gt_label``. Defaults to ().
         num_classes (int, optional): Keep the first classes only.
-        samples_per_class (int, optional): Keep the first images of each
-            class only.
         hold_out_every (int, optional): Set apart every n-th image of each
-            class that is left, to tune or calibrate on.
+            class, to tune or calibrate on.
         held_out (bool): Keep the images set apart instead of the others.
             Defaults to False.
+        samples_per_class (int, optional): Of these, keep the first images of
+            each class only.
         **kwargs: As in mmpretrain's ``BaseDataset``: ``metainfo``,
             ``indices``, ``test_mode``, ``lazy_init`` and so on.
 
@@ -132,13 +132,13 @@ class InMemoryDataset(BaseDataset):
         keep = np.arange(len(labels))
         if self.num_classes is not None:
             keep = keep[labels < self.num_classes]
+        if self.hold_out_every is not None or self.held_out:
+            keep = keep[self._is_part(labels[keep])]
         if self.samples_per_class is not None:
             if self.samples_per_class < 1:
                 raise DatasetError(f'{self._name}: samples_per_class='
                                    f'{self.samples_per_class}; at least 1')
             keep = keep[_rank_in_class(labels[keep]) < self.samples_per_class]
-        if self.hold_out_every is not None or self.held_out:
-            keep = keep[self._is_part(labels[keep])]
         if self._indices is not None:
             keep = _pick(keep, self._indices)
         if not len(keep):

@@ -4,7 +4,7 @@ from typing import NamedTuple, Tuple
 import numpy as np
 import torch
 from mmengine.model import BaseModel
-from mmengine.utils import track_iter_progress
+from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -39,12 +39,11 @@ def collect_logits(model: BaseModel, loader: DataLoader) -> Logits:
     """
     logits, labels = [], []
     with looking(model):
-        for batch in track_iter_progress(loader):
+        for batch in track(loader, description='Images', transient=True):
             images, target = network_inputs(model, batch)
             answers = model(images, mode='tensor')
             logits.append(torch.stack(answers, dim=1).float().cpu().numpy())
             labels.append(target)
-    print()  # the progress bar leaves its line open
     logits, labels = np.concatenate(logits), np.concatenate(labels)
     if labels.min() < 0 or labels.max() >= logits.shape[-1]:
         raise DatasetError(
