@@ -9,12 +9,12 @@ from torch import Tensor
 from .staged import StagedNetwork
 
 
-def clock(function: Callable[[], object], device: torch.device) -> float:
+def clock(device: torch.device, function: Callable, *arguments) -> float:
     """Milliseconds of one call, the device's work included."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
     start = time.perf_counter()
-    function()
+    function(*arguments)
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
     return 1000 * (time.perf_counter() - start)
@@ -44,8 +44,8 @@ def stage_times(network: StagedNetwork, images: Tensor, rounds: int = 50
     for row in times:
         for i, state in enumerate(states):
             for read in (False, True):
-                row[i, int(read)] = clock(
-                    lambda: network.stage(i + 1, state, read), images.device)
+                row[i, int(read)] = clock(images.device, network.stage,
+                                          i + 1, state, read)
     without, with_head = np.median(times[3:], axis=0).T  # three to warm up
     heads = np.maximum(with_head - without, 0)
     heads[-1] = 0

@@ -107,7 +107,8 @@ def compare_times(network: StagedNetwork, images: Tensor,
     for size, count in TIMED.items():
         batches = images[:count].split(size)
         times = np.array([
-            [time_policy(network, batches, p) for p in (policy, FixedExitPolicy())]
+            [time_policy(network, batches, p)
+             for p in (policy, FixedExitPolicy())]
             for _ in range(ROUNDS + 1)
         ])[1:]  # the first round warms up
         policy_ms, deepest_ms = np.median(times, axis=0)
@@ -131,7 +132,7 @@ def time_policy(network: StagedNetwork, batches: Sequence[Tensor],
         policy (ExitPolicy): The policy.
     """
     total = sum(
-        clock(lambda: run_policy(network, images, policy), images.device)
+        clock(images.device, run_policy, network, images, policy)
         for images in batches)
     return total / sum(map(len, batches))
 

@@ -62,19 +62,21 @@ class Exits:
                  ensemble: bool) -> None:
         self.kind, self.ensemble = kind, ensemble
         self.sections, self.heads = np.asarray(sections), np.asarray(heads)
-        policy = build_policy(dict(type=kind, thresholds=0., ensemble=ensemble))
+        policy = build_policy(
+            dict(type=kind, thresholds=0., ensemble=ensemble))
         self.sign = 1 if policy.larger_is_surer else -1
         exits = list(probabilities.swapaxes(0, 1))
         answers = [policy.answer(exits[:i + 1]) for i in range(len(exits))]
-        self.right = np.stack([a.argmax(1) == labels for a in answers], 1)
+        self.right = np.stack([a.argmax(1) == labels for a in answers])
         self.scores = self.sign * np.stack(
-            [policy.score(a) for a in answers[:-1]], 1)
+            [policy.score(a) for a in answers[:-1]])
 
     def part(self, chosen: np.ndarray) -> 'Exits':
         """The same for some of the images."""
         some = object.__new__(Exits)
         vars(some).update(vars(self))
-        some.right, some.scores = self.right[chosen], self.scores[chosen]
+        some.right, some.scores = (
+            self.right[:, chosen], self.scores[:, chosen])
         return some
 
     def try_out(self, thresholds: Thresholds) -> Result:
@@ -84,22 +86,32 @@ class Exits:
             thresholds (Sequence[float | None]): C - 1 of them, in the
                 policy's own sense; None: nobody leaves there.
         """
-        limits = np.array([np.inf if t is None else self.sign * t
-                           for t in thresholds])
-        leaves = np.pad(self.scores >= limits, ((0, 0), (0, 1)),
-                        constant_values=True)
-        number = leaves.argmax(axis=1)
-        read = np.append(np.isfinite(limits) | self.ensemble, True)
-        heads_before = np.cumsum(self.heads * read) - self.heads * read
-        cost = np.cumsum(self.sections) + heads_before + self.heads
-        shares = np.bincount(number, minlength=len(cost)) / len(number)
-        right = self.right[np.arange(len(number)), number]
-        return Result(float(right.mean()), float(shares @ cost), shares)
+        here = np.ones(self.right.shape[1], bool)
+        left, right = [], 0
+        for threshold, scores, correct in zip(thresholds, self.scores,
+                                              self.right):
+            leaves = here & (self.sign * threshold <= scores) \
+                if threshold is not None else np.zeros_like(here)
+            left.append(np.count_nonzero(leaves))
+            right += np.count_nonzero(leaves & correct)
+            here = here & ~leaves
+        left.append(np.count_nonzero(here))
+        right += np.count_nonzero(here & self.right[-1])
+        shares = np.array(left) / len(here)
+        cost = float(shares @ self._costs(thresholds))
+        return Result(right / len(here), cost, shares)
+
+    def _costs(self, thresholds: Thresholds) -> np.ndarray:
+        """What leaving at each exit costs, (C,)."""
+        read = np.array([self.ensemble or t is not None for t in thresholds] +
+                        [True])
+        heads = self.heads * read
+        return np.cumsum(self.sections + heads) - heads + self.heads
 
     def levels(self, exit_index: int) -> List[Optional[float]]:
         """Thresholds worth trying at an exit, from nobody to all."""
         share = np.linspace(0, 1, LEVELS + 1)
-        scores = np.quantile(self.scores[:, exit_index], share)
+        scores = np.quantile(self.scores[exit_index], share)
         return [None] + [float(self.sign * s) for s in np.unique(scores)]
 
 
@@ -113,7 +125,7 @@ def best_shared(exits: Exits, target: Target) -> List[Optional[float]]:
     Returns:
         list[float | None]: C - 1 equal thresholds.
     """
-    count = exits.scores.shape[1]
+    count = len(exits.scores)
     pooled = {t for i in range(count) for t in exits.levels(i)}
     tried = [[t] * count for t in sorted(pooled - {None})] + [[None] * count]
     return max(tried, key=lambda t: target.key(exits.try_out(t)))
@@ -137,7 +149,7 @@ def best_joint(exits: Exits, target: Target) -> List[Optional[float]]:
     start = best_shared(exits, target)
     whole = float(exits.sections.sum())
     found = [start]
-    for rate in np.geomspace(0.003, 1, 12):  # accuracy worth a whole network
+    for rate in np.geomspace(0.01, 1, 7):  # accuracy worth a whole network
         found.append(
             _improve(exits, start,
                      lambda r, rate=rate: r.accuracy - rate * r.cost / whole))
