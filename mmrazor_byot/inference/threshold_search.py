@@ -1,4 +1,5 @@
 """Thresholds for a target: one for all exits, or one for each."""
+from itertools import combinations, product
 from typing import Callable, List, NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -7,7 +8,7 @@ from mmrazor_byot.policies import build_policy
 
 Thresholds = Sequence[Optional[float]]
 #: How finely a threshold is sought, as quantiles of the exit's scores.
-LEVELS = 40
+LEVELS = 30
 
 
 class Result(NamedTuple):
@@ -154,21 +155,26 @@ def best_joint(exits: Exits, target: Target) -> List[Optional[float]]:
             _improve(exits, start,
                      lambda r, rate=rate: r.accuracy - rate * r.cost / whole))
     best = max(found, key=lambda t: target.key(exits.try_out(t)))
-    return _improve(exits, best, target.key)
+    # Two at once: what one saves, another may spend.
+    return _improve(exits, best, target.key, at_once=2)
 
 
 def _improve(exits: Exits, thresholds: Thresholds,
-             value: Callable[[Result], object]) -> List[Optional[float]]:
-    """Change one threshold at a time, as long as that is for the better."""
+             value: Callable[[Result], object],
+             at_once: int = 1) -> List[Optional[float]]:
+    """Change one threshold (or two) as long as that is for the better."""
     best = list(thresholds)
     best_value = value(exits.try_out(best))
     levels = [exits.levels(i) for i in range(len(best))]
+    groups = list(combinations(range(len(best)), min(at_once, len(best))))
     changed = True
     while changed:
         changed = False
-        for i, choices in enumerate(levels):
-            for choice in choices:
-                trial = [*best[:i], choice, *best[i + 1:]]
+        for group in groups:
+            for choice in product(*(levels[i] for i in group)):
+                trial = list(best)
+                for i, threshold in zip(group, choice):
+                    trial[i] = threshold
                 trial_value = value(exits.try_out(trial))
                 if trial_value > best_value:
                     best, best_value, changed = trial, trial_value, True
