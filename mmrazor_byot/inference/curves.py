@@ -63,7 +63,7 @@ def measure_trade_off(model: BaseModel, loader: DataLoader,
     Returns:
         tuple: Lists ``curve`` (one ``threshold`` for all exits), ``exits``
         (``name`` 1/C … C/C, ensemble) and ``policies``, of dicts with
-        ``top1`` (%), ``gflops``, ``ms`` of an image and ``exit_shares``
+        ``top1`` (%), ``mflops``, ``ms`` of an image and ``exit_shares``
         (C); and the logits.
     """
     data = collect_logits(model, loader)
@@ -76,7 +76,8 @@ def measure_trade_off(model: BaseModel, loader: DataLoader,
                for t in CURVE],
         exits=[(dict(name=f'{i + 1}/{count}'), FixedExitPolicy(i + 1))
                for i in range(count)] +
-        [(dict(name='ensemble'), FixedExitPolicy(ensemble=True))],
+        [(dict(name='ensemble'),
+          FixedExitPolicy(temperatures=first.temperatures, ensemble=True))],
         policies=[(dict(name=name), p) for name, p in policies.items()])
     times = iter(_times(model, loader, [p for kind in kinds.values()
                                         for _, p in kind], timed_images))
@@ -94,7 +95,7 @@ def _point(outcome: EarlyExit, labels: np.ndarray,
     exits = range(1, len(costs['sections']) + 1)
     return dict(
         top1=100 * float((outcome.scores.argmax(1) == labels).mean()),
-        gflops=float(policy_flops(costs, outcome).mean() / 1e9),
+        mflops=float(policy_flops(costs, outcome).mean() / 1e6),
         exit_shares=[float((outcome.exits == n).mean()) for n in exits])
 
 

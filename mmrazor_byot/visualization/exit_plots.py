@@ -3,6 +3,7 @@ from typing import Dict, List, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .style import exit_colours, tidy
 
@@ -43,6 +44,7 @@ def plot_trade_off(curve: Sequence[dict], exits: Sequence[dict],
     axes.set_xlabel(label)
     axes.set_ylabel('top-1 accuracy (%)')
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.legend(frameon=False, fontsize=8, loc='lower right')
     return figure
 

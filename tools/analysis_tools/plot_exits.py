@@ -67,7 +67,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     points = [found[name] for name in ('curve', 'exits', 'policies')]
     figures = dict(
-        accuracy_flops=plot_trade_off(*points, 'gflops', 'FLOPs (G)'),
+        accuracy_flops=plot_trade_off(*points, 'mflops', 'FLOPs (M)'),
         accuracy_time=plot_trade_off(*points, 'ms', 'time of an image (ms)'),
         exit_shares=plot_shares(found['curve'], model.num_exits),
         gallery=plot_gallery(rows, names, args.columns))
