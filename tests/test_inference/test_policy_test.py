@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from mmrazor_byot.errors import DatasetError
 from mmrazor_byot.evaluation import stage_flops
 from mmrazor_byot.inference.collect import collect_logits
 from mmrazor_byot.inference.policy_test import (
@@ -10,7 +11,6 @@ from mmrazor_byot.inference.policy_test import (
     format_policy_test,
     policy_flops,
 )
-from mmrazor_byot.errors import DatasetError
 from mmrazor_byot.policies import (
     ConfidencePolicy,
     EarlyExit,
