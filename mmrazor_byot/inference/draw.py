@@ -1,0 +1,260 @@
+"""A picture of an image and of what each exit said of it."""
+import os
+from pathlib import Path
+from typing import List, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+
+from mmrazor_byot.checkpoint import AtomicBackend
+from mmrazor_byot.errors import ConfigError
+
+from .exit_results import exit_state, left_at, percent
+from .image_inputs import Image, image_names
+from .image_pipeline import read_image
+
+#: Pixels: margin, width of the panel, its lines, gap before an exit.
+MARGIN, PANEL, LINE, GAP = 16, 400, 22, 10
+#: Where in the panel bars begin, and scores end.
+BARS, SCORES = 150, PANEL
+#: What a picture's short and long edge are brought near to, pixels.
+SHORT, LONG = 320, 1280
+#: Colours: the answer, other classes, text, text beside the point.
+ANSWER, OTHER, INK, FAINT = '#0072b2', '#b8c0c8', '#1a1a1a', '#767676'
+DPI = 100
+
+
+def draw_exits(image: np.ndarray,
+               result: dict,
+               draw_score: bool = True,
+               resize: Optional[int] = None,
+               rescale_factor: Optional[float] = None) -> np.ndarray:
+    """Draw an image with a panel beside it.
+
+    The panel has the answer, the exit at which the image left, and for each
+    exit bars for its top classes, or that it was not run.
+
+    Args:
+        image (np.ndarray): (H, W, 3) uint8 RGB.
+        result (dict): Of :class:`ByotInferencer`.
+        draw_score (bool): Write the scores as numbers. Defaults to True.
+        resize (int, optional): Short edge of the image on the picture, in
+            pixels. Defaults to a legible size.
+        rescale_factor (float, optional): Size of the image on the picture
+            as a factor; comes after ``resize``.
+
+    Returns:
+        np.ndarray: (H', W', 3) uint8 RGB.
+    """
+    image = _scaled(image, resize, rescale_factor)
+    height, width = image.shape[:2]
+    lines = _panel_height(result)
+    scale = max(1., height / lines)  # beside a large image all is larger
+    edge = round(MARGIN * scale)
+    full = (width + round(PANEL * scale) + 3 * edge,
+            max(height, round(lines * scale)) + 2 * edge)
+    figure = Figure((full[0] / DPI, full[1] / DPI), DPI, facecolor='white')
+    canvas = FigureCanvasAgg(figure)
+    panel = _Panel(figure, (width + 2 * edge, edge), scale)
+    panel.title(result, draw_score)
+    for number in range(1, result['num_exits'] + 1):
+        panel.exit(result, number, draw_score)
+    canvas.draw()
+    picture = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    top = (picture.shape[0] - height) // 2
+    picture[top:top + height, edge:edge + width] = image  # pixel by pixel
+    return picture
+
+
+class Pictures:
+    """The pictures of several images: files, or a window.
+
+    Args:
+        images (list): Of :func:`list_images`.
+        show, wait_time, show_dir, draw_score, resize, rescale_factor: As in
+            :class:`ByotInferencer`.
+
+    Raises:
+        ConfigError: A size is not positive, or a picture would replace an
+            image.
+    """
+
+    def __init__(self,
+                 images: Sequence[Image],
+                 show: bool = False,
+                 wait_time: float = 0,
+                 show_dir: Optional[str] = None,
+                 **settings) -> None:
+        for name in ('resize', 'rescale_factor'):
+            value = settings.get(name)
+            if value is not None and value <= 0:
+                raise ConfigError(f'{name}={value} must be positive')
+        self.images, self.settings = images, settings
+        self.show, self.wait_time = show, wait_time
+        self.names = image_names(images)
+        self.files = [None] * len(images) if show_dir is None else [
+            Path(show_dir, f'{name}.png') for name in self.names
+        ]
+        originals = {os.path.realpath(i) for i in images if isinstance(i, str)}
+        for file in filter(None, self.files):
+            if os.path.realpath(file) in originals:
+                raise ConfigError(f'the picture {file} would replace an image '
+                                  'that it is made from; choose another folder'
+                                  ' to show them in')
+
+    def draw(self, results: List[dict]) -> None:
+        """Draw them one after the other.
+
+        Raises:
+            ConfigError: The folder cannot be written to.
+        """
+        window = None
+        for image, name, file, result in zip(self.images, self.names,
+                                             self.files, results):
+            picture = draw_exits(read_image(image), result, **self.settings)
+            if file is not None:
+                _write(picture, file)
+            if self.show:
+                if window is None:
+                    from mmpretrain.visualization import UniversalVisualizer
+                    window = UniversalVisualizer()
+                window.show(picture, win_name=name, wait_time=self.wait_time)
+        if window is not None:
+            window.close()
+
+
+class _Panel:
+    """Lines of text and bars, from the top down.
+
+    Args:
+        figure (Figure): What is drawn on.
+        corner (tuple): Its left upper corner, in pixels.
+        scale (float): By how much it is enlarged.
+    """
+
+    def __init__(self, figure: Figure, corner: Tuple[int, int],
+                 scale: float) -> None:
+        self.figure, self.scale = figure, scale
+        self.size = figure.get_size_inches() * DPI
+        self.left, self.y = corner
+
+    def title(self, result: dict, draw_score: bool) -> None:
+        """The answer, and where the image left."""
+        room = PANEL
+        if draw_score:
+            score = self._text(percent(result['pred_score']), PANEL, 19, FAINT,
+                               ha='right')
+            room -= self._width(score) + 12
+        self._text(result['pred_class'], 0, 19, ANSWER, weight='bold',
+                   room=room)
+        self._down(1.6 * LINE)
+        self._text(left_at(result), 0, 12, INK)
+        self._down(LINE)
+
+    def exit(self, result: dict, number: int, draw_score: bool) -> None:
+        """An exit with the bars of its top classes."""
+        self._down(GAP)
+        state = exit_state(result, number)
+        here = number == result['exit']
+        self._text(f'exit {number}/{result["num_exits"]}', 0, 11,
+                   INK if state == 'read' else FAINT,
+                   weight='bold' if here else 'normal')
+        if state != 'read':
+            self._text(state, BARS, 11, FAINT, style='italic')
+        self._down(LINE)
+        top = next((row['top'] for row in result['exits']
+                    if row['exit'] == number), [])
+        for entry in top:
+            self._bar(entry, entry['label'] == result['pred_label'],
+                      draw_score)
+
+    def _bar(self, entry: dict, answer: bool, draw_score: bool) -> None:
+        name = entry['class']
+        self._text(name, 12, 10, INK if answer else FAINT, room=BARS - 24)
+        length = SCORES - BARS - (60 if draw_score else 0)
+        for share, colour in ((1, '#f0f2f4'),
+                              (entry['score'], ANSWER if answer else OTHER)):
+            self._box(BARS, length * share, colour)
+        if draw_score:
+            self._text(percent(entry['score']), SCORES, 10,
+                       INK if answer else FAINT, ha='right')
+        self._down(LINE)
+
+    def _down(self, pixels: float) -> None:
+        self.y += pixels * self.scale
+
+    def _at(self, x: float, y: float) -> Tuple[float, float]:
+        """From pixels of the panel to shares of the figure."""
+        return ((self.left + x * self.scale) / self.size[0],
+                1 - (self.y + y * self.scale) / self.size[1])
+
+    def _text(self, text: str, x: float, size: float, colour: str,
+              room: Optional[float] = None, **style) -> Text:
+        artist = self.figure.text(
+            *self._at(x, LINE / 2), ' '.join(text.split()), color=colour,
+            size=size * self.scale * 72 / DPI * 1.3, va='center_baseline',
+            parse_math=False, **style)
+        if room is not None:
+            self._cut(artist, room)
+        return artist
+
+    def _width(self, artist: Text) -> float:
+        return artist.get_window_extent().width / self.scale
+
+    def _cut(self, artist: Text, room: float) -> None:
+        """Shorten a text until it fits in so many pixels."""
+        whole = artist.get_text()
+        fits, length = 1, len(whole)
+        if self._width(artist) <= room:
+            return
+        while fits < length:  # the most characters that fit
+            middle = (fits + length + 1) // 2
+            artist.set_text(whole[:middle].rstrip() + '…')
+            if self._width(artist) <= room:
+                fits = middle
+            else:
+                length = middle - 1
+        artist.set_text(whole[:fits].rstrip() + '…')
+
+    def _box(self, x: float, width: float, colour: str) -> None:
+        left, bottom = self._at(x, LINE * 0.8)
+        right, top = self._at(x + width, LINE * 0.2)
+        self.figure.add_artist(
+            Rectangle((left, bottom), right - left, top - bottom,
+                      transform=self.figure.transFigure, color=colour,
+                      linewidth=0))
+
+
+def _panel_height(result: dict) -> float:
+    bars = sum(len(row['top']) for row in result['exits'])
+    count = result['num_exits']
+    return LINE * (2.6 + count + bars) + GAP * count
+
+
+def _scaled(image: np.ndarray, resize: Optional[int],
+            rescale_factor: Optional[float]) -> np.ndarray:
+    """Whole pixels where it is enlarged, means of them where reduced."""
+    height, width = image.shape[:2]
+    short, long = min(height, width), max(height, width)
+    if resize is not None or rescale_factor is not None:
+        factor = (resize or short) / short * (rescale_factor or 1)
+    else:
+        factor = min(max(1, round(SHORT / short)), LONG / long)
+        factor = int(factor) if factor > 1 else factor
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return cv2.resize(
+        image, size, interpolation=cv2.INTER_NEAREST
+        if factor >= 1 else cv2.INTER_AREA)
+
+
+def _write(picture: np.ndarray, path: Path) -> None:
+    _, data = cv2.imencode('.png', picture[..., ::-1])
+    try:
+        AtomicBackend().put(data.tobytes(), str(path))
+    except OSError as e:
+        raise ConfigError(f'cannot write to {path.parent}: '
+                          f'{e.strerror or e}') from e
