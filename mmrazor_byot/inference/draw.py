@@ -1,7 +1,5 @@
 """A picture of an image and of what each exit said of it."""
-import os
-from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
+from typing import Optional, Tuple
 
 import cv2
 import numpy as np
@@ -10,19 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from mmrazor_byot.checkpoint import AtomicBackend
-from mmrazor_byot.errors import ConfigError
-
 from .exit_results import exit_state, left_at, percent
-from .image_inputs import Image, image_names
-from .image_pipeline import read_image
 
 #: Pixels: margin, width of the panel, its lines, gap before an exit.
-MARGIN, PANEL, LINE, GAP = 16, 400, 22, 10
+MARGIN, PANEL, LINE, GAP = 16, 440, 22, 10
 #: Where in the panel bars begin, and scores end.
-BARS, SCORES = 150, PANEL
+BARS, SCORES = 190, PANEL
 #: What a picture's short and long edge are brought near to, pixels.
-SHORT, LONG = 320, 1280
+SHORT, LONG = 320, 800
 #: Colours: the answer, other classes, text, text beside the point.
 ANSWER, OTHER, INK, FAINT = '#0072b2', '#b8c0c8', '#1a1a1a', '#767676'
 DPI = 100
@@ -55,11 +48,11 @@ def draw_exits(image: np.ndarray,
     lines = _panel_height(result)
     scale = max(1., height / lines)  # beside a large image all is larger
     edge = round(MARGIN * scale)
-    full = (width + round(PANEL * scale) + 3 * edge,
+    full = (width + round(PANEL * scale) + 4 * edge,
             max(height, round(lines * scale)) + 2 * edge)
     figure = Figure((full[0] / DPI, full[1] / DPI), DPI, facecolor='white')
     canvas = FigureCanvasAgg(figure)
-    panel = _Panel(figure, (width + 2 * edge, edge), scale)
+    panel = _Panel(figure, (width + 3 * edge, edge), scale)
     panel.title(result, draw_score)
     for number in range(1, result['num_exits'] + 1):
         panel.exit(result, number, draw_score)
@@ -68,63 +61,6 @@ def draw_exits(image: np.ndarray,
     top = (picture.shape[0] - height) // 2
     picture[top:top + height, edge:edge + width] = image  # pixel by pixel
     return picture
-
-
-class Pictures:
-    """The pictures of several images: files, or a window.
-
-    Args:
-        images (list): Of :func:`list_images`.
-        show, wait_time, show_dir, draw_score, resize, rescale_factor: As in
-            :class:`ByotInferencer`.
-
-    Raises:
-        ConfigError: A size is not positive, or a picture would replace an
-            image.
-    """
-
-    def __init__(self,
-                 images: Sequence[Image],
-                 show: bool = False,
-                 wait_time: float = 0,
-                 show_dir: Optional[str] = None,
-                 **settings) -> None:
-        for name in ('resize', 'rescale_factor'):
-            value = settings.get(name)
-            if value is not None and value <= 0:
-                raise ConfigError(f'{name}={value} must be positive')
-        self.images, self.settings = images, settings
-        self.show, self.wait_time = show, wait_time
-        self.names = image_names(images)
-        self.files = [None] * len(images) if show_dir is None else [
-            Path(show_dir, f'{name}.png') for name in self.names
-        ]
-        originals = {os.path.realpath(i) for i in images if isinstance(i, str)}
-        for file in filter(None, self.files):
-            if os.path.realpath(file) in originals:
-                raise ConfigError(f'the picture {file} would replace an image '
-                                  'that it is made from; choose another folder'
-                                  ' to show them in')
-
-    def draw(self, results: List[dict]) -> None:
-        """Draw them one after the other.
-
-        Raises:
-            ConfigError: The folder cannot be written to.
-        """
-        window = None
-        for image, name, file, result in zip(self.images, self.names,
-                                             self.files, results):
-            picture = draw_exits(read_image(image), result, **self.settings)
-            if file is not None:
-                _write(picture, file)
-            if self.show:
-                if window is None:
-                    from mmpretrain.visualization import UniversalVisualizer
-                    window = UniversalVisualizer()
-                window.show(picture, win_name=name, wait_time=self.wait_time)
-        if window is not None:
-            window.close()
 
 
 class _Panel:
@@ -213,12 +149,12 @@ class _Panel:
             return
         while fits < length:  # the most characters that fit
             middle = (fits + length + 1) // 2
-            artist.set_text(whole[:middle].rstrip() + '…')
+            artist.set_text(whole[:middle].rstrip(' ,') + '…')
             if self._width(artist) <= room:
                 fits = middle
             else:
                 length = middle - 1
-        artist.set_text(whole[:fits].rstrip() + '…')
+        artist.set_text(whole[:fits].rstrip(' ,') + '…')
 
     def _box(self, x: float, width: float, colour: str) -> None:
         left, bottom = self._at(x, LINE * 0.8)
@@ -249,12 +185,3 @@ def _scaled(image: np.ndarray, resize: Optional[int],
     return cv2.resize(
         image, size, interpolation=cv2.INTER_NEAREST
         if factor >= 1 else cv2.INTER_AREA)
-
-
-def _write(picture: np.ndarray, path: Path) -> None:
-    _, data = cv2.imencode('.png', picture[..., ::-1])
-    try:
-        AtomicBackend().put(data.tobytes(), str(path))
-    except OSError as e:
-        raise ConfigError(f'cannot write to {path.parent}: '
-                          f'{e.strerror or e}') from e

@@ -85,8 +85,9 @@ def result_text(name: str, result: dict, width: int = 24) -> str:
         result (dict): Of :func:`exit_result`.
         width (int): Columns for the name of a class; longer ones are cut.
     """
+    answer = ' '.join(result['pred_class'].split())
     lines = [
-        f'{name}: {result["pred_class"]} ({percent(result["pred_score"])}), '
+        f'{name}: {answer} ({percent(result["pred_score"])}), '
         f'{left_at(result)}, {result["time_ms"]:.2f} ms'
     ]
     read = {row['exit']: row['top'] for row in result['exits']}
@@ -98,6 +99,18 @@ def result_text(name: str, result: dict, width: int = 24) -> str:
         words = words or [exit_state(result, number)]
         lines.append(f'  exit {number}/{count}  ' + '   '.join(words))
     return '\n'.join(lines)
+
+
+def class_width(results: Sequence[dict], most: int = 24) -> int:
+    """Columns that the longest name of a class in the results takes.
+
+    Args:
+        results (Sequence[dict]): Of :func:`exit_result`.
+        most (int): Never more than this. Defaults to 24.
+    """
+    return min(most, max((len(top['class']) for result in results
+                          for row in result['exits'] for top in row['top']),
+                         default=most))
 
 
 def cut_short(name: str, width: int) -> str:

@@ -94,9 +94,11 @@ def _files(path: str) -> List[str]:
         return [path]
     if not os.path.isdir(path):
         raise DatasetError(f'image "{path}" does not exist; check the path')
-    names = sorted(
-        n for n in os.listdir(path) if n.lower().endswith(EXTENSIONS))
-    if not names:
+    files = sorted(
+        os.path.join(path, name) for name in os.listdir(path)
+        if name.lower().endswith(EXTENSIONS))
+    files = [file for file in files if os.path.isfile(file)]
+    if not files:
         raise DatasetError(f'folder "{path}" has no images; their names end '
                            f'in one of {" ".join(EXTENSIONS)}')
-    return [os.path.join(path, name) for name in names]
+    return files

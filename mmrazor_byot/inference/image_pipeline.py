@@ -47,7 +47,7 @@ class ImagePipeline:
         steps = [TRANSFORMS.build(t) for t in transforms if not reads_bgr([t])]
         self.resizes = not _keeps_size(steps, self.input_size)
         if not self.resizes:
-            steps.insert(0, _resize(self.input_size))
+            steps.insert(0, _Fit(self.input_size))
         self.transforms = Compose(steps)
 
     def __call__(self, image: Image) -> dict:
@@ -153,11 +153,20 @@ def _keeps_size(steps: Sequence[BaseTransform],
     return tuple(packed['inputs'].shape[-2:]) == probe.shape[:2]
 
 
-def _resize(input_size: Tuple[int, int, int]) -> BaseTransform:
-    # Pillow's looks at all pixels of a photograph that becomes small.
-    return TRANSFORMS.build(
-        dict(
-            type='mmpretrain.Resize',
-            scale=(input_size[2], input_size[1]),
-            backend='pillow',
-            interpolation='bilinear'))
+class _Fit:
+    """Brings an image to the network's size, whatever its proportions."""
+
+    def __init__(self, input_size: Tuple[int, int, int]) -> None:
+        _, self.height, self.width = input_size
+        # Small ones are interpolated; of a photograph all pixels count.
+        self.enlarge, self.reduce = (
+            TRANSFORMS.build(
+                dict(
+                    type='mmpretrain.Resize',
+                    scale=(self.width, self.height),
+                    interpolation=kind)) for kind in ('bilinear', 'area'))
+
+    def __call__(self, results: dict) -> dict:
+        height, width = results['img'].shape[:2]
+        larger = height >= self.height and width >= self.width
+        return (self.reduce if larger else self.enlarge)(results)

@@ -15,23 +15,21 @@ from rich.console import Console
 from rich.progress import track
 
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.policies import (
-    ExitPolicy,
-    FixedExitPolicy,
-    build_policy,
-    read_policy,
-    run_policy,
-)
+from mmrazor_byot.policies import ExitPolicy, run_policy
 from mmrazor_byot.zoo import list_models
 
 from .exit_results import exit_result
 from .image_inputs import Image, list_images
 from .image_pipeline import ImagePipeline, data_transforms
+from .pictures import Pictures
+from .policy_choice import Policy, choose_policy
 from .staged import StagedNetwork
-from .trained_model import Recipe, class_names, trained_model
-
-#: A policy, its config, or a policy file.
-Policy = Union[ExitPolicy, dict, str, os.PathLike, None]
+from .trained_model import (
+    Recipe,
+    class_names,
+    move_model,
+    trained_model,
+)
 
 
 class ByotInferencer(ImageClassificationInferencer):
@@ -82,12 +80,12 @@ class ByotInferencer(ImageClassificationInferencer):
         if device is None and not isinstance(model, BaseModel):
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         if device is not None:
-            _move(network, device)
+            move_model(network, device)
         super().__init__(network, pretrained=None)
         self.classes = class_names(self.model, classes)
-        self.network = StagedNetwork(self.model)
-        self.device = next(self.model.parameters()).device
         self.policy = policy
+        self.device = next(self.model.parameters()).device
+        self.network = StagedNetwork(self.model)
         self.show_progress = show_progress
         self._warm = set()
 
@@ -98,16 +96,7 @@ class ByotInferencer(ImageClassificationInferencer):
 
     @policy.setter
     def policy(self, policy: Policy) -> None:
-        if policy is None:
-            policy = _answer_of(self.model)
-        elif isinstance(policy, (str, os.PathLike)):
-            file = read_policy(policy)
-            file.check(self.network.num_exits, self.network.num_classes)
-            policy = file.policy
-        elif not isinstance(policy, ExitPolicy):
-            policy = build_policy(policy)
-        policy.check(self.network.num_exits)
-        self._policy = policy
+        self._policy = choose_policy(policy, self.model)
 
     def __call__(self,
                  inputs: Any,
@@ -158,11 +147,7 @@ class ByotInferencer(ImageClassificationInferencer):
         if batch_size < 1 or postprocess.get('topk', 1) < 1:
             raise ConfigError('batch_size and topk must be at least 1')
         images = self._inputs_to_list(inputs)
-        if visualize.get('show') or visualize.get('show_dir') is not None:
-            from .draw import Pictures  # needs matplotlib
-            pictures = Pictures(images, **visualize)
-        else:
-            pictures = None
+        pictures = Pictures(images, **visualize)
         batches = track(
             self.preprocess(images, batch_size, **preprocess),
             'Inference',
@@ -174,8 +159,7 @@ class ByotInferencer(ImageClassificationInferencer):
             s for batch in batches for s in self.forward(batch, **forward)
         ]
         results = self.postprocess(samples, **postprocess)
-        if pictures is not None:
-            pictures.draw(results)
+        pictures.draw(results)
         return samples if return_datasamples else results
 
     def _inputs_to_list(self, inputs: Any) -> List[Image]:
@@ -220,6 +204,11 @@ class ByotInferencer(ImageClassificationInferencer):
         """Turn predictions into dicts, see :meth:`__call__`."""
         return [exit_result(sample, self.classes, topk) for sample in preds]
 
+    def visualize(self, ori_inputs: List[Image], preds: List[dict],
+                  **settings) -> None:
+        """Draw results, with the settings of :meth:`__call__`."""
+        Pictures(ori_inputs, **settings).draw(preds)
+
     def _warm_up(self, shape: torch.Size) -> None:
         """The first batches of a shape are slow, and not worth timing."""
         if shape in self._warm:
@@ -242,21 +231,3 @@ class ByotInferencer(ImageClassificationInferencer):
         """
         return [m.name for m in list_models()
                 if m.weights and fnmatch(m.name, pattern or '*')]
-
-
-def _answer_of(model: BaseModel) -> ExitPolicy:
-    """The policy that answers as ``predict`` does."""
-    answer = getattr(model, 'predict_with', 'deepest')
-    if answer == 'ensemble':
-        return FixedExitPolicy(ensemble=True)
-    return FixedExitPolicy(-1 if answer == 'deepest' else answer)
-
-
-def _move(model: BaseModel, device: Union[str, torch.device]) -> None:
-    try:
-        model.to(device)
-    # AssertionError: torch was built without CUDA.
-    except (RuntimeError, AssertionError) as e:
-        reason = str(e).strip().splitlines()[0]
-        raise ConfigError(f'device {str(device)!r} cannot be used: '
-                          f'{reason}') from e

@@ -4,6 +4,7 @@ import copy
 import os
 from typing import Any, List, Optional, Sequence, Union
 
+import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
@@ -49,8 +50,7 @@ def trained_model(model: Union[BaseModel, Recipe],
         init_default_scope(cfg.get('default_scope', 'mmpretrain'))
         settings = copy.deepcopy(cfg.model)
         settings.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-        network, meta = MODELS.build(settings), {}
-        network.eval()
+        network, meta = _with_exits(MODELS.build(settings)), {}
     else:
         if pretrained is True:
             pretrained = _zoo_weights(model, cfg)
@@ -91,6 +91,21 @@ def read_recipe(model: Recipe) -> Config:
                           f'or a built network, not a {type(model).__name__}')
     return load_config(
         argparse.Namespace(config=recipe_path(model), cfg_options=None))
+
+
+def move_model(model: BaseModel, device: Union[str, torch.device]) -> None:
+    """Bring a network to a device.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    try:
+        model.to(device)
+    # AssertionError: torch was built without CUDA.
+    except (RuntimeError, AssertionError) as e:
+        reason = str(e).strip().splitlines()[0]
+        raise ConfigError(f'device {str(device)!r} cannot be used: '
+                          f'{reason[:150]}') from e
 
 
 def class_names(model: BaseModel,
@@ -135,6 +150,13 @@ def _built(model: BaseModel, pretrained: Any,
     if getattr(model, '_config', None) is None:
         raise ConfigError('the network does not carry its recipe, which says '
                           'how images are shown to it; give it as config=')
+    return _with_exits(model)
+
+
+def _with_exits(model: BaseModel) -> BaseModel:
+    if getattr(model, 'num_exits', 1) < 2:
+        raise ConfigError(f'the model is a {type(model).__name__} without '
+                          'exits; give a mmrazor_byot.BYOT')
     model.eval()
     return model
 
