@@ -45,11 +45,11 @@ def draw_exits(image: np.ndarray,
     """
     image = _scaled(image, resize, rescale_factor)
     height, width = image.shape[:2]
-    lines = _panel_height(result)
-    scale = max(1., height / lines)  # beside a large image all is larger
+    # Larger beside a large image, and alike wherever images leave.
+    scale = max(1., height / _full_height(result))
     edge = round(MARGIN * scale)
     full = (width + round(PANEL * scale) + 4 * edge,
-            max(height, round(lines * scale)) + 2 * edge)
+            max(height, round(_height(result) * scale)) + 2 * edge)
     figure = Figure((full[0] / DPI, full[1] / DPI), DPI, facecolor='white')
     canvas = FigureCanvasAgg(figure)
     panel = _Panel(figure, (width + 3 * edge, edge), scale)
@@ -165,10 +165,18 @@ class _Panel:
                       linewidth=0))
 
 
-def _panel_height(result: dict) -> float:
-    bars = sum(len(row['top']) for row in result['exits'])
+def _height(result: dict, bars: Optional[int] = None) -> float:
+    """Of the panel, in pixels."""
+    if bars is None:
+        bars = sum(len(row['top']) for row in result['exits'])
     count = result['num_exits']
     return LINE * (2.6 + count + bars) + GAP * count
+
+
+def _full_height(result: dict) -> float:
+    """Of the panel of an image that is seen by all exits."""
+    most = max(len(row['top']) for row in result['exits'])
+    return _height(result, most * result['num_exits'])
 
 
 def _scaled(image: np.ndarray, resize: Optional[int],

@@ -106,14 +106,16 @@ def test_any_name_stays_in_its_column(name):
     ((600, 20), (600, 20)),
 ])
 def test_sizes(size, shown):
-    picture = draw_exits(image(*size), result())
+    whole = result(4, read=(1, 2, 3, 4))
+    panel = draw_exits(image(4, 4), whole, resize=4).shape[0]
+    picture = draw_exits(image(*size), whole)
     assert picture.dtype == np.uint8
     height = picture.shape[0]
-    scale = max(1, height / draw_exits(image(4, 4), result(), resize=4
-                                       ).shape[0])
-    assert height >= shown[0] + 2 * MARGIN
+    assert height >= max(shown[0] + 2 * MARGIN, panel)
     assert picture.shape[1] == pytest.approx(
-        shown[1] + scale * (PANEL + 4 * MARGIN), abs=4)
+        shown[1] + height / panel * (PANEL + 4 * MARGIN), abs=4)
+    # As wide, and written as large, for one that leaves early.
+    assert draw_exits(image(*size), result()).shape[1] == picture.shape[1]
 
 
 def test_asked_for_sizes():

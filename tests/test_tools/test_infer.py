@@ -24,7 +24,7 @@ NAME = 'byot_resnet18_2xb64_digits'
 WEIGHTS = next((RECIPES / 'weights').glob(f'{NAME}-*.pth'))
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def scores():
     """Softmax of all exits (B, C, K) for the first test images, by hand."""
     model = MODELS.build(Config.fromfile(DIGITS).model)
