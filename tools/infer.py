@@ -9,6 +9,8 @@ import argparse
 import json
 import sys
 
+from mmengine.logging import MMLogger
+
 from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
@@ -73,6 +75,7 @@ def write_results(path: str, policy: ExitPolicy, images: list,
 
 def main() -> None:
     args = parse_args()
+    MMLogger.get_instance('mmengine', log_level='WARNING')
     # Here, for it takes seconds that --help need not wait for.
     from mmrazor_byot.inference import ByotInferencer
     from mmrazor_byot.inference.exit_results import class_width, result_text

@@ -1,5 +1,7 @@
 """An image as the network's data set would have handed it over."""
+import contextlib
 import os
+import warnings
 from typing import List, Sequence, Tuple
 
 import cv2
@@ -138,9 +140,12 @@ def _check_jpeg(path: str) -> None:
     with open(path, 'rb') as f:
         if f.read(2) != b'\xff\xd8':
             return
-    with PIL.Image.open(path) as image:
-        image.draft('L', (1, 1))  # as small as it decodes
-        image.load()
+    with contextlib.suppress(PIL.Image.DecompressionBombError), \
+            warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of a size that OpenCV judges
+        with PIL.Image.open(path) as image:
+            image.draft('L', (1, 1))  # as small as it decodes
+            image.load()
 
 
 def _keeps_size(steps: Sequence[BaseTransform],

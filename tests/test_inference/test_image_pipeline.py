@@ -138,6 +138,16 @@ def test_truncated_files(tmp_path, ending):
         ImagePipeline([PACK], (3, 32, 32))(str(path))
 
 
+@pytest.mark.filterwarnings('error')
+def test_a_jpeg_that_pillow_finds_too_large(tmp_path, monkeypatch):
+    path = save(tmp_path / 'a.jpg', photo(32, 32))
+    pipeline = ImagePipeline([PACK], (3, 32, 32))
+    expected = pipeline(path)['inputs']
+    for limit in (32 * 32 * 2 // 3, 32):  # it warns, and raises
+        monkeypatch.setattr('PIL.Image.MAX_IMAGE_PIXELS', limit)
+        assert torch.equal(pipeline(path)['inputs'], expected)
+
+
 @pytest.mark.parametrize('data', [b'', b'no image', b'\xff\xd8\xff\xe0'])
 def test_what_is_no_image(tmp_path, data):
     path = tmp_path / 'a.jpg'
