@@ -125,8 +125,6 @@ def needed(model, number, image):
     cut = FlopAnalyzer(_CutNetwork(model, [number - 1]), image)
     cut.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     counts = cut.by_operator()
-    assert set(counts) - {*PRODUCTS, 'batch_norm', 'layer_norm',
-                          'adaptive_avg_pool2d'} == set()
     return sum(counts[name] for name in PRODUCTS)
 
 
