@@ -2,9 +2,12 @@
 import pytest
 import torch
 import toys
+from lively import NEEDS_EXPORT
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.inference import StagedNetwork
+
+pytestmark = NEEDS_EXPORT
 
 CUTTABLE = [
     toys.several_cross, toys.only_parts_of_a_tuple_cross,
