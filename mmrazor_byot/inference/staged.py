@@ -102,7 +102,8 @@ def _trace(model: BaseModel) -> GraphModule:
                           f'newer; this is {torch.__version__}')
     weight = next(model.parameters())
     images = torch.zeros(2, *model.input_size).to(weight)
-    batch = torch.export.Dim('batch')
+    # Without an end, torch 2.5 takes a slice like x[:, 0] for a limit.
+    batch = torch.export.Dim('batch', max=2**31)
     try:
         with looking(model), warnings.catch_warnings(), symbolic_batch():
             warnings.simplefilter('ignore')
