@@ -133,7 +133,8 @@ class InMemoryDataset(BaseDataset):
         if self.num_classes is not None:
             keep = keep[labels < self.num_classes]
         if self.hold_out_every is not None or self.held_out:
-            keep = keep[self._is_part(labels[keep])]
+            keep = keep[is_part(labels[keep], self.hold_out_every,
+                                self.held_out, self._name)]
         if self.samples_per_class is not None:
             if self.samples_per_class < 1:
                 raise DatasetError(f'{self._name}: samples_per_class='
@@ -145,15 +146,6 @@ class InMemoryDataset(BaseDataset):
             raise DatasetError(f'{self._name}: no image is left after '
                                'choosing classes, samples or indices')
         return keep
-
-    def _is_part(self, labels: np.ndarray) -> np.ndarray:
-        """Which of these images the data set is made of, (M,) bool."""
-        every = self.hold_out_every
-        if every is None or every < 2:
-            raise DatasetError(f'{self._name}: hold_out_every={every}; at '
-                               'least 2, so that some are held out, some not')
-        apart = _rank_in_class(labels) % every == every - 1
-        return apart if self.held_out else ~apart
 
     def _check(self, images: np.ndarray, labels: np.ndarray,
                classes: Sequence[str]) -> None:
@@ -170,6 +162,29 @@ class InMemoryDataset(BaseDataset):
     @property
     def _name(self) -> str:
         return f'{type(self).__name__} {self.ann_file}'.strip()
+
+
+def is_part(labels: np.ndarray, every: Optional[int], held_out: bool,
+            name: str) -> np.ndarray:
+    """Which images a data set is made of that holds some out.
+
+    Args:
+        labels (np.ndarray): Classes of all, (M,).
+        every (int): Every n-th image of each class is held out.
+        held_out (bool): Whether it is made of these, or of the others.
+        name (str): The data set's, for the message.
+
+    Returns:
+        np.ndarray: (M,) bool.
+
+    Raises:
+        DatasetError: None, or all, would be held out.
+    """
+    if every is None or every < 2:
+        raise DatasetError(f'{name}: hold_out_every={every}; at least 2, so '
+                           'that some are held out, some not')
+    apart = _rank_in_class(labels) % every == every - 1
+    return apart if held_out else ~apart
 
 
 def _rank_in_class(labels: np.ndarray) -> np.ndarray:

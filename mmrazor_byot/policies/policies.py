@@ -4,6 +4,7 @@ A policy sees the probabilities of the exits reached so far and knows no
 network. Its arguments are plain numbers, so that a JSON file can hold it.
 """
 import inspect
+from numbers import Real
 from typing import Dict, List, Optional, Sequence, Union
 
 from mmrazor_byot.errors import ConfigError
@@ -118,6 +119,11 @@ class ExitPolicy:
                                for name in arguments})
 
 
+def _nobody(reached: List[Array]) -> Array:
+    """No sample leaves: (N,) bool."""
+    return namespace(reached[-1]).zeros_like(reached[-1][..., 0]) > 0
+
+
 class FixedExitPolicy(ExitPolicy):
     """Stop at one exit; with ``ensemble``, answer with all up to it.
 
@@ -131,10 +137,11 @@ class FixedExitPolicy(ExitPolicy):
                  temperatures: Optional[Sequence[float]] = None,
                  ensemble: bool = False) -> None:
         super().__init__(temperatures, ensemble)
-        if exit_number != -1 and exit_number < 1:
-            raise ConfigError(f'{self.name}: exit_number={exit_number}; exits '
-                              'are counted from 1, -1 is the deepest')
-        self.exit_number = exit_number
+        self.exit_number = int(exit_number)
+        whole = self.exit_number == exit_number
+        if not whole or (exit_number < 1 and exit_number != -1):
+            raise ConfigError(f'{self.name}: exit_number={exit_number!r}; '
+                              'exits are counted from 1, -1 is the deepest')
 
     def last(self, num_exits: int) -> int:
         return num_exits if self.exit_number == -1 else self.exit_number
@@ -143,8 +150,7 @@ class FixedExitPolicy(ExitPolicy):
         return self.ensemble  # the last exit is read in any case
 
     def leaves(self, reached: List[Array], exit_number: int) -> Array:
-        xp = namespace(reached[-1])
-        return xp.zeros_like(reached[-1][..., 0]) > 0  # all stop at the last
+        return _nobody(reached)  # all stop at the last
 
     def check(self, num_exits: int) -> None:
         super().check(num_exits)
@@ -170,7 +176,9 @@ class _ThresholdPolicy(ExitPolicy):
                  temperatures: Optional[Sequence[float]] = None,
                  ensemble: bool = False) -> None:
         super().__init__(temperatures, ensemble)
-        if not isinstance(thresholds, (int, float)):
+        if isinstance(thresholds, Real):
+            thresholds = float(thresholds)
+        else:
             thresholds = [None if t is None else float(t) for t in thresholds]
         given = thresholds if isinstance(thresholds, list) else [thresholds]
         if not all(t is None or 0 <= t <= 1 for t in given):
@@ -192,10 +200,10 @@ class _ThresholdPolicy(ExitPolicy):
         return self.ensemble or self.threshold(exit_number) is not None
 
     def leaves(self, reached: List[Array], exit_number: int) -> Array:
-        score = self.score(self.answer(reached))
         threshold = self.threshold(exit_number)
         if threshold is None:
-            return score != score
+            return _nobody(reached)
+        score = self.score(self.answer(reached))
         if self.larger_is_surer:
             return score >= threshold
         return score <= threshold
@@ -246,9 +254,10 @@ class PatiencePolicy(ExitPolicy):
                  temperatures: Optional[Sequence[float]] = None,
                  ensemble: bool = False) -> None:
         super().__init__(temperatures, ensemble)
-        if patience < 1:
-            raise ConfigError(f'{self.name}: patience={patience}; at least 1')
-        self.patience = patience
+        self.patience = int(patience)
+        if self.patience != patience or patience < 1:
+            raise ConfigError(f'{self.name}: patience={patience!r}; it must '
+                              'be a whole number, at least 1')
 
     def leaves(self, reached: List[Array], exit_number: int) -> Array:
         xp = namespace(reached[-1])
@@ -275,5 +284,7 @@ def build_policy(config: dict) -> ExitPolicy:
                           f'{sorted(POLICY_TYPES)}')
     try:
         return POLICY_TYPES[name](**arguments)
-    except TypeError as e:
-        raise ConfigError(f'{name}: {e}') from e
+    except ConfigError:
+        raise
+    except (TypeError, ValueError) as e:
+        raise ConfigError(f'{name} cannot take {arguments}: {e}') from e

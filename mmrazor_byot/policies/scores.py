@@ -58,7 +58,8 @@ def entropy(probabilities: Array) -> Array:
     xp = namespace(probabilities)
     logs = xp.log(xp.clip(probabilities, 1e-30, 1))
     nats = -xp.sum(probabilities * logs, -1)
-    return nats / math.log(probabilities.shape[-1])
+    # Rounding may lead a little beyond either end.
+    return xp.clip(nats / math.log(probabilities.shape[-1]), 0, 1)
 
 
 def agreement(labels: Array) -> Array:
