@@ -75,3 +75,8 @@ def agreement(labels: Array) -> Array:
     same = labels == labels[..., -1:]
     backwards = same[..., ::-1] if xp is np else same.flip(-1)
     return xp.sum(xp.cumprod(backwards + 0, -1), -1)
+
+
+def nobody(probabilities: Array) -> Array:
+    """No sample: (N, K) to (N,), all False."""
+    return namespace(probabilities).zeros_like(probabilities[..., 0]) > 0

@@ -6,7 +6,7 @@ from typing import NamedTuple, Union
 
 from mmrazor_byot.errors import ConfigError
 
-from .policies import ExitPolicy, build_policy
+from .base import ExitPolicy, build_policy
 
 FORMAT = 'mmrazor_byot exit policy 1'
 
