@@ -4,18 +4,20 @@ from pathlib import Path
 
 import torch
 
+from mmrazor_byot.calibration import (
+    Goal,
+    calibrate,
+    calibration_facts,
+    calibration_loader,
+    format_calibration,
+)
 from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.deploy.export import load_byot
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation import stage_flops
-from mmrazor_byot.inference import StagedNetwork, calibration_loader
-from mmrazor_byot.inference.calibration import Goal, calibrate
-from mmrazor_byot.inference.calibration_report import (
-    calibration_facts,
-    format_calibration,
-)
-from mmrazor_byot.inference.collect import collect_logits, network_inputs
-from mmrazor_byot.inference.latency import stage_times
+from mmrazor_byot.evaluation.collect import collect_logits, network_inputs
+from mmrazor_byot.evaluation.latency import stage_times
+from mmrazor_byot.inference import StagedNetwork
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
 from mmrazor_byot.policies import PolicyFile, policy_text
 

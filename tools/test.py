@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.deploy.export import load_byot
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.inference.policy_test import (
+from mmrazor_byot.evaluation.policy_test import (
     evaluate_policy,
     format_policy_test,
 )

@@ -16,12 +16,12 @@ from rich.progress import track
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.policies import ExitPolicy, run_policy
+from mmrazor_byot.visualization.pictures import Pictures
 from mmrazor_byot.zoo import list_models
 
 from .exit_results import exit_result
 from .image_inputs import Image, list_images
 from .image_pipeline import ImagePipeline, data_transforms
-from .pictures import Pictures
 from .policy_choice import Policy, choose_policy
 from .staged import StagedNetwork
 from .trained_model import (

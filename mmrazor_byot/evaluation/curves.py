@@ -8,7 +8,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmrazor_byot.evaluation import stage_flops
+from mmrazor_byot.inference import StagedNetwork
 from mmrazor_byot.policies import (
     ConfidencePolicy,
     EarlyExit,
@@ -18,8 +18,8 @@ from mmrazor_byot.policies import (
 )
 
 from .collect import Logits, collect_logits, network_inputs
+from .complexity import stage_flops
 from .policy_test import policy_flops, time_policy
-from .staged import StagedNetwork
 
 #: Confidences at which the curve is taken.
 CURVE = (0., .1, .2, .3, .4, .5, .6, .7, .8, .85, .9, .95, .98, 1.)

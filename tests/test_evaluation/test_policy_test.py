@@ -5,8 +5,8 @@ from torch.utils.data import DataLoader
 
 from mmrazor_byot.errors import DatasetError
 from mmrazor_byot.evaluation import stage_flops
-from mmrazor_byot.inference.collect import collect_logits
-from mmrazor_byot.inference.policy_test import (
+from mmrazor_byot.evaluation.collect import collect_logits
+from mmrazor_byot.evaluation.policy_test import (
     evaluate_policy,
     format_policy_test,
     policy_flops,

@@ -5,8 +5,8 @@ import pytest
 from mmengine.config import Config
 from recipes import ALL, load
 
+from mmrazor_byot.calibration import calibration_loader
 from mmrazor_byot.errors import ConfigError, DatasetError
-from mmrazor_byot.inference import calibration_loader
 
 DIGITS = 'byot_resnet18_2xb64_digits'
 WARNS = 'the config trains on the images that it calibrates on'

@@ -8,7 +8,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmrazor_byot.evaluation import stage_flops
+from mmrazor_byot.inference import StagedNetwork
 from mmrazor_byot.policies import (
     EarlyExit,
     ExitPolicy,
@@ -17,8 +17,8 @@ from mmrazor_byot.policies import (
 )
 
 from .collect import network_inputs
+from .complexity import stage_flops
 from .latency import clock
-from .staged import StagedNetwork
 
 #: So many images are timed at each batch size, three times over.
 TIMED = {1: 200, 64: 640}

@@ -8,9 +8,8 @@ import numpy as np
 
 from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.errors import ConfigError
-
-from .image_inputs import Image, image_names
-from .image_pipeline import read_image
+from mmrazor_byot.inference.image_inputs import Image, image_names
+from mmrazor_byot.inference.image_pipeline import read_image
 
 
 class Pictures:

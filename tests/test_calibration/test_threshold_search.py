@@ -3,14 +3,14 @@ import itertools
 import numpy as np
 import pytest
 
-from mmrazor_byot.inference.curves import RecordedNetwork
-from mmrazor_byot.inference.policy_test import policy_flops
-from mmrazor_byot.inference.threshold_search import (
+from mmrazor_byot.calibration.threshold_search import (
     Exits,
     Target,
     best_joint,
     best_shared,
 )
+from mmrazor_byot.evaluation.curves import RecordedNetwork
+from mmrazor_byot.evaluation.policy_test import policy_flops
 from mmrazor_byot.policies import build_policy, softmax
 
 KINDS = ['ConfidencePolicy', 'MarginPolicy', 'EntropyPolicy']

@@ -3,7 +3,7 @@ from typing import Dict, List, Sequence
 
 import numpy as np
 
-from .calibration import Calibration, Candidate
+from .calibrate import Calibration, Candidate
 
 
 def calibration_facts(found: Calibration, costs: Dict[str, Sequence[float]],

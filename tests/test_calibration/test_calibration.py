@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.inference.calibration import Goal, calibrate
-from mmrazor_byot.inference.calibration_report import (
+from mmrazor_byot.calibration.calibrate import Goal, calibrate
+from mmrazor_byot.calibration.report import (
     calibration_facts,
     format_calibration,
 )
-from mmrazor_byot.inference.curves import RecordedNetwork
-from mmrazor_byot.inference.temperature import fit_temperature
+from mmrazor_byot.calibration.temperature import fit_temperature
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.evaluation.curves import RecordedNetwork
 
 COSTS = dict(sections=[4., 3., 3.], heads=[.4, .2, 0.])
 

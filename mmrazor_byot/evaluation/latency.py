@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .staged import StagedNetwork
+from mmrazor_byot.inference import StagedNetwork
 
 
 def clock(device: torch.device, function: Callable, *arguments) -> float:

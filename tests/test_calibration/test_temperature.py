@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mmrazor_byot.inference.temperature import (
+from mmrazor_byot.calibration.temperature import (
     calibrated,
     expected_calibration_error,
     fit_temperature,

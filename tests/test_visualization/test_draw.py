@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.inference.draw import (
+from mmrazor_byot.inference.exit_results import (
+    class_width,
+    left_at,
+    percent,
+    result_text,
+)
+from mmrazor_byot.visualization.draw import (
     ANSWER,
     BARS,
     MARGIN,
@@ -15,13 +21,7 @@ from mmrazor_byot.inference.draw import (
     SCORES,
     draw_exits,
 )
-from mmrazor_byot.inference.exit_results import (
-    class_width,
-    left_at,
-    percent,
-    result_text,
-)
-from mmrazor_byot.inference.pictures import Pictures
+from mmrazor_byot.visualization.pictures import Pictures
 
 SHARK = 'great white shark, man-eater, Carcharodon carcharias'
 
