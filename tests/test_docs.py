@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 from run import RECIPES, ROOT, run, succeeded
 
+from mmrazor_byot.policies import POLICY_TYPES, read_policy
 from mmrazor_byot.registry import MODELS
 
 PAGES = [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md'),
@@ -65,3 +66,16 @@ def test_inference_page_runs(tmp_path):
     assert times.sub('', re.sub('^    ', '', printed, flags=re.M)) in (
         times.sub('', said))
     assert (tmp_path / 'results.json').is_file()
+
+
+@pytest.mark.skipif(not hasattr(torch.export, 'Dim'), reason='torch < 2.5')
+def test_early_exit_page(tmp_path):
+    text = (ROOT / 'docs/early_exit.md').read_text()
+    *_, program = re.findall(r'```python\n(.*?)```', text, re.S)
+    said = succeeded(run(sys.executable, '-c', program))
+    assert re.search(r'^\[[1-4]( [1-4]){7}\]$', said, re.M)
+    path = tmp_path / 'policy.json'
+    path.write_text(re.search(r'```json\n(.*?)```', text, re.S)[1])
+    assert read_policy(path).policy.patience == 2
+    rows = set(re.findall(r'^\| `(\w+Policy)`', text, re.M))
+    assert rows == set(POLICY_TYPES)
