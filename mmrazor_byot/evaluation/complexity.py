@@ -41,10 +41,7 @@ def exit_complexity(model: BaseModel,
         for the ensemble: ``exit`` (``'1/4'`` … ``'ensemble'``), ``params``
         and ``flops``, numbers.
     """
-    model = copy.deepcopy(model).cpu().float()  # the caller's stays as it is
-    model.eval()
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
+    model = _own_copy(model)
     image = torch.zeros(1, *input_size)
     count = getattr(model, 'num_exits', 1)
     cuts = {f'{i + 1}/{count}': [i] for i in range(count)}
@@ -54,6 +51,45 @@ def exit_complexity(model: BaseModel,
         dict(exit=name, params=_params(cut, image), flops=_flops(cut, image))
         for name, cut in ((n, _CutNetwork(model, e)) for n, e in cuts.items())
     ]
+
+
+def stage_complexity(model: BaseModel,
+                     input_size: Sequence[int]) -> List[Dict[str, int]]:
+    """Count what each exit adds, for a device that goes on from exit to exit.
+
+    Args:
+        model (BaseModel): BYOT.
+        input_size (Sequence[int]): (C, H, W) of one image.
+
+    Returns:
+        list[dict]: For exit 1 to C: ``head_flops``, of what no other exit
+        needs, and ``trunk_flops``, of what it needs and no exit before it
+        has computed. All that the deepest adds is its head's.
+    """
+    model = _own_copy(model)
+    image = torch.zeros(1, *input_size)
+    count = model.num_exits
+    alone = [_flops(_CutNetwork(model, [i]), image) for i in range(count)]
+    up_to = [_flops(_CutNetwork(model, range(i + 1)), image)
+             for i in range(count)]
+    # Heads of the exits before each: computing them too is the difference.
+    before = [both - one for both, one in zip(up_to, alone)]
+    heads = [after - here for here, after in zip(before, before[1:])]
+    reached = [one - head for one, head in zip(alone, heads)]
+    trunks = [here - behind for behind, here in zip([0, *reached], reached)]
+    return [
+        dict(trunk_flops=trunk, head_flops=head) for trunk, head in zip(
+            [*trunks, 0], [*heads, alone[-1] - reached[-1]])
+    ]
+
+
+def _own_copy(model: BaseModel) -> BaseModel:
+    """The model for evaluation on the CPU; the caller's stays as it is."""
+    model = copy.deepcopy(model).cpu().float()
+    model.eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return model
 
 
 def _params(network: nn.Module, image: Tensor) -> int:
