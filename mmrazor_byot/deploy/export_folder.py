@@ -111,7 +111,9 @@ def _describe(cfg: Config, checkpoint: str, model: BYOT, meta: dict,
         found = read_policy(settings.policy)
         found.check(model.num_exits, model.num_classes)
         policy = json.loads(policy_text(found))
-    classes = (meta.get('dataset_meta') or {}).get('classes')
+    classes = (meta.get('dataset_meta') or {}).get('classes') or ()
+    if len(classes) != model.num_classes:  # of no use, whatever they name
+        classes = ()
     source = Path(cfg.filename)
     preparation(cfg, model)  # its error comes before the work
     return Manifest(
@@ -123,7 +125,7 @@ def _describe(cfg: Config, checkpoint: str, model: BYOT, meta: dict,
         opset=settings.opset,
         num_exits=model.num_exits,
         num_classes=model.num_classes,
-        classes=[str(name) for name in classes] if classes else None,
+        classes=[str(name) for name in classes] or None,
         input_size=[int(n) for n in model.input_size[1:]],
         resize=resize_steps(cfg.test_dataloader.dataset.pipeline),
         exits=exit_complexity(model, model.input_size),

@@ -26,7 +26,8 @@ class Manifest:
         opset (int): Of all ONNX files.
         num_exits (int): Exits, C.
         num_classes (int): Classes, K.
-        classes (list[str] | None): Their names.
+        classes (list[str] | None): Their names; None where the checkpoint
+            does not name K.
         input_size (list[int]): Height and width of the images.
         resize (list[dict]): How an image comes to that size, see
             :mod:`mmrazor_byot.deploy.images`.

@@ -32,8 +32,8 @@ class Preparation(nn.Module):
             getattr(preprocessor, '_enable_normalize', False))
         if self.normalized:
             for name in ('mean', 'std'):
-                value = getattr(preprocessor, name).detach().cpu().flatten()
-                self.register_buffer(name, value.clone())
+                value = getattr(preprocessor, name).detach().cpu()
+                self.register_buffer(name, value.reshape(-1, 1, 1).clone())
 
     def forward(self, images: Tensor) -> Tensor:
         """Prepare a batch.
@@ -46,10 +46,12 @@ class Preparation(nn.Module):
         """
         if self.turned:
             images = images.flip(-1)
-        images = images.to(torch.float32)
+        # Bytes are quicker to transpose than floats, planes to normalise
+        # than pixels.
+        images = images.permute(0, 3, 1, 2).contiguous().to(torch.float32)
         if self.normalized:
             images = (images - self.mean) / self.std
-        return images.permute(0, 3, 1, 2)
+        return images
 
 
 def preparation(cfg: Config, model: BaseModel) -> Preparation:
