@@ -1,10 +1,13 @@
 """What torch answers on some images: the measure of an exported network."""
 import warnings
+from argparse import Namespace
 from typing import Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -12,6 +15,7 @@ from torch.utils.data import DataLoader
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.inference import calibration_loader
 from mmrazor_byot.inference.channels import reads_bgr
+from mmrazor_byot.launch import load_config
 from mmrazor_byot.models.algorithms import BYOT
 
 
@@ -91,6 +95,28 @@ def loader_batches(loader: DataLoader, settings: dict,
                  for name in ('inputs', 'data_samples')}
         count -= len(batch['inputs'])
         yield batch, _pictures(batch['inputs'], bgr)
+
+
+def test_images(config: str, count: int) -> np.ndarray:
+    """The first test images of a recipe.
+
+    Args:
+        config (str): The recipe's file.
+        count (int): How many at most.
+
+    Returns:
+        np.ndarray: (N, H, W, 3) uint8 RGB.
+
+    Raises:
+        ConfigError: The file does not exist or does not parse.
+    """
+    cfg = load_config(Namespace(config=config, cfg_options=None))
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
+    return np.concatenate([
+        images for _, images in loader_batches(loader, cfg.test_dataloader,
+                                               count)
+    ])
 
 
 def _random_batches(cfg: Config, size: Tuple[int, int, int],

@@ -2,16 +2,16 @@
 import os
 import platform
 import time
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, Hashable, List, Sequence
 
 import numpy as np
 
 from .runtime import import_onnxruntime
 
 
-def interleaved(calls: Dict[str, Callable[[], object]],
+def interleaved(calls: Dict[Hashable, Callable[[], object]],
                 seconds: float,
-                at_least: int = 5) -> Dict[str, List[float]]:
+                at_least: int = 5) -> Dict[Hashable, List[float]]:
     """Time calls in turn, so that what slows the machine slows them all.
 
     Args:
@@ -27,7 +27,7 @@ def interleaved(calls: Dict[str, Callable[[], object]],
     for call in calls.values():
         call()
         call()
-    times: Dict[str, List[float]] = {name: [] for name in calls}
+    times: Dict[Hashable, List[float]] = {name: [] for name in calls}
     end = time.perf_counter() + seconds * len(calls)
     while (time.perf_counter() < end
            or min(map(len, times.values())) < at_least):
@@ -46,23 +46,19 @@ def summary(times: Sequence[float], batch: int) -> Dict[str, float]:
         batch (int): Images of a call.
 
     Returns:
-        dict: ``median_ms`` and ``p95_ms`` of a call, ``images_per_s`` at the
-        median, and ``calls``.
+        dict: ``median_ms`` and ``p95_ms`` of a call, ``images_per_s`` of all
+        of them, and ``calls``.
     """
     median, p95 = np.percentile(times, [50, 95])
     return dict(
-        median_ms=median * 1e3,
-        p95_ms=p95 * 1e3,
-        images_per_s=batch / median,
+        median_ms=float(median) * 1e3,
+        p95_ms=float(p95) * 1e3,
+        images_per_s=batch / float(np.mean(times)),
         calls=len(times))
 
 
-def describe_machine(threads: Optional[int] = None) -> dict:
-    """Processor and versions.
-
-    Args:
-        threads (int, optional): Of ONNX Runtime.
-    """
+def describe_machine() -> dict:
+    """Processor, how busy it is, and versions."""
     processor = platform.processor() or platform.machine()
     if os.path.exists('/proc/cpuinfo'):
         with open('/proc/cpuinfo', encoding='utf-8') as f:
@@ -73,7 +69,6 @@ def describe_machine(threads: Optional[int] = None) -> dict:
         processor=processor,
         cores=os.cpu_count(),
         load_average=load,
-        threads=threads,
         system=platform.system(),
         python=platform.python_version(),
         numpy=np.__version__,
