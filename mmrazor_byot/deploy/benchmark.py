@@ -1,13 +1,15 @@
 """Latency and throughput of an exported network. No torch here."""
 import json
 import os
+from functools import partial
+from itertools import cycle
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import Callable, List, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 
 from mmrazor_byot.errors import ConfigError, DatasetError
-from mmrazor_byot.policies import ExitPolicy, FixedExitPolicy
+from mmrazor_byot.policies import ExitPolicy
 
 from .images import load_images
 from .runtime import DeployedNetwork
@@ -91,6 +93,9 @@ def bench(networks: Sequence[DeployedNetwork],
           policy: Optional[ExitPolicy] = None) -> List[dict]:
     """Time every exit, and a policy, in every precision, in turn.
 
+    An exit is the model cut there, images to logits; a policy runs stage by
+    stage, images to probabilities.
+
     Args:
         networks (Sequence[DeployedNetwork]): In their precisions, fp32
             first.
@@ -119,11 +124,11 @@ def bench(networks: Sequence[DeployedNetwork],
     for network in networks:
         for number in range(1, network.num_exits + 1):
             calls[network.precision, f'{number}/{network.num_exits}'] = _call(
-                network, images.array, batch, FixedExitPolicy(number))
+                partial(network.exit_logits, number), images.array, batch)
         if policy is not None:
             network.warm_up(policy, batch)
-            calls[network.precision, 'policy'] = _call(network, images.array,
-                                                       batch, policy)
+            calls[network.precision, 'policy'] = _call(
+                partial(network.run, policy=policy), images.array, batch)
     times = interleaved(calls, seconds)
     count = networks[0].num_exits
     deepest = summary(times[networks[0].precision, f'{count}/{count}'], batch)
@@ -158,17 +163,14 @@ def exit_shares(network: DeployedNetwork, images: Images,
             for number in range(1, network.num_exits + 1)]
 
 
-def _call(network: DeployedNetwork, array: np.ndarray, batch: int,
-          policy: ExitPolicy) -> Callable[[], object]:
+def _call(classify: Callable[[np.ndarray], object], array: np.ndarray,
+          batch: int) -> Callable[[], object]:
     """Classifies the next batch each time it is called."""
-    state: Dict[str, int] = dict(next=0)
-
-    def call() -> object:
-        chosen = (np.arange(batch) + state['next']) % len(array)
-        state['next'] = int(chosen[-1] + 1)
-        return network.run(array[chosen], policy)
-
-    return call
+    starts = range(0, len(array), batch)
+    batches = cycle([array[i:i + batch] if i + batch <= len(array) else
+                     array.take(range(i, i + batch), axis=0, mode='wrap')
+                     for i in starts])
+    return lambda: classify(next(batches))
 
 
 def write_json(path: Union[str, Path], content: dict) -> None:
