@@ -8,13 +8,20 @@ import pytest
 import torch
 from mmengine.config import Config
 from run import DIGITS, succeeded, tool
+from torch.torch_version import TorchVersion
 
 from mmrazor_byot.datasets.digits import Digits
 from mmrazor_byot.deploy.export import load_byot
+from mmrazor_byot.deploy.onnx_export import OLDEST_TORCH
 from mmrazor_byot.policies import ConfidencePolicy, PolicyFile, policy_text
 
 WEIGHTS, = (DIGITS.parent / 'weights').glob('byot_resnet18_2xb64_digits-*')
 POLICY = ConfidencePolicy([0.95, None, 0.9])
+
+
+needs_new_torch = pytest.mark.skipif(
+    TorchVersion(torch.__version__) < OLDEST_TORCH,
+    reason='this torch cannot export')
 
 
 @functools.lru_cache
@@ -32,6 +39,8 @@ _folder: list = []
 @pytest.fixture(scope='session')
 def exported(tmp_path_factory) -> Path:
     """Folder of the exported network: fp32, int8 and a policy."""
+    if TorchVersion(torch.__version__) < OLDEST_TORCH:
+        pytest.skip('this torch cannot export')
     if not _folder:  # each module that imports this fixture has its own
         _folder.append(tmp_path_factory.mktemp('exported'))
     _export(_folder[0])

@@ -10,6 +10,7 @@ from onnx.helper import make_graph, make_model
 from onnx.utils import Extractor
 from torch import Tensor, nn
 from torch.fx import GraphModule
+from torch.torch_version import TorchVersion
 
 from mmrazor_byot.errors import DeployError
 from mmrazor_byot.inference import StagedNetwork
@@ -17,6 +18,8 @@ from mmrazor_byot.inference import StagedNetwork
 from .manifest import computed
 
 OPSET = 18
+#: The oldest torch whose exporter goes by way of torch.export.
+OLDEST_TORCH = '2.6'
 ADAPTIVE = torch.ops.aten.adaptive_avg_pool2d.default
 
 
@@ -87,6 +90,9 @@ def export_stages(network: StagedNetwork,
     Raises:
         DeployError: torch cannot export it.
     """
+    if TorchVersion(torch.__version__) < OLDEST_TORCH:
+        raise DeployError(f'exporting needs torch {OLDEST_TORCH} or newer; '
+                          f'this is {torch.__version__}')
     height, width = network.input_size[1:]
     generator = torch.Generator().manual_seed(0)
     state = (torch.randint(

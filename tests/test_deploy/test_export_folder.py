@@ -2,11 +2,14 @@
 import numpy as np
 import pytest
 import torch
+from exported import needs_new_torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmrazor_byot.deploy import export_folder as module
+from mmrazor_byot.deploy import onnx_export
 from mmrazor_byot.deploy.export_folder import Settings, export_folder
+from mmrazor_byot.deploy.onnx_check import _difference
 from mmrazor_byot.deploy.preparation import Preparation
 from mmrazor_byot.deploy.runtime import DeployedNetwork
 from mmrazor_byot.errors import ConfigError, DeployError
@@ -67,6 +70,7 @@ def test_without_mean_numbers_stay():
     assert found[0, 0].tolist() == [[0., 3.], [6., 9.]]
 
 
+@needs_new_torch
 def test_an_exported_network_takes_rgb(bgr, tmp_path):
     cfg, checkpoint, model = bgr
     manifest = export_folder(cfg, checkpoint, tmp_path / 'out', QUICK)
@@ -88,6 +92,7 @@ def test_an_exported_network_takes_rgb(bgr, tmp_path):
     assert np.abs(turned - expected[1].numpy()).max() > 1e-3
 
 
+@needs_new_torch
 def test_a_failed_check_leaves_nothing(bgr, tmp_path, monkeypatch):
     cfg, checkpoint, _ = bgr
     before = sorted(tmp_path.iterdir())
@@ -104,9 +109,16 @@ def test_a_failed_check_leaves_nothing(bgr, tmp_path, monkeypatch):
     assert sorted(tmp_path.iterdir()) == before
 
 
+@needs_new_torch
+def test_an_old_torch(bgr, tmp_path, monkeypatch):
+    cfg, checkpoint, _ = bgr
+    monkeypatch.setattr(onnx_export, 'OLDEST_TORCH', '99')
+    with pytest.raises(DeployError, match='exporting needs torch 99 or newer'):
+        export_folder(cfg, checkpoint, tmp_path / 'out', QUICK)
+
+
 def test_another_answer_is_found_even_where_logits_are_close():
     expected = np.array([[0.5, 0.50001]], np.float32)
-    from mmrazor_byot.deploy.onnx_check import _difference
     assert _difference(expected, expected, 'here') == 0
     with pytest.raises(DeployError, match='on 1 of 1 images'):
         _difference(expected[:, ::-1], expected, 'here')
@@ -124,6 +136,7 @@ def test_what_is_in_the_way_stays(bgr, tmp_path):
     assert [p.name for p in out.iterdir()] == ['mine.txt']
 
 
+@needs_new_torch
 def test_force_replaces_an_export_whole(bgr, tmp_path):
     cfg, checkpoint, _ = bgr
     out = tmp_path / 'out'
