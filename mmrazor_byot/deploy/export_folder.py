@@ -19,7 +19,13 @@ from .accuracy import measure_accuracy, measure_speed
 from .export import load_byot
 from .manifest import NAME, Manifest, file_name, sha256
 from .onnx_check import check_logits
-from .onnx_export import OPSET, cut_exit, cut_trunk, export_stages
+from .onnx_export import (
+    OPSET,
+    check_opset,
+    cut_exit,
+    cut_trunk,
+    export_stages,
+)
 from .preparation import preparation, resize_steps
 from .quantize import quantized_parts
 from .reference import Reference, reference
@@ -70,6 +76,7 @@ def export_folder(cfg: Config,
     """
     out = Path(out)
     check_target(out, settings.force)
+    check_opset(settings.opset)
     if settings.int8 and settings.random_images:
         raise ConfigError('--int8 is calibrated on real images: leave '
                           '--random-images out')
@@ -201,10 +208,14 @@ def _write(work: Path, manifest: Manifest, precision: str,
 
 def _rename(work: Path, out: Path) -> None:
     """Put the finished folder in its place."""
-    if out.exists():
-        old = work.with_suffix('.old')
-        out.rename(old)
+    if not out.exists():
         work.rename(out)
-        shutil.rmtree(old)
-    else:
+        return
+    old = work.with_suffix('.old')
+    out.rename(old)
+    try:
         work.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
+    shutil.rmtree(old)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.torch_version import TorchVersion
 
-from mmrazor_byot.errors import DeployError
+from mmrazor_byot.errors import ConfigError, DeployError
 from mmrazor_byot.inference import StagedNetwork
 
 from .manifest import computed
@@ -113,6 +113,18 @@ def export_stages(network: StagedNetwork,
     return stages
 
 
+def check_opset(opset: int) -> None:
+    """See whether torch and the installed onnx know an opset.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    newest = onnx.defs.onnx_opset_version()
+    if not OPSET <= opset <= newest:
+        raise ConfigError(f'--opset {opset}: torch exports {OPSET} and newer, '
+                          f'the installed onnx knows up to {newest}')
+
+
 def cut_exit(stages: Sequence[ExportedStage], number: int) -> ModelProto:
     """Image to the logits of one exit, with nothing of other heads.
 
@@ -192,6 +204,11 @@ def _export(stage: _Stage, state: Tuple[Tensor, ...], number: int,
         raise DeployError(f'torch {torch.__version__} cannot export stage '
                           f'{number} to ONNX: {reason}') from e
     model = program.model_proto
+    found = {x.domain: x.version for x in model.opset_import}
+    if found != {'': opset}:  # torch keeps its own where it cannot convert
+        raise DeployError(f'torch {torch.__version__} gives stage {number} '
+                          f'the operators {found}, not opset {opset}; try '
+                          f'--opset {OPSET}')
     # Names of the state are shared by all stages, all others are not.
     return add_prefix(
         model,

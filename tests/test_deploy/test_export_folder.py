@@ -1,14 +1,19 @@
 """Exports that fail leave nothing; colours and mean stand in the models."""
 import numpy as np
+import onnx
 import pytest
 import torch
 from exported import needs_new_torch
+from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmpretrain.registry import TRANSFORMS
+from PIL import Image
 
 from mmrazor_byot.deploy import export_folder as module
 from mmrazor_byot.deploy import onnx_export
 from mmrazor_byot.deploy.export_folder import Settings, export_folder
+from mmrazor_byot.deploy.images import load_images
 from mmrazor_byot.deploy.onnx_check import _difference
 from mmrazor_byot.deploy.preparation import Preparation
 from mmrazor_byot.deploy.runtime import DeployedNetwork
@@ -93,6 +98,42 @@ def test_an_exported_network_takes_rgb(bgr, tmp_path):
 
 
 @needs_new_torch
+def test_from_image_files_to_logits(bgr, tmp_path):
+    cfg, checkpoint, model = bgr
+    files = []
+    for i in range(4):
+        noise = np.random.default_rng(i).integers(0, 256, (5, 5, 3), np.uint8)
+        files.append(tmp_path / f'photos/{"ab"[i % 2]}/{i}.png')
+        files[-1].parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise).resize((50 + i, 44)).save(files[-1])
+    pipeline = [dict(type='LoadImageFromFile'),
+                dict(type='ResizeEdge', scale=36),
+                dict(type='CenterCrop', crop_size=32), dict(type='PackInputs')]
+    dataset = dict(type='CustomDataset', data_root=str(tmp_path / 'photos'),
+                   pipeline=pipeline)
+    cfg.test_dataloader.dataset.pipeline = pipeline
+    cfg.calibration_dataloader = dict(
+        batch_size=3, num_workers=0, dataset=dataset,
+        sampler=dict(type='DefaultSampler', shuffle=False))
+    manifest = export_folder(cfg, checkpoint, tmp_path / 'out',
+                             QUICK._replace(random_images=False))
+    assert manifest.check['origin'] == 'calibration images'
+    assert manifest.check['images'] == 4
+    network = DeployedNetwork(tmp_path / 'out', threads=1)
+    images = load_images(files, manifest.resize, network.input_size)
+    results = [Compose([TRANSFORMS.build(step) for step in pipeline])(
+        dict(img_path=str(path))) for path in files]
+    inputs = [(x['inputs'].float() - torch.tensor(MEAN)[:, None, None]) /
+              torch.tensor(STD)[:, None, None] for x in results]
+    with torch.no_grad():
+        expected = model(torch.stack(inputs), mode='tensor')
+    for number in (1, 2):
+        np.testing.assert_allclose(
+            network.exit_logits(number, images), expected[number - 1],
+            atol=1e-5)
+
+
+@needs_new_torch
 def test_a_failed_check_leaves_nothing(bgr, tmp_path, monkeypatch):
     cfg, checkpoint, _ = bgr
     before = sorted(tmp_path.iterdir())
@@ -146,12 +187,17 @@ def test_force_replaces_an_export_whole(bgr, tmp_path):
     export_folder(cfg, checkpoint, out, QUICK._replace(force=True, opset=20))
     assert not (out / 'old.onnx').exists()
     assert DeployedNetwork(out).manifest.opset == 20
+    for path in out.glob('*.onnx'):
+        imported = onnx.load(path).opset_import
+        assert [(x.domain, x.version) for x in imported] == [('', 20)]
     assert not [p for p in tmp_path.iterdir() if '.tmp' in p.name
                 or '.old' in p.name]
 
 
 @pytest.mark.parametrize('changes, reason', [
     (dict(images=0), '--images 0'),
+    (dict(opset=17), '--opset 17: torch exports 18 and newer'),
+    (dict(opset=99), '--opset 99: .* knows up to'),
     (dict(int8=True), 'leave --random-images out'),
     (dict(random_images=False), 'no calibration_dataloader'),
     (dict(policy='nowhere.json'), 'nowhere.json" does not exist'),
