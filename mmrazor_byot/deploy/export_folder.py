@@ -1,9 +1,10 @@
 """Export a trained network as a folder that runs without torch."""
+import contextlib
 import json
 import os
 import shutil
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Union
+from typing import Dict, Iterator, List, NamedTuple, Optional, Union
 
 from mmengine.config import Config
 from onnx import ModelProto, save
@@ -80,15 +81,17 @@ def export_folder(cfg: Config,
     if settings.int8 and settings.random_images:
         raise ConfigError('--int8 is calibrated on real images: leave '
                           '--random-images out')
+    if settings.eval_images is not None and settings.eval_images < 0:
+        raise ConfigError(f'--eval-images {settings.eval_images}: 0 or more')
     model, _, meta = load_byot(cfg, checkpoint)
     work = out.with_name(f'{out.name}.{os.getpid()}.tmp')
     try:
-        work.mkdir(parents=True)
+        with _writing(out):
+            work.mkdir(parents=True)
         manifest = _describe(cfg, checkpoint, model, meta, settings)
         _fill(work, cfg, model, manifest, settings)
-        _rename(work, out)
-    except OSError as e:
-        raise ConfigError(f'cannot write {out}: {e.strerror or e}') from e
+        with _writing(out):
+            _rename(work, out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return manifest
@@ -108,6 +111,15 @@ def check_target(out: Path, force: bool) -> None:
     if not (out / NAME).is_file():
         raise ConfigError(f'{out} is no exported network, so --force does '
                           'not replace it: choose another --out')
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What goes wrong in here is about this path."""
+    try:
+        yield
+    except OSError as e:
+        raise ConfigError(f'cannot write {path}: {e.strerror or e}') from e
 
 
 def _describe(cfg: Config, checkpoint: str, model: BYOT, meta: dict,
@@ -167,7 +179,8 @@ def _fill(work: Path, cfg: Config, model: BYOT, manifest: Manifest,
         networks.append(
             _add_int8(work, manifest, networks[0], stages, exits, known))
     _measure(manifest, networks, cfg, settings.eval_images)
-    (work / NAME).write_text(manifest.text(), encoding='utf-8')
+    with _writing(work):
+        (work / NAME).write_text(manifest.text(), encoding='utf-8')
 
 
 def _add_int8(work: Path, manifest: Manifest, network: DeployedNetwork,
@@ -200,10 +213,13 @@ def _measure(manifest: Manifest, networks: List[DeployedNetwork], cfg: Config,
 def _write(work: Path, manifest: Manifest, precision: str,
            models: Dict[str, ModelProto]) -> None:
     """Write the models of a precision, and the manifest that names them."""
-    for name, model in models.items():
-        save(model, work / name)
-    manifest.files[precision] = {name: sha256(work / name) for name in models}
-    (work / NAME).write_text(manifest.text(), encoding='utf-8')
+    with _writing(work):
+        for name, model in models.items():
+            save(model, work / name)
+        manifest.files[precision] = {
+            name: sha256(work / name) for name in models
+        }
+        (work / NAME).write_text(manifest.text(), encoding='utf-8')
 
 
 def _rename(work: Path, out: Path) -> None:

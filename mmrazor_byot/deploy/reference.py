@@ -12,7 +12,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.inference import calibration_loader
 from mmrazor_byot.inference.channels import reads_bgr
 from mmrazor_byot.launch import load_config
@@ -46,6 +46,7 @@ def reference(cfg: Config, model: BYOT, count: int,
 
     Raises:
         ConfigError: No images, or they are not of the network's size.
+        DatasetError: The calibration images cannot be read.
     """
     if count < 1:
         raise ConfigError(f'--images {count}: at least 1')
@@ -54,19 +55,19 @@ def reference(cfg: Config, model: BYOT, count: int,
         batches = _random_batches(cfg, model.input_size, count)
     else:
         origin = 'calibration images'
-        with warnings.catch_warnings():
-            # Ranges and differences may be seen on training images too.
-            warnings.simplefilter('ignore')
-            loader = calibration_loader(cfg)
-        batches = loader_batches(loader, cfg.calibration_dataloader, count)
+        batches = _calibration_batches(cfg, count)
     images, logits = [], []
-    for batch, pictures in batches:
-        with torch.no_grad():
-            inputs = model.data_preprocessor(batch, False)['inputs']
-            _check_size(inputs, pictures, model)
-            answers = model(inputs, mode='tensor')
-        images.append(pictures)
-        logits.append(torch.stack(answers).numpy())
+    try:
+        for batch, pictures in batches:
+            with torch.no_grad():
+                inputs = model.data_preprocessor(batch, False)['inputs']
+                _check_size(inputs, pictures, model)
+                answers = model(inputs, mode='tensor')
+            images.append(pictures)
+            logits.append(torch.stack(answers).numpy())
+    except FileNotFoundError as e:
+        raise DatasetError(f'the calibration images cannot be read ({e}); '
+                           '--random-images does without them') from e
     return Reference(
         np.concatenate(images), np.concatenate(logits, axis=1), origin)
 
@@ -117,6 +118,15 @@ def test_images(config: str, count: int) -> np.ndarray:
         images for _, images in loader_batches(loader, cfg.test_dataloader,
                                                count)
     ])
+
+
+def _calibration_batches(cfg: Config,
+                         count: int) -> Iterator[Tuple[dict, np.ndarray]]:
+    with warnings.catch_warnings():
+        # Ranges and differences may be seen on training images too.
+        warnings.simplefilter('ignore')
+        loader = calibration_loader(cfg)
+    yield from loader_batches(loader, cfg.calibration_dataloader, count)
 
 
 def _random_batches(cfg: Config, size: Tuple[int, int, int],

@@ -17,7 +17,7 @@ from mmrazor_byot.deploy.images import load_images
 from mmrazor_byot.deploy.onnx_check import _difference
 from mmrazor_byot.deploy.preparation import Preparation
 from mmrazor_byot.deploy.runtime import DeployedNetwork
-from mmrazor_byot.errors import ConfigError, DeployError
+from mmrazor_byot.errors import ConfigError, DatasetError, DeployError
 from mmrazor_byot.registry import MODELS
 
 QUICK = Settings(random_images=True, images=5, eval_images=0)
@@ -198,6 +198,7 @@ def test_force_replaces_an_export_whole(bgr, tmp_path):
     (dict(images=0), '--images 0'),
     (dict(opset=17), '--opset 17: torch exports 18 and newer'),
     (dict(opset=99), '--opset 99: .* knows up to'),
+    (dict(eval_images=-1), '--eval-images -1'),
     (dict(int8=True), 'leave --random-images out'),
     (dict(random_images=False), 'no calibration_dataloader'),
     (dict(policy='nowhere.json'), 'nowhere.json" does not exist'),
@@ -208,6 +209,25 @@ def test_wrong_settings(bgr, tmp_path, changes, reason):
         export_folder(cfg, checkpoint, tmp_path / 'out',
                       QUICK._replace(**changes))
     assert not (tmp_path / 'out').exists()
+
+
+def test_calibration_images_that_are_missing(bgr, tmp_path):
+    cfg, checkpoint, _ = bgr
+    cfg.calibration_dataloader = dict(
+        batch_size=4, num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(type='CustomDataset', data_root=str(tmp_path / 'none'),
+                     pipeline=[]))
+    with pytest.raises(DatasetError, match='none.*--random-images does'):
+        export_folder(cfg, checkpoint, tmp_path / 'out',
+                      QUICK._replace(random_images=False))
+
+
+def test_a_place_that_cannot_be_written(bgr, tmp_path):
+    cfg, checkpoint, _ = bgr
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(ConfigError, match='cannot write .*file/out'):
+        export_folder(cfg, checkpoint, tmp_path / 'file/out', QUICK)
 
 
 def test_a_recipe_that_shows_other_sizes(bgr, tmp_path):
