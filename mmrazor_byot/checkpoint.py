@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from torch.torch_version import TorchVersion
 
 from .errors import CheckpointError
@@ -26,9 +27,10 @@ def mmengine_globals() -> Dict[str, Any]:
 
     Its message hub pickles ``HistoryBuffer`` objects: NumPy arrays, and their
     statistics methods by ``getattr(HistoryBuffer, 'mean')``. Schedulers may
-    hold NumPy scalars. What could do more than that has a stand-in:
-    ``getattr`` finds those methods alone, and arrays begin empty, because
-    ``numpy.ndarray`` itself would build one on any address in memory.
+    hold NumPy scalars, that of one cycle its annealing function. What could
+    do more than that has a stand-in: ``getattr`` finds those methods alone,
+    and arrays begin empty, because ``numpy.ndarray`` itself would build one
+    on any address in memory.
 
     Returns:
         dict: Full name, as it stands in the file, to object. NumPy 1 and 2
@@ -37,9 +39,11 @@ def mmengine_globals() -> Dict[str, Any]:
     scalar = np.float64(0).__reduce__()[0]
     allowed = {
         '_codecs.encode': codecs.encode,  # how pickle writes bytes
-        'builtins.getattr': _history_method,
+        'builtins.getattr': _known_method,
         'collections.Counter': Counter,  # milestones of MultiStepLR
         'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
+        'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler':
+        _ONE_CYCLE,
         'numpy.ndarray': _NDARRAY,
         # No file can name this; torch asks whether the type of an array may
         # have its state set.
@@ -55,7 +59,9 @@ def mmengine_globals() -> Dict[str, Any]:
     return allowed
 
 
+# They stand for classes that a file may name, but not call.
 _NDARRAY = object()
+_ONE_CYCLE = object()
 
 
 def _empty_array(kind: Any, shape: Any, dtype: Any) -> np.ndarray:
@@ -64,9 +70,11 @@ def _empty_array(kind: Any, shape: Any, dtype: Any) -> np.ndarray:
     return np.ndarray((0, ), 'b')
 
 
-def _history_method(owner: Any, name: str) -> Any:
+def _known_method(owner: Any, name: str) -> Any:
     if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
         return getattr(HistoryBuffer, name)
+    if owner is _ONE_CYCLE and name in ('_annealing_cos', '_annealing_linear'):
+        return getattr(OneCycleParamScheduler, name)
     raise pickle.UnpicklingError(f'Unsupported: getattr of {name!r}')
 
 

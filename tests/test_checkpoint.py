@@ -11,6 +11,8 @@ import pytest
 import torch
 from mmengine.fileio import LocalBackend
 from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.optim import OneCycleLR
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import nn
 
@@ -183,9 +185,9 @@ def test_arrays_of_made_up_pointers_are_refused(path):
     'owner, name',
     [(HistoryBuffer, 'update'), (HistoryBuffer(), 'mean'), (os, 'mean')],
 )
-def test_history_method_finds_nothing_else(owner, name):
+def test_getattr_finds_nothing_else(owner, name):
     with pytest.raises(pickle.UnpicklingError, match='getattr'):
-        ours._history_method(owner, name)
+        ours._known_method(owner, name)
 
 
 @pytest.mark.parametrize('zipped', [True, False])
@@ -257,3 +259,26 @@ def test_milestones_of_a_scheduler(path):
     schedulers = [dict(milestones=Counter([83, 166, 240]), gamma=0.1)]
     torch.save(dict(state_dict={}, param_schedulers=schedulers), path)
     assert load(path)['param_schedulers'] == schedulers
+
+
+@pytest.mark.parametrize('kind', ['cos', 'linear'])
+def test_annealing_of_one_cycle(path, kind):
+    weight = torch.nn.Parameter(torch.zeros(1))
+    schedulers = [
+        OneCycleLR(torch.optim.SGD([weight], lr=0.1), eta_max=0.2,
+                   total_steps=10, anneal_strategy=kind) for _ in range(2)]
+    schedulers[0].step()
+    torch.save(dict(state_dict={},
+                    param_schedulers=[schedulers[0].state_dict()]), path)
+    schedulers[1].load_state_dict(load(path)['param_schedulers'][0])
+    for scheduler in schedulers:
+        scheduler.step()
+    assert schedulers[0].get_last_value() == schedulers[1].get_last_value()
+
+
+def test_one_cycle_is_named_but_never_called():
+    stand_in = ours.mmengine_globals()[
+        f'{OneCycleParamScheduler.__module__}.OneCycleParamScheduler']
+    assert not callable(stand_in)
+    with pytest.raises(pickle.UnpicklingError, match='getattr'):
+        ours._known_method(stand_in, 'step')

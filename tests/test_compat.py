@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 import torch
 from mmengine.runner import checkpoint as mmengine_checkpoint
+from mmpretrain.models.utils.attention import ShiftWindowMSA
 
 from mmrazor_byot import compat
 from mmrazor_byot.checkpoint import load_from_local
@@ -229,3 +230,20 @@ def test_no_cuda_device_restores_after_an_error(monkeypatch, select):
         torch.cuda.set_device(1 // 0)
     torch.cuda.set_device(9)
     assert select == [9]
+
+
+@pytest.mark.parametrize('batch', [1, 3])
+@pytest.mark.parametrize('height, width, size', [(14, 7, 7), (6, 4, 2)])
+def test_symbolic_batch_reverses_windows_alike(batch, height, width, size):
+    theirs = ShiftWindowMSA.window_reverse
+    count = batch * (height // size) * (width // size)
+    windows = torch.randn(count, size, size, 5)
+    with compat.symbolic_batch():
+        ours = ShiftWindowMSA.window_reverse
+        found = ours(windows, height, width, size)
+    assert ours is not theirs
+    assert ShiftWindowMSA.window_reverse is theirs
+    assert found.shape == (batch, height, width, 5)
+    assert torch.equal(found, theirs(windows, height, width, size))
+    # The second row of windows begins behind the first.
+    assert torch.equal(found[0, size, 0], windows[width // size, 0, 0])

@@ -1,9 +1,11 @@
 """What the documents say works when it is typed as it stands."""
 import re
+import sys
 
 import pytest
+import torch
 from mmengine.config import Config
-from run import RECIPES, ROOT
+from run import RECIPES, ROOT, run, succeeded
 
 from mmrazor_byot.registry import MODELS
 
@@ -46,3 +48,20 @@ def test_every_path_exists(page):
         r'[\w./-]+\.(?:py|sh|md|txt|yml|json)', text)
     missing += [s for s in named if not (ROOT / s).exists()]
     assert not missing
+
+
+@pytest.mark.skipif(not hasattr(torch.export, 'Dim'), reason='torch < 2.5')
+def test_inference_page_runs(tmp_path):
+    text = (ROOT / 'docs/inference.md').read_text()
+    for part in ('configs', 'tools'):
+        (tmp_path / part).symlink_to(ROOT / part)
+    snippets = re.findall(r'```python\n(.*?)```', text, re.S)
+    succeeded(run(sys.executable, '-c', ''.join(snippets), cwd=tmp_path))
+    commands = re.findall(r'^    python (tools/.*)$', text, re.M)
+    for command in commands:
+        said = succeeded(run(sys.executable, *command.split(), cwd=tmp_path))
+    printed = re.search(r'prints, for each image,\n\n((?:    .*\n)+)', text)[1]
+    times = re.compile(r'[\d.]+ ms')  # the page shows one machine's
+    assert times.sub('', re.sub('^    ', '', printed, flags=re.M)) in (
+        times.sub('', said))
+    assert (tmp_path / 'results.json').is_file()

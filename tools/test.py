@@ -1,13 +1,23 @@
-"""Test a checkpoint: accuracy of every exit and of the ensemble."""
+"""Test a checkpoint: accuracy of every exit and of the ensemble.
+
+With --policy: accuracy, FLOPs and time of a network that stops early.
+"""
 import argparse
 import json
 
+import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
+from mmengine.runner import Runner
 
 from mmrazor_byot.checkpoint import AtomicBackend
+from mmrazor_byot.deploy.export import load_byot
 from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.evaluation.policy_test import (
+    evaluate_policy,
+    format_policy_test,
+)
 from mmrazor_byot.launch import (
     add_runner_arguments,
     apply_runner_arguments,
@@ -16,12 +26,17 @@ from mmrazor_byot.launch import (
     run_tool,
     start_processes,
 )
+from mmrazor_byot.policies import read_policy
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument(
+        '--policy',
+        help='exit policy, a file of tools/calibrate_exits.py: images leave '
+        'early, and this is timed against the deepest exit')
     parser.add_argument('--out', help='file for the results')
     parser.add_argument(
         '--out-item',
@@ -47,10 +62,17 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
         cfg.test_cfg.fp16 = True
     if args.out_item and not args.out:
         raise ConfigError('--out-item: say in which file, by --out')
+    if args.policy and args.out:
+        args.out_item = 'metrics'
     if args.out and args.out_item != 'metrics' and not args.out.endswith(
         ('.pkl', '.pickle')):
         raise ConfigError(f'--out {args.out}: predictions are written as '
                           '.pkl; for metrics add --out-item metrics')
+    if args.policy and args.launcher != 'none':
+        raise ConfigError('--policy: times are taken in one process; leave '
+                          'out --launcher')
+    if args.policy and (args.show or args.show_dir):
+        raise ConfigError('--policy: tools/infer.py shows where images leave')
     if args.show or args.show_dir:
         cfg.default_hooks.visualization = dict(
             type='VisualizationHook',
@@ -61,15 +83,36 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
             interval=args.interval)
 
 
+def test_policy(cfg: Config, args: argparse.Namespace) -> dict:
+    """Test the network as it stops early.
+
+    Args:
+        cfg: The config.
+        args: With ``checkpoint``, ``policy`` and ``amp``.
+    """
+    content = read_policy(args.policy)
+    model, _, _ = load_byot(cfg, args.checkpoint)
+    content.check(model.num_exits, model.num_classes)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    loader = Runner.build_dataloader(cfg.test_dataloader)
+    with torch.autocast(device, enabled=args.amp):
+        result = evaluate_policy(model.to(device), loader, content.policy)
+    print(format_policy_test(result, content.policy))
+    return result
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     apply_arguments(cfg, args)
-    start_processes(cfg, args)
-    runner = build_runner(cfg)
-    if args.out and args.out_item != 'metrics':
-        runner.test_evaluator.metrics.append(DumpResults(args.out))
-    metrics = runner.test()
+    if args.policy:
+        metrics = test_policy(cfg, args)
+    else:
+        start_processes(cfg, args)
+        runner = build_runner(cfg)
+        if args.out and args.out_item != 'metrics':
+            runner.test_evaluator.metrics.append(DumpResults(args.out))
+        metrics = runner.test()
     if args.out and args.out_item == 'metrics' and is_main_process():
         AtomicBackend().put_text(json.dumps(metrics, indent=2), args.out)
 

@@ -11,4 +11,6 @@ custom_hooks = [
     dict(type='mmrazor_byot.ExitTableHook'),
     dict(type='mmrazor_byot.FiniteLossHook'),
     dict(type='mmrazor_byot.LabelCheckHook'),
+    # What is tested is what is saved: processes agree on batch norm.
+    dict(type='SyncBuffersHook'),
 ]

@@ -2,28 +2,51 @@
 import os
 import pickle
 import tarfile
-from typing import List
+from typing import List, Optional
 
+import numpy as np
 from mmpretrain.datasets import CIFAR10 as _CIFAR10
 from mmpretrain.datasets import CIFAR100 as _CIFAR100
 
 from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.registry import DATASETS
 
+from .in_memory import is_part
+
 
 class _ClearErrors:
-    """Says which file is wanted, where, and how to get it there."""
+    """Says which file is wanted, and where; can hold images out."""
 
-    def __init__(self, data_root: str = '', split: str = 'train', **kwargs):
+    def __init__(self,
+                 data_root: str = '',
+                 split: str = 'train',
+                 hold_out_every: Optional[int] = None,
+                 held_out: bool = False,
+                 **kwargs):
         name = type(self).__name__
         if split not in ('train', 'test'):
             raise ConfigError(f'{name}(split={split!r}): choose from "train" '
                               'and "test"')
         if not (data_root or kwargs.get('data_prefix')):
             raise ConfigError(f'{name}: set data_root, the folder of the data')
+        self.hold_out_every = hold_out_every
+        self.held_out = held_out
         super().__init__(data_root=data_root, split=split, **kwargs)
 
     def load_data_list(self) -> List[dict]:
+        samples = self._load_all()
+        if self.hold_out_every is None and not self.held_out:
+            return samples
+        kept = is_part(
+            np.array([sample['gt_label'] for sample in samples]),
+            self.hold_out_every, self.held_out, type(self).__name__)
+        if not kept.any():
+            raise DatasetError(f'{type(self).__name__}: no image is left; '
+                               f'hold_out_every={self.hold_out_every} is too '
+                               'much')
+        return [samples[i] for i in np.flatnonzero(kept)]
+
+    def _load_all(self) -> List[dict]:
         try:
             return super().load_data_list()
         # AssertionError: mmpretrain's check of the files, and URLError, an
@@ -46,6 +69,7 @@ class CIFAR10(_ClearErrors, _CIFAR10):
     Args:
         data_root (str): Folder of the data.
         split (str): ``'train'`` or ``'test'``. Defaults to ``'train'``.
+        hold_out_every, held_out: As in :class:`InMemoryDataset`.
         **kwargs: As in mmpretrain's ``CIFAR10``.
 
     Raises:
@@ -61,6 +85,7 @@ class CIFAR100(_ClearErrors, _CIFAR100):
     Args:
         data_root (str): Folder of the data.
         split (str): ``'train'`` or ``'test'``. Defaults to ``'train'``.
+        hold_out_every, held_out: As in :class:`InMemoryDataset`.
         **kwargs: As in mmpretrain's ``CIFAR100``.
 
     Raises:

@@ -23,12 +23,12 @@ class InMemoryDataset(BaseDataset):
         pipeline (Sequence): Transforms; they get ``img`` (H, W, 3) uint8 RGB
             and ``gt_label``. Defaults to ().
         num_classes (int, optional): Keep the first classes only.
-        samples_per_class (int, optional): Keep the first images of each
-            class only.
         hold_out_every (int, optional): Set apart every n-th image of each
-            class that is left, to tune or calibrate on.
+            class, to tune or calibrate on.
         held_out (bool): Keep the images set apart instead of the others.
             Defaults to False.
+        samples_per_class (int, optional): Of these, keep the first images of
+            each class only.
         **kwargs: As in mmpretrain's ``BaseDataset``: ``metainfo``,
             ``indices``, ``test_mode``, ``lazy_init`` and so on.
 
@@ -132,28 +132,20 @@ class InMemoryDataset(BaseDataset):
         keep = np.arange(len(labels))
         if self.num_classes is not None:
             keep = keep[labels < self.num_classes]
+        if self.hold_out_every is not None or self.held_out:
+            keep = keep[is_part(labels[keep], self.hold_out_every,
+                                self.held_out, self._name)]
         if self.samples_per_class is not None:
             if self.samples_per_class < 1:
                 raise DatasetError(f'{self._name}: samples_per_class='
                                    f'{self.samples_per_class}; at least 1')
             keep = keep[_rank_in_class(labels[keep]) < self.samples_per_class]
-        if self.hold_out_every is not None or self.held_out:
-            keep = keep[self._is_part(labels[keep])]
         if self._indices is not None:
             keep = _pick(keep, self._indices)
         if not len(keep):
             raise DatasetError(f'{self._name}: no image is left after '
                                'choosing classes, samples or indices')
         return keep
-
-    def _is_part(self, labels: np.ndarray) -> np.ndarray:
-        """Which of these images the data set is made of, (M,) bool."""
-        every = self.hold_out_every
-        if every is None or every < 2:
-            raise DatasetError(f'{self._name}: hold_out_every={every}; at '
-                               'least 2, so that some are held out, some not')
-        apart = _rank_in_class(labels) % every == every - 1
-        return apart if self.held_out else ~apart
 
     def _check(self, images: np.ndarray, labels: np.ndarray,
                classes: Sequence[str]) -> None:
@@ -170,6 +162,29 @@ class InMemoryDataset(BaseDataset):
     @property
     def _name(self) -> str:
         return f'{type(self).__name__} {self.ann_file}'.strip()
+
+
+def is_part(labels: np.ndarray, every: Optional[int], held_out: bool,
+            name: str) -> np.ndarray:
+    """Which images a data set is made of that holds some out.
+
+    Args:
+        labels (np.ndarray): Classes of all, (M,).
+        every (int): Every n-th image of each class is held out.
+        held_out (bool): Whether it is made of these, or of the others.
+        name (str): The data set's, for the message.
+
+    Returns:
+        np.ndarray: (M,) bool.
+
+    Raises:
+        DatasetError: None, or all, would be held out.
+    """
+    if every is None or every < 2:
+        raise DatasetError(f'{name}: hold_out_every={every}; at least 2, so '
+                           'that some are held out, some not')
+    apart = _rank_in_class(labels) % every == every - 1
+    return apart if held_out else ~apart
 
 
 def _rank_in_class(labels: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from onnx import ModelProto, save
 
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.evaluation import exit_complexity, stage_complexity
+from mmrazor_byot.evaluation import exit_complexity, stage_flops
 from mmrazor_byot.inference import StagedNetwork
 from mmrazor_byot.models.algorithms import BYOT
 from mmrazor_byot.policies import policy_text, read_policy
@@ -135,6 +135,7 @@ def _describe(cfg: Config, checkpoint: str, model: BYOT, meta: dict,
         classes = ()
     source = Path(cfg.filename)
     preparation(cfg, model)  # its error comes before the work
+    flops = stage_flops(model, model.input_size)
     return Manifest(
         network=source.stem,
         source=dict(
@@ -148,7 +149,10 @@ def _describe(cfg: Config, checkpoint: str, model: BYOT, meta: dict,
         input_size=[int(n) for n in model.input_size[1:]],
         resize=resize_steps(cfg.test_dataloader.dataset.pipeline),
         exits=exit_complexity(model, model.input_size),
-        stages=stage_complexity(model, model.input_size),
+        stages=[
+            dict(section_flops=section, head_flops=head)
+            for section, head in zip(flops['sections'], flops['heads'])
+        ],
         files={},
         policy=policy)
 

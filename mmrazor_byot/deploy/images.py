@@ -39,7 +39,7 @@ def load_images(paths: Sequence[Union[str, Path]], steps: Sequence[dict],
         paths (Sequence[str | Path]): The files.
         steps (Sequence[dict]): What is done to each.
         size (tuple[int, int]): Height and width that they must have at the
-            end; who has not is resized.
+            end; who has not is resized, as :class:`ByotInferencer` does it.
 
     Returns:
         np.ndarray: (N, H, W, 3) uint8 RGB.
@@ -53,10 +53,18 @@ def load_images(paths: Sequence[Union[str, Path]], steps: Sequence[dict],
         image = read_image(path)
         for step in steps:
             image = apply_step(image, step)
-        if image.shape[:2] != tuple(size):
-            image = resize(image, size)
-        images.append(image)
+        images.append(_fit(image, size))
     return np.stack(images)
+
+
+def _fit(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Bring an image to a size, whatever its proportions."""
+    height, width = image.shape[:2]
+    if (height, width) == tuple(size):
+        return image
+    # Small ones are interpolated; of a photograph all pixels count.
+    larger = height >= size[0] and width >= size[1]
+    return resize(image, size, 'area' if larger else 'bilinear')
 
 
 def read_image(path: Union[str, Path]) -> np.ndarray:

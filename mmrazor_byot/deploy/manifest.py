@@ -35,7 +35,7 @@ class Manifest:
             ``params``, ``flops``.
         stages (list[dict]): Of stage 1 to C: ``inputs``, the names of the
             state it takes, ``outputs``, of the state it leaves, and the
-            FLOPs of its ``trunk_flops`` and ``head_flops``.
+            ``section_flops`` and ``head_flops`` that it costs.
         files (dict): Precision to file name to sha256.
         policy (dict | None): Content of a policy file.
         check (dict): What the logits were compared on, and how far they were

@@ -12,8 +12,8 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mmrazor_byot.calibration import calibration_loader
 from mmrazor_byot.errors import ConfigError, DatasetError
-from mmrazor_byot.inference import calibration_loader
 from mmrazor_byot.inference.channels import reads_bgr
 from mmrazor_byot.launch import load_config
 from mmrazor_byot.models.algorithms import BYOT

@@ -41,8 +41,7 @@ def exit_complexity(model: BaseModel,
         for the ensemble: ``exit`` (``'1/4'`` … ``'ensemble'``), ``params``
         and ``flops``, numbers.
     """
-    model = _own_copy(model)
-    image = torch.zeros(1, *input_size)
+    model, image = _prepared(model, input_size)
     count = getattr(model, 'num_exits', 1)
     cuts = {f'{i + 1}/{count}': [i] for i in range(count)}
     if count > 1:
@@ -53,43 +52,51 @@ def exit_complexity(model: BaseModel,
     ]
 
 
-def stage_complexity(model: BaseModel,
-                     input_size: Sequence[int]) -> List[Dict[str, int]]:
-    """Count what each exit adds, for a device that goes on from exit to exit.
+def stage_flops(model: BaseModel,
+                input_size: Sequence[int]) -> Dict[str, List[int]]:
+    """Count what going on to the next exit costs, and what reading it costs.
+
+    A sample that leaves at exit e, having read the exits R, costs
+    ``sum(sections[:e]) + sum(heads[i - 1] for i in R)``. What an exit alone
+    depends on is its head; what a deeper one needs too is its section. Behind
+    the deepest exit there is nothing to tell them apart: all that it adds is
+    its section, and its head costs 0.
 
     Args:
-        model (BaseModel): BYOT.
+        model (BaseModel): As in :func:`exit_complexity`.
         input_size (Sequence[int]): (C, H, W) of one image.
 
     Returns:
-        list[dict]: For exit 1 to C: ``head_flops``, of what no other exit
-        needs, and ``trunk_flops``, of what it needs and no exit before it
-        has computed. All that the deepest adds is its head's.
+        dict[str, list[int]]: ``sections`` and ``heads``, FLOPs for exit 1
+        to C.
     """
-    model = _own_copy(model)
-    image = torch.zeros(1, *input_size)
-    count = model.num_exits
-    alone = [_flops(_CutNetwork(model, [i]), image) for i in range(count)]
-    up_to = [_flops(_CutNetwork(model, range(i + 1)), image)
-             for i in range(count)]
-    # Heads of the exits before each: computing them too is the difference.
-    before = [both - one for both, one in zip(up_to, alone)]
-    heads = [after - here for here, after in zip(before, before[1:])]
-    reached = [one - head for one, head in zip(alone, heads)]
-    trunks = [here - behind for behind, here in zip([0, *reached], reached)]
-    return [
-        dict(trunk_flops=trunk, head_flops=head) for trunk, head in zip(
-            [*trunks, 0], [*heads, alone[-1] - reached[-1]])
-    ]
+    model, image = _prepared(model, input_size)
+    count = getattr(model, 'num_exits', 1)
+
+    def cost(*exits: int) -> int:
+        return _flops(_CutNetwork(model, exits), image)
+
+    up_to = [cost(*range(i + 1)) for i in range(count)]
+    and_deeper = up_to[-1:] + [cost(*range(i, count)) for i in range(1, count)]
+    heads = [more - less for more, less in zip(and_deeper, and_deeper[1:])]
+    heads.append(0)
+    sections = [
+        more - less - head
+        for less, more, head in zip([0, *up_to], up_to, heads)]
+    return dict(sections=sections, heads=heads)
 
 
-def _own_copy(model: BaseModel) -> BaseModel:
-    """The model for evaluation on the CPU; the caller's stays as it is."""
+def _prepared(model: BaseModel,
+              input_size: Sequence[int]) -> Tuple[BaseModel, Tensor]:
+    """A copy to count on, as the caller's stays as it is; and an image."""
     model = copy.deepcopy(model).cpu().float()
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad_(True)
-    return model
+    for module in model.modules():
+        if getattr(module, 'with_cp', False):
+            module.with_cp = False  # it hides its graph from autograd.grad
+    return model, torch.zeros(1, *input_size)
 
 
 def _params(network: nn.Module, image: Tensor) -> int:

@@ -1,9 +1,10 @@
 """A trained network that can stop behind any of its sections."""
 import warnings
-from typing import Optional, Sequence, Tuple
+from typing import Optional, Tuple
 
 import torch
 from mmengine.model import BaseModel
+from mmengine.utils import digit_version
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
@@ -14,6 +15,11 @@ from mmrazor_byot.models.algorithms.network_view import looking
 from .split import split_stages
 
 State = Tuple[Tensor, ...]
+
+OLDEST_TORCH = '2.5'
+#: What torch.export, or code that it runs on stand-ins, raises.
+UNTRACEABLE = (RuntimeError, TypeError, ValueError, AttributeError,
+               LookupError, AssertionError)
 
 
 class StagedNetwork(nn.Module):
@@ -91,12 +97,13 @@ class _Logits(nn.Module):
 
 
 def _trace(model: BaseModel) -> GraphModule:
-    if not hasattr(torch.export, 'Dim'):
-        raise ConfigError('leaving early needs torch 2.5 or newer; this is '
-                          f'{torch.__version__}')
+    if digit_version(torch.__version__) < digit_version(OLDEST_TORCH):
+        raise ConfigError(f'leaving early needs torch {OLDEST_TORCH} or '
+                          f'newer; this is {torch.__version__}')
     weight = next(model.parameters())
     images = torch.zeros(2, *model.input_size).to(weight)
-    batch = torch.export.Dim('batch')
+    # Without an end, torch 2.5 takes a slice like x[:, 0] for a limit.
+    batch = torch.export.Dim('batch', max=2**31)
     try:
         with looking(model), warnings.catch_warnings(), symbolic_batch():
             warnings.simplefilter('ignore')
@@ -106,8 +113,9 @@ def _trace(model: BaseModel) -> GraphModule:
                 strict=False)
             # Nothing may change a tensor that a later stage still needs.
             return program.run_decompositions({}).module()
-    except (RuntimeError, TypeError, ValueError) as e:
+    except UNTRACEABLE as e:
         backbone = type(model.architecture.backbone).__name__
+        reason = str(e).strip() or type(e).__name__
         raise ConfigError(
             f'{backbone} cannot be cut into stages: torch.export could not '
-            f'trace it: {str(e).strip().splitlines()[0]}') from e
+            f'trace it: {reason.splitlines()[0]}') from e

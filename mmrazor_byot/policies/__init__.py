@@ -1,17 +1,11 @@
 """Exit policies: when to stop. They need NumPy alone."""
+from .base import POLICY_TYPES, ExitPolicy, build_policy
 from .early_exit import EarlyExit, run_policy
-from .file import PolicyFile, parse_policy, policy_text, read_policy
-from .policies import (
-    POLICY_TYPES,
-    ConfidencePolicy,
-    EntropyPolicy,
-    ExitPolicy,
-    FixedExitPolicy,
-    MarginPolicy,
-    PatiencePolicy,
-    build_policy,
-)
+from .fixed_exit import FixedExitPolicy
+from .patience import PatiencePolicy
+from .policy_file import PolicyFile, parse_policy, policy_text, read_policy
 from .scores import agreement, confidence, entropy, margin, softmax
+from .thresholds import ConfidencePolicy, EntropyPolicy, MarginPolicy
 
 __all__ = [
     'ConfidencePolicy', 'EarlyExit', 'EntropyPolicy', 'ExitPolicy',

@@ -3,7 +3,7 @@ from typing import Any, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from .policies import ExitPolicy
+from .base import ExitPolicy
 from .scores import Array, namespace
 
 

@@ -58,7 +58,8 @@ def entropy(probabilities: Array) -> Array:
     xp = namespace(probabilities)
     logs = xp.log(xp.clip(probabilities, 1e-30, 1))
     nats = -xp.sum(probabilities * logs, -1)
-    return nats / math.log(probabilities.shape[-1])
+    # Rounding may lead a little beyond either end.
+    return xp.clip(nats / math.log(probabilities.shape[-1]), 0, 1)
 
 
 def agreement(labels: Array) -> Array:
@@ -74,3 +75,8 @@ def agreement(labels: Array) -> Array:
     same = labels == labels[..., -1:]
     backwards = same[..., ::-1] if xp is np else same.flip(-1)
     return xp.sum(xp.cumprod(backwards + 0, -1), -1)
+
+
+def nobody(probabilities: Array) -> Array:
+    """No sample: (N, K) to (N,), all False."""
+    return namespace(probabilities).zeros_like(probabilities[..., 0]) > 0

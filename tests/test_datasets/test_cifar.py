@@ -32,8 +32,14 @@ def download(monkeypatch):
 
 
 @pytest.fixture
-def tiny(tmp_path, monkeypatch, download):
+def tiny(write_cifar):
     """CIFAR-100 of three training images and one test image."""
+    return write_cifar(train=[99, 0, 7], test=[5])
+
+
+@pytest.fixture
+def write_cifar(tmp_path, monkeypatch, download):
+    """Writes CIFAR-100 of images with these labels."""
 
     def fail(*args, **kwargs):
         raise AssertionError('nothing is to be downloaded')
@@ -42,13 +48,17 @@ def tiny(tmp_path, monkeypatch, download):
     folder = tmp_path / 'cifar-100-python'
     folder.mkdir()
     rng = np.random.default_rng(0)
-    for split, labels in dict(train=[99, 0, 7], test=[5]).items():
-        planes = rng.integers(0, 256, (len(labels), 3072), dtype=np.uint8)
-        content = pickle.dumps({'data': planes, 'fine_labels': labels})
-        (folder / split).write_bytes(content)
-        files = [[split, hashlib.md5(content).hexdigest()]]
-        monkeypatch.setattr(CIFAR100, f'{split}_list', files)
-    return tmp_path
+
+    def write(**splits):
+        for split, labels in splits.items():
+            planes = rng.integers(0, 256, (len(labels), 3072), dtype=np.uint8)
+            content = pickle.dumps({'data': planes, 'fine_labels': labels})
+            (folder / split).write_bytes(content)
+            files = [[split, hashlib.md5(content).hexdigest()]]
+            monkeypatch.setattr(CIFAR100, f'{split}_list', files)
+        return tmp_path
+
+    return write
 
 
 @pytest.mark.parametrize(
@@ -119,3 +129,36 @@ def test_download_switched_off(tmp_path, download):
     download(lambda *args, **kwargs: pytest.fail('downloaded'))
     with pytest.raises(DatasetError, match='Cannot find CIFAR100 dataset'):
         CIFAR100(str(tmp_path), download=False)
+
+
+def test_holding_out(write_cifar):
+    """Apples 0 3 4 6 7 8, bowls 1 5, one worm."""
+    labels = [0, 10, 99, 0, 0, 10, 0, 0, 0]
+    root = str(write_cifar(train=labels, test=[5]))
+    every = CIFAR100(root)
+    parts = {
+        held_out: CIFAR100(root, hold_out_every=2, held_out=held_out)
+        for held_out in (False, True)
+    }
+    for held_out, chosen in {False: [0, 1, 2, 4, 7],
+                             True: [3, 5, 6, 8]}.items():
+        dataset = parts[held_out]
+        assert [d['gt_label'] for d in dataset] == [labels[i] for i in chosen]
+        for sample, i in zip(dataset, chosen):
+            assert np.array_equal(sample['img'], every[i]['img'])
+
+
+@pytest.mark.parametrize(
+    'settings, message',
+    [
+        (dict(hold_out_every=1), 'hold_out_every=1; at least 2'),
+        (dict(held_out=True), 'hold_out_every=None; at least 2'),
+        (
+            dict(hold_out_every=10, held_out=True),
+            'no image is left; hold_out_every=10 is too much',
+        ),
+    ],
+)
+def test_holding_out_that_cannot_be(tiny, settings, message):
+    with pytest.raises(DatasetError, match=f'^CIFAR100: {message}'):
+        CIFAR100(str(tiny), **settings)

@@ -177,3 +177,65 @@ def test_channels_come_first_in_the_pipeline(monkeypatch):
         [[0] * 2] * 2,
         [[0] * 2] * 2,
     ]
+
+
+class AntsAndBees(InMemoryDataset):
+    """Images 0 to 15 of one pixel, 10 * i; every fourth is a bee."""
+
+    labels = (0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1)
+
+    def load_arrays(self):
+        images = np.zeros((16, 1, 1, 3), np.uint8)
+        images += 10 * np.arange(16, dtype=np.uint8).reshape(16, 1, 1, 1)
+        return images, np.array(self.labels), ['ant', 'bee']
+
+
+@pytest.mark.parametrize(
+    'settings, apart',
+    [
+        # Ants are 0 1 2 4 5 6 8 9 10 12 13 14, bees 3 7 11 15.
+        (dict(hold_out_every=2), [1, 4, 6, 7, 9, 12, 14, 15]),
+        (dict(hold_out_every=3), [2, 6, 10, 11, 14]),
+        (dict(hold_out_every=4), [4, 9, 14, 15]),
+        (dict(hold_out_every=12), [14]),
+        (dict(hold_out_every=3, num_classes=1), [2, 6, 10, 14]),
+    ],
+)
+def test_holding_out(settings, apart):
+    held_out = AntsAndBees(held_out=True, **settings)
+    trained = AntsAndBees(**settings)
+    del settings['hold_out_every']
+    everything = numbers(AntsAndBees(**settings))
+    assert numbers(held_out) == apart
+    assert numbers(trained) == [i for i in everything if i not in apart]
+    for dataset in (held_out, trained):
+        labels = [AntsAndBees.labels[i] for i in numbers(dataset)]
+        assert dataset.get_gt_labels().tolist() == labels
+
+
+def test_samples_are_chosen_of_what_was_not_held_out():
+    settings = dict(hold_out_every=2, samples_per_class=5)
+    held_out = AntsAndBees(held_out=True, **settings)
+    assert numbers(held_out) == [1, 4, 6, 7, 9, 12, 15]
+    assert numbers(AntsAndBees(**settings)) == [0, 2, 3, 5, 8, 10, 11]
+
+
+def test_indices_choose_among_what_was_held_out():
+    settings = dict(hold_out_every=2, held_out=True)
+    assert numbers(AntsAndBees(indices=3, **settings)) == [1, 4, 6]
+    assert numbers(AntsAndBees(indices=[-1, 0], **settings)) == [15, 1]
+
+
+@pytest.mark.parametrize(
+    'settings, message',
+    [
+        (dict(hold_out_every=1), 'hold_out_every=1; at least 2'),
+        (dict(hold_out_every=0), 'hold_out_every=0; at least 2'),
+        (dict(hold_out_every=-3), 'hold_out_every=-3; at least 2'),
+        (dict(held_out=True), 'hold_out_every=None; at least 2'),
+        (dict(hold_out_every=13, held_out=True), 'no image is left'),
+    ],
+)
+def test_holding_out_that_cannot_be(settings, message):
+    with pytest.raises(DatasetError, match=f'^AntsAndBees: {message}'):
+        AntsAndBees(**settings)

@@ -10,6 +10,7 @@ from mmrazor_byot.deploy import images
 from mmrazor_byot.deploy.images import apply_step, load_images, read_image
 from mmrazor_byot.deploy.preparation import resize_steps
 from mmrazor_byot.errors import ConfigError, DatasetError, DeployError
+from mmrazor_byot.inference.image_pipeline import ImagePipeline
 
 PIPELINE = [
     dict(type='LoadImageFromFile'),
@@ -84,6 +85,16 @@ def test_files_are_read_as_rgb_and_brought_to_size(tmp_path):
                         (32, 32))
     np.testing.assert_array_equal(found[0], red)
     assert found.shape == (2, 32, 32, 3) and (found[1] == 7).all()
+
+
+@pytest.mark.parametrize('height, width', [(20, 25), (90, 70), (40, 20)])
+def test_without_steps_as_the_inferencer(tmp_path, height, width):
+    path = tmp_path / 'a.png'
+    Image.fromarray(photo(height, width)).save(path)
+    pipeline = ImagePipeline([dict(type='PackInputs')], (3, 32, 32))
+    expected = pipeline(str(path))['inputs'].permute(1, 2, 0).numpy()
+    found, = load_images([path], [], (32, 32))
+    np.testing.assert_array_equal(found, expected)
 
 
 def without(monkeypatch, *missing):

@@ -136,7 +136,7 @@ def test_costs_of_stages_add_up(exported):  # noqa: F811
     manifest = json.loads((exported / 'manifest.json').read_text())
     reached = 0
     for stage, cost in zip(manifest['stages'], manifest['exits']):
-        reached += stage['trunk_flops']
+        reached += stage['section_flops']
         assert reached + stage['head_flops'] == cost['flops']
     # 8 -> 64 and 64 -> 10 behind an 8 x 8 window: convolutions alone are
     head = 32 * 32 * 8 * 8 + 16 * 8 * 8 * 64 + 16 * 8 * 64 + 64 * 10

@@ -3,11 +3,13 @@
 import logging
 from pathlib import Path
 
+import pytest
 import torch
+from mmengine.analysis import FlopAnalyzer
 from mmengine.config import Config
 from torch import nn
 
-from mmrazor_byot.evaluation import exit_complexity
+from mmrazor_byot.evaluation import exit_complexity, stage_flops
 from mmrazor_byot.registry import MODELS
 
 MODEL_CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'models'
@@ -134,3 +136,76 @@ def test_resnet18():
     bottleneck = 64 * 64 + 128 + 64 * 64 * 64 + 128 + 64 * 512 + 1024
     classifier = 512 * 100 + 100
     assert costs[0]['params'] == stem + blocks + bottleneck + classifier
+
+
+def test_stages_of_two_sections_by_hand():
+    assert stage_flops(TwoSections(), (3, 8, 8)) == dict(
+        sections=[6912, 3456 + 480], heads=[1280, 0])
+
+
+def test_stages_of_a_plain_network():
+    assert stage_flops(Plain(), (3, 8, 8)) == dict(
+        sections=[6912 + 3456 + 480], heads=[0])
+
+
+class SharedLater(nn.Module):
+    """Exit 3 takes a map that exit 1 made and exit 2 has no use for.
+
+    On images of 3 x 8 x 8: ``side`` costs 64 * 3 * 2 = 384 multiply-adds;
+    the classifiers 64 * 2 * 5 = 640, 64 * 3 * 5 = 960 and 640.
+    """
+
+    num_exits = 3
+
+    def __init__(self):
+        super().__init__()
+        self.side = nn.Conv2d(3, 2, 1)
+        self.one, self.three = nn.Linear(128, 5), nn.Linear(128, 5)
+        self.two = nn.Linear(192, 5)
+
+    def forward(self, inputs, mode='loss'):
+        side = self.side(inputs).flatten(1)
+        return self.one(side), self.two(inputs.flatten(1)), self.three(side)
+
+
+def test_what_a_deeper_exit_needs_is_no_head():
+    assert stage_flops(SharedLater(), (3, 8, 8)) == dict(
+        sections=[384, 0, 640], heads=[640, 960, 0])
+
+
+@pytest.mark.parametrize('config', [
+    dict(),
+    dict(with_cp=True),
+    # Each map has a norm of its own for its exit; nothing else reads it.
+    dict(type='ConvNeXt', arch=dict(depths=[1] * 4, channels=[4, 8, 16, 32]),
+         gap_before_final_norm=False)
+], ids=['resnet', 'with_cp', 'convnext'])
+def test_stages_add_up(build_byot, tiny_architecture, config):
+    backbone = tiny_architecture['backbone']
+    if 'type' in config:
+        backbone.clear()
+    backbone.update(config)
+    model = build_byot(sections=(0, 1, 2, 3))
+    stages = stage_flops(model, (3, 32, 32))
+    sections, heads = stages['sections'], stages['heads']
+    *cuts, ensemble = [c['flops']
+                       for c in exit_complexity(model, (3, 32, 32))]
+    assert [sum(sections[:i + 1]) + heads[i] for i in range(4)] == cuts
+    assert sum(sections) + sum(heads) == ensemble
+    assert min(sections) > 0 and min(heads[:3]) > 0 and heads[3] == 0
+    with torch.no_grad():
+        maps = model.architecture.backbone(torch.zeros(1, 3, 32, 32))
+    for feature_map, head, counted in zip(maps, model.exit_heads, heads):
+        alone = FlopAnalyzer(head.eval(), feature_map)
+        alone.unsupported_ops_warnings(False)
+        norm = 5 * feature_map.numel() if 'type' in config else 0
+        assert counted == alone.total() + norm
+
+
+def test_checkpointed_backbone(build_byot, tiny_architecture):
+    """Checkpoints save memory: they change neither params nor FLOPs."""
+    plain = exit_complexity(build_byot(), (3, 32, 32))
+    tiny_architecture['backbone']['with_cp'] = True
+    model = build_byot()
+    assert exit_complexity(model, (3, 32, 32)) == plain
+    assert model.architecture.backbone.layer1[0].with_cp

@@ -7,8 +7,9 @@ from torch.utils.data import DataLoader
 
 from mmrazor_byot.errors import ConfigError
 
-#: What says which images of a split are read, or how, but not which split.
-PARTS = ('pipeline', 'hold_out_every', 'held_out', 'test_mode', '_scope_')
+#: What says how a split is read, or how much of it, but not which split.
+PARTS = ('pipeline', 'hold_out_every', 'held_out', 'num_classes',
+         'samples_per_class', 'test_mode', '_scope_')
 
 
 def calibration_loader(cfg: Config) -> DataLoader:
@@ -31,7 +32,7 @@ def calibration_loader(cfg: Config) -> DataLoader:
             'labelled images which are in neither the training nor the test '
             'set, with the pipeline of the test')
     test = cfg.get('test_dataloader')
-    if test is not None and _same_data(loader.dataset, test.dataset):
+    if test is not None and _overlap(loader.dataset, test.dataset):
         raise ConfigError(
             'calibration_dataloader reads the test images; what is chosen on '
             'them says nothing about new ones. Hold out training images')
@@ -42,7 +43,8 @@ def calibration_loader(cfg: Config) -> DataLoader:
             'exits will look surer than they are. Train with --cfg-options '
             'train_dataloader.dataset.hold_out_every='
             f'{loader.dataset.get("hold_out_every", 10)} and calibrate with '
-            'the same option')
+            'the same option',
+            stacklevel=2)
     return Runner.build_dataloader(loader, seed=0)
 
 
@@ -50,14 +52,9 @@ def _split(dataset: dict) -> dict:
     return {k: v for k, v in dataset.items() if k not in PARTS}
 
 
-def _part(dataset: dict) -> tuple:
-    return dataset.get('hold_out_every'), dataset.get('held_out', False)
-
-
-def _same_data(one: dict, other: dict) -> bool:
-    return _split(one) == _split(other) and _part(one) == _part(other)
-
-
-def _overlap(held_out: dict, train: dict) -> bool:
-    return _split(held_out) == _split(train) and (
-        _part(train) != (_part(held_out)[0], not _part(held_out)[1]))
+def _overlap(held_out: dict, other: dict) -> bool:
+    """Whether they read one split, and not two parts that make it up."""
+    every, apart = (held_out.get(k) for k in ('hold_out_every', 'held_out'))
+    complement = every == other.get('hold_out_every') and (
+        bool(apart) != bool(other.get('held_out')))
+    return _split(held_out) == _split(other) and not complement

@@ -6,7 +6,7 @@ from typing import NamedTuple, Union
 
 from mmrazor_byot.errors import ConfigError
 
-from .policies import ExitPolicy, build_policy
+from .base import ExitPolicy, build_policy
 
 FORMAT = 'mmrazor_byot exit policy 1'
 
@@ -86,8 +86,13 @@ def parse_policy(data: dict, name: str) -> PolicyFile:
     missing = {'policy', 'num_exits', 'num_classes'} - data.keys()
     if missing:
         raise ConfigError(f'{name} lacks {sorted(missing)}')
-    content = PolicyFile(
-        build_policy(data['policy']), data['num_exits'], data['num_classes'],
-        data.get('calibration', {}))
-    content.policy.check(content.num_exits)
-    return content
+    sizes = data['num_exits'], data['num_classes']
+    if not all(type(n) is int and n > 1 for n in sizes):
+        raise ConfigError(f'{name}: num_exits and num_classes are {sizes}; '
+                          'both must be whole numbers above 1')
+    try:
+        policy = build_policy(data['policy'])
+        policy.check(data['num_exits'])
+    except ConfigError as e:
+        raise ConfigError(f'{name}: {e}') from e
+    return PolicyFile(policy, *sizes, data.get('calibration', {}))

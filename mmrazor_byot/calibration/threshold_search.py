@@ -1,0 +1,181 @@
+"""Thresholds for a target: one for all exits, or one for each."""
+from itertools import combinations, product
+from typing import Callable, List, NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from mmrazor_byot.policies import build_policy
+
+Thresholds = Sequence[Optional[float]]
+#: How finely a threshold is sought, as quantiles of the exit's scores.
+LEVELS = 30
+
+
+class Result(NamedTuple):
+    """What thresholds come to.
+
+    Attributes:
+        accuracy (float): From 0 to 1.
+        cost (float): Mean cost of an image.
+        shares (np.ndarray): Share of the images leaving at each exit, (C,).
+    """
+
+    accuracy: float
+    cost: float
+    shares: np.ndarray
+
+
+class Target(NamedTuple):
+    """What is asked for: the least cost, or the best accuracy.
+
+    Attributes:
+        accuracy (float | None): Reach this one, at the least cost.
+        cost (float | None): Keep to this mean cost, as well as can be.
+    """
+
+    accuracy: Optional[float] = None
+    cost: Optional[float] = None
+
+    def key(self, result: Result) -> tuple:
+        """The larger, the better; what misses the target comes last."""
+        if self.accuracy is not None:
+            missing = max(0.0, self.accuracy - result.accuracy)
+            return -missing, -result.cost, result.accuracy
+        missing = max(0.0, result.cost - self.cost)
+        return -missing, result.accuracy, -result.cost
+
+
+class Exits:
+    """What a kind of policy would see and answer at every exit.
+
+    Args:
+        probabilities (np.ndarray): Of every exit, (M, C, K), calibrated.
+        labels (np.ndarray): Right classes, (M,).
+        sections (Sequence[float]): Cost of each section, C numbers.
+        heads (Sequence[float]): Cost of each exit head, C numbers.
+        kind (str): ``'ConfidencePolicy'``, ``'MarginPolicy'`` or
+            ``'EntropyPolicy'``.
+        ensemble (bool): Whether it answers with the mean.
+    """
+
+    def __init__(self, probabilities: np.ndarray, labels: np.ndarray,
+                 sections: Sequence[float], heads: Sequence[float], kind: str,
+                 ensemble: bool) -> None:
+        self.kind, self.ensemble = kind, ensemble
+        self.sections, self.heads = np.asarray(sections), np.asarray(heads)
+        policy = build_policy(
+            dict(type=kind, thresholds=0., ensemble=ensemble))
+        self.sign = 1 if policy.larger_is_surer else -1
+        exits = list(probabilities.swapaxes(0, 1))
+        answers = [policy.answer(exits[:i + 1]) for i in range(len(exits))]
+        self.right = np.stack([a.argmax(1) == labels for a in answers])
+        self.scores = self.sign * np.stack(
+            [policy.score(a) for a in answers[:-1]])
+
+    def part(self, chosen: np.ndarray) -> 'Exits':
+        """The same for some of the images."""
+        some = object.__new__(Exits)
+        vars(some).update(vars(self))
+        some.right, some.scores = (
+            self.right[:, chosen], self.scores[:, chosen])
+        return some
+
+    def try_out(self, thresholds: Thresholds) -> Result:
+        """Leave at the first exit whose score reaches its threshold.
+
+        Args:
+            thresholds (Sequence[float | None]): C - 1 of them, in the
+                policy's own sense; None: nobody leaves there.
+        """
+        here = np.ones(self.right.shape[1], bool)
+        left, right = [], 0
+        for threshold, scores, correct in zip(thresholds, self.scores,
+                                              self.right):
+            leaves = here & (self.sign * threshold <= scores) \
+                if threshold is not None else np.zeros_like(here)
+            left.append(np.count_nonzero(leaves))
+            right += np.count_nonzero(leaves & correct)
+            here = here & ~leaves
+        left.append(np.count_nonzero(here))
+        right += np.count_nonzero(here & self.right[-1])
+        shares = np.array(left) / len(here)
+        cost = float(shares @ self._costs(thresholds))
+        return Result(right / len(here), cost, shares)
+
+    def _costs(self, thresholds: Thresholds) -> np.ndarray:
+        """What leaving at each exit costs, (C,)."""
+        read = np.array([self.ensemble or t is not None for t in thresholds] +
+                        [True])
+        heads = self.heads * read
+        return np.cumsum(self.sections + heads) - heads + self.heads
+
+    def levels(self, exit_index: int) -> List[Optional[float]]:
+        """Thresholds worth trying at an exit, from nobody to all."""
+        share = np.linspace(0, 1, LEVELS + 1)
+        scores = np.quantile(self.scores[exit_index], share)
+        return [None] + [float(self.sign * s) for s in np.unique(scores)]
+
+
+def best_shared(exits: Exits, target: Target) -> List[Optional[float]]:
+    """The best single threshold, for all exits the same.
+
+    Args:
+        exits (Exits): The calibration images.
+        target (Target): What is asked for.
+
+    Returns:
+        list[float | None]: C - 1 equal thresholds.
+    """
+    count = len(exits.scores)
+    pooled = {t for i in range(count) for t in exits.levels(i)}
+    tried = [[t] * count for t in sorted(pooled - {None})] + [[None] * count]
+    return max(tried, key=lambda t: target.key(exits.try_out(t)))
+
+
+def best_joint(exits: Exits, target: Target) -> List[Optional[float]]:
+    """The best thresholds found, one for each exit.
+
+    Accuracy and cost are traded at several rates, each time exit after exit
+    until nothing improves; the best of these, and of the shared ones, is then
+    improved in the same way for the target itself.
+
+    Args:
+        exits (Exits): The calibration images.
+        target (Target): What is asked for.
+
+    Returns:
+        list[float | None]: C - 1 thresholds, never worse for the target than
+        those of :func:`best_shared` on these images.
+    """
+    start = best_shared(exits, target)
+    whole = float(exits.sections.sum())
+    found = [start]
+    for rate in np.geomspace(0.01, 1, 7):  # accuracy worth a whole network
+        found.append(
+            _improve(exits, start,
+                     lambda r, rate=rate: r.accuracy - rate * r.cost / whole))
+    best = max(found, key=lambda t: target.key(exits.try_out(t)))
+    # Two at once: what one saves, another may spend.
+    return _improve(exits, best, target.key, at_once=2)
+
+
+def _improve(exits: Exits, thresholds: Thresholds,
+             value: Callable[[Result], object],
+             at_once: int = 1) -> List[Optional[float]]:
+    """Change one threshold (or two) as long as that is for the better."""
+    best = list(thresholds)
+    best_value = value(exits.try_out(best))
+    levels = [exits.levels(i) for i in range(len(best))]
+    groups = list(combinations(range(len(best)), min(at_once, len(best))))
+    changed = True
+    while changed:
+        changed = False
+        for group in groups:
+            for choice in product(*(levels[i] for i in group)):
+                trial = list(best)
+                for i, threshold in zip(group, choice):
+                    trial[i] = threshold
+                trial_value = value(exits.try_out(trial))
+                if trial_value > best_value:
+                    best, best_value, changed = trial, trial_value, True
+    return best

@@ -1,0 +1,98 @@
+"""An exit head that looks again: strided convolutions and a classifier."""
+import math
+from typing import List, Optional, Union
+
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule, Sequential
+from torch import Tensor, nn
+
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.registry import MODELS
+from mmrazor_byot.structures import ExitOutput
+
+
+@MODELS.register_module()
+class StridedHead(BaseModule):
+    """Strided 3 x 3 convolutions, pooling and a linear classifier.
+
+    One convolution for each halving on the way to the size of the deepest
+    feature map, each with ``growth`` times the channels of the one before,
+    then a 1 x 1 convolution to the channels of the deepest feature. It costs
+    about three times as much as :class:`BottleneckHead`, most of it at the
+    shallow exits, and makes these more accurate: for networks that stop
+    early.
+
+    Args:
+        in_channels (int): Channels of the section's feature map.
+        out_channels (int): Channels of the deepest feature, D.
+        num_classes (int): Classes, K.
+        downsample (int): How many times higher and wider the feature map is
+            than the deepest one. Where it is 1, one convolution keeps the
+            size. Defaults to 1.
+        growth (float): Defaults to 1.5. No convolution but the last has more
+            than half of ``out_channels``.
+        norm_cfg (dict): Norm layers. Defaults to ``dict(type='BN')``.
+        out_act_cfg (dict, optional): What follows the last convolution.
+            Defaults to ReLU; see :class:`BottleneckHead`.
+        init_cfg (dict | list, optional): Initialization, as in
+            :class:`BottleneckHead`.
+
+    Raises:
+        ConfigError: A number is not positive.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 out_channels: int,
+                 num_classes: int,
+                 downsample: int = 1,
+                 growth: float = 1.5,
+                 norm_cfg: dict = dict(type='BN'),
+                 out_act_cfg: Optional[dict] = dict(type='ReLU'),
+                 init_cfg: Optional[Union[dict, List[dict]]] = (
+                     dict(type='Kaiming', layer='Conv2d'),
+                     dict(type='Constant', layer='BatchNorm2d', val=1),
+                     dict(type='Normal', layer='Linear', std=0.01))):
+        super().__init__(
+            list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg)
+        numbers = in_channels, out_channels, num_classes, downsample
+        if min(numbers) < 1 or growth <= 0:
+            raise ConfigError(
+                f'StridedHead(in_channels={in_channels}, out_channels='
+                f'{out_channels}, num_classes={num_classes}, downsample='
+                f'{downsample}, growth={growth}): all must be positive')
+        widest = max(1, out_channels // 2)
+        halvings = math.ceil(math.log2(downsample))
+        widths = [
+            max(1, min(widest, round(in_channels * growth**i)))
+            for i in range(1, max(1, halvings) + 1)
+        ]
+        self.convs = Sequential(*(
+            ConvModule(
+                before,
+                width,
+                3,
+                stride=2 if halvings else 1,
+                padding=1,
+                norm_cfg=norm_cfg)
+            for before, width in zip([in_channels, *widths], widths)))
+        self.expand = ConvModule(
+            widths[-1],
+            out_channels,
+            1,
+            norm_cfg=norm_cfg,
+            act_cfg=out_act_cfg)
+        self.gap = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(out_channels, num_classes)
+
+    def forward(self, x: Tensor) -> ExitOutput:
+        """Classify a section's feature map.
+
+        Args:
+            x (Tensor): Feature map, (N, C, H, W).
+
+        Returns:
+            ExitOutput: Feature (N, D) and logits (N, K).
+        """
+        feature = self.gap(self.expand(self.convs(x))).flatten(1)
+        return ExitOutput(feature, self.fc(feature))

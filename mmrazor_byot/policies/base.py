@@ -1,0 +1,135 @@
+"""Exit policies: which answer is good enough to stop at.
+
+A policy sees the probabilities of the exits reached so far and knows no
+network. Its arguments are plain numbers, so that a JSON file can hold it.
+"""
+import inspect
+from typing import Dict, List, Optional, Sequence
+
+from mmrazor_byot.errors import ConfigError
+
+from .scores import Array, softmax
+
+#: All policies by name.
+POLICY_TYPES: Dict[str, type] = {}
+
+
+class ExitPolicy:
+    """Base of the exit policies.
+
+    Args:
+        temperatures (Sequence[float], optional): One for each exit, see
+            :func:`softmax`. Defaults to 1 for all.
+        ensemble (bool): Answer with the mean of the exits reached instead of
+            the last one, and judge that mean. Defaults to False.
+
+    Raises:
+        ConfigError: A number is out of range.
+    """
+
+    def __init__(self,
+                 temperatures: Optional[Sequence[float]] = None,
+                 ensemble: bool = False) -> None:
+        if temperatures is not None:
+            temperatures = [float(t) for t in temperatures]
+            if not temperatures or not all(0 < t < 1e6 for t in temperatures):
+                raise ConfigError(f'{self.name}: temperatures={temperatures}; '
+                                  'each must be positive')
+        self.temperatures = temperatures
+        self.ensemble = bool(ensemble)
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.__name__.startswith('_'):
+            POLICY_TYPES[cls.__name__] = cls
+
+    @property
+    def name(self) -> str:
+        """Its type, as a config names it."""
+        return type(self).__name__
+
+    def last(self, num_exits: int) -> int:
+        """The exit behind which nothing is ever run, 1 to C."""
+        return num_exits
+
+    def reads(self, exit_number: int) -> bool:
+        """Whether the logits of this exit are of any use to the policy."""
+        return True
+
+    def probabilities(self, logits: Array, exit_number: int) -> Array:
+        """Calibrated softmax of an exit's logits, (N, K)."""
+        if self.temperatures is None:
+            return softmax(logits)
+        return softmax(logits, self.temperatures[exit_number - 1])
+
+    def answer(self, reached: List[Array]) -> Array:
+        """What to answer with.
+
+        Args:
+            reached (list[Array]): Probabilities (N, K) of the exits that
+                were read, in their order; at least one.
+
+        Returns:
+            Array: Probabilities (N, K).
+        """
+        if not self.ensemble:
+            return reached[-1]
+        total = reached[0]
+        for probabilities in reached[1:]:
+            total = total + probabilities
+        return total / len(reached)
+
+    def leaves(self, reached: List[Array], exit_number: int) -> Array:
+        """Which samples stop at an exit that was read.
+
+        Args:
+            reached (list[Array]): As for :meth:`answer`.
+            exit_number (int): The exit, from 1; never the last.
+
+        Returns:
+            Array: (N,) bool.
+        """
+        raise NotImplementedError
+
+    def check(self, num_exits: int) -> None:
+        """See that it fits a network.
+
+        Raises:
+            ConfigError: It is for another number of exits.
+        """
+        given = self.temperatures
+        if given is not None and len(given) != num_exits:
+            raise ConfigError(f'{self.name}: {len(given)} temperatures for a '
+                              f'network of {num_exits} exits')
+
+    def config(self) -> dict:
+        """What builds it again: ``type`` and arguments."""
+        arguments = inspect.signature(type(self)).parameters
+        return dict(
+            type=self.name, **{name: getattr(self, name)
+                               for name in arguments})
+
+
+def build_policy(config: dict) -> ExitPolicy:
+    """Build a policy.
+
+    Args:
+        config (dict): ``type``, with or without scope, and arguments.
+
+    Raises:
+        ConfigError: There is no such policy, or it takes no such argument.
+    """
+    if not isinstance(config, dict) or 'type' not in config:
+        raise ConfigError(f'an exit policy is a dict with type and arguments, '
+                          f'not {config!r}')
+    arguments = dict(config)
+    name = str(arguments.pop('type')).split('.')[-1]
+    if name not in POLICY_TYPES:
+        raise ConfigError(f'there is no exit policy {name!r}; there are '
+                          f'{sorted(POLICY_TYPES)}')
+    try:
+        return POLICY_TYPES[name](**arguments)
+    except ConfigError:
+        raise
+    except (TypeError, ValueError) as e:
+        raise ConfigError(f'{name} cannot take {arguments}: {e}') from e

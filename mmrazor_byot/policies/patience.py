@@ -1,0 +1,31 @@
+"""Stop where several exits agree."""
+from typing import List, Optional, Sequence
+
+from mmrazor_byot.errors import ConfigError
+
+from .base import ExitPolicy
+from .scores import Array, agreement, namespace
+
+
+class PatiencePolicy(ExitPolicy):
+    """Stop where the last exits give the same answer.
+
+    Args:
+        patience (int): How many exits in a row must agree. Defaults to 2.
+        temperatures, ensemble: As in :class:`ExitPolicy`.
+    """
+
+    def __init__(self,
+                 patience: int = 2,
+                 temperatures: Optional[Sequence[float]] = None,
+                 ensemble: bool = False) -> None:
+        super().__init__(temperatures, ensemble)
+        self.patience = int(patience)
+        if self.patience != patience or patience < 1:
+            raise ConfigError(f'{self.name}: patience={patience!r}; it must '
+                              'be a whole number, at least 1')
+
+    def leaves(self, reached: List[Array], exit_number: int) -> Array:
+        xp = namespace(reached[-1])
+        labels = xp.stack([xp.argmax(p, -1) for p in reached], -1)
+        return agreement(labels) >= self.patience

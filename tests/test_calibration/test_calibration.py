@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from mmrazor_byot.calibration.calibrate import Goal, calibrate
+from mmrazor_byot.calibration.report import (
+    calibration_facts,
+    format_calibration,
+)
+from mmrazor_byot.calibration.temperature import fit_temperature
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.evaluation.curves import RecordedNetwork
+
+COSTS = dict(sections=[4., 3., 3.], heads=[.4, .2, 0.])
+
+
+def some_logits(count=600, classes=5):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(classes, size=count)
+    logits = rng.normal(size=(count, 3, classes))
+    logits[np.arange(count), :, labels] += [1.5, 2.0, 2.2]
+    return 5 * logits, labels  # much too sure
+
+
+def run_alone(found, logits, labels):
+    outcome = RecordedNetwork(logits).run(found.policy)
+    return (outcome.scores.argmax(1) == labels).mean()
+
+
+@pytest.mark.parametrize('drop', [0., .5, 3.])
+def test_max_drop(drop):
+    logits, labels = some_logits()
+    found = calibrate(logits, labels, **COSTS, goal=Goal(max_drop=drop))
+    deepest = (logits[:, -1].argmax(1) == labels).mean()
+    assert found.exit_accuracy[-1] == deepest
+    assert run_alone(found, logits, labels) == found.chosen.seen.accuracy
+    assert found.chosen.seen.accuracy >= deepest - drop / 100 - 1e-12
+    assert found.chosen.seen.cost < 10  # cheaper than the deepest exit
+
+
+@pytest.mark.parametrize('goal, limit', [(Goal(budget=.6), 6.),
+                                         (Goal(cost=7.), 7.)])
+def test_budget(goal, limit):
+    logits, labels = some_logits()
+    found = calibrate(logits, labels, **COSTS, goal=goal)
+    assert 4.4 <= found.chosen.seen.cost <= limit
+    first = (logits[:, 0].argmax(1) == labels).mean()
+    assert found.chosen.seen.accuracy > first
+
+
+def test_more_drop_costs_less():
+    logits, labels = some_logits()
+    costs = [calibrate(logits, labels, **COSTS, goal=Goal(max_drop=d),
+                       ensembles=[False]).chosen.seen.cost
+             for d in (0., 2., 5.)]
+    assert costs[0] > costs[1] > costs[2]
+
+
+def test_temperatures_lessen_the_error():
+    logits, labels = some_logits()
+    found = calibrate(logits, labels, **COSTS, goal=Goal(max_drop=1.))
+    for i, (before, after) in enumerate(found.ece):
+        assert after < 0.7 * before
+        assert found.temperatures[i] == fit_temperature(logits[:, i], labels)
+    assert found.policy.temperatures == found.temperatures
+
+
+def test_shared_is_kept_where_joint_gains_nothing():
+    logits, labels = some_logits()
+    logits[:, 1] = logits[:, 0]  # nothing is learned by going on to exit 2
+    logits[:, 2] = logits[:, 0]
+    found = calibrate(logits, labels, **COSTS, goal=Goal(max_drop=0.))
+    assert found.chosen.search == 'shared'
+    assert found.chosen.seen.shares.tolist() == [1., 0., 0.]
+
+
+def test_all_candidates_are_reported():
+    logits, labels = some_logits()
+    kinds = ['ConfidencePolicy', 'EntropyPolicy']
+    found = calibrate(logits, labels, **COSTS, goal=Goal(max_drop=1.),
+                      kinds=kinds)
+    text = format_calibration(found, COSTS, 'FLOPs')
+    facts = calibration_facts(found, COSTS, 'FLOPs')
+    compared = [(c['kind'], c['ensemble'], c['search'])
+                for c in facts['compared']]
+    assert compared == [(kind, ensemble, search) for kind in kinds
+                        for ensemble in (False, True)
+                        for search in ('shared', 'joint')]
+    assert text.count('| * |') == 1
+    assert facts['expected'] in facts['compared']
+    share = found.chosen.seen.cost / 10
+    assert facts['expected']['cost_share'] == pytest.approx(share)
+    assert f'{share:.3f}' in text
+
+
+def test_too_little():
+    logits, labels = some_logits()
+    with pytest.raises(ConfigError, match='49 images are too few'):
+        calibrate(logits[:49], labels[:49], **COSTS, goal=Goal(max_drop=1.))
+    with pytest.raises(ConfigError, match='exit 1 alone costs 4.4, 0.44 of'):
+        calibrate(logits, labels, **COSTS, goal=Goal(budget=.4))

@@ -1,0 +1,108 @@
+"""From a checkpoint to a policy file, a test with it, and figures."""
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from run import DIGITS, RECIPES, failed, succeeded, tool
+
+WEIGHTS = next((RECIPES / 'weights').glob('byot_resnet18_2xb64_digits-*.pth'))
+PLAIN = RECIPES / 'plain_resnet18_2xb64_digits.py'
+
+
+@pytest.fixture(scope='module')
+def policy(tmp_path_factory):
+    """A policy file, and what the tool printed."""
+    path = tmp_path_factory.mktemp('calibrate') / 'policy.json'
+    text = succeeded(
+        tool('calibrate_exits.py', DIGITS, WEIGHTS, '--max-drop', '0.5',
+             '--out', path))
+    return path, text
+
+
+def test_policy_file(policy):
+    path, text = policy
+    data = json.loads(path.read_text())
+    assert data['policy']['type'] == 'ConfidencePolicy'
+    assert len(data['policy']['thresholds']) == 3
+    facts = data['calibration']
+    assert facts['checkpoint'] == WEIGHTS.name
+    assert facts['images'] == 116  # every tenth of each digit
+    assert facts['target']['max_drop'] == 0.5
+    lost = facts['exit_accuracy'][-1] - facts['expected']['accuracy']
+    assert lost <= 0.5 + 1e-9
+    assert facts['expected']['cost_share'] < 1
+    assert len(facts['compared']) == 4
+    # The recipe trained on these images, and the tool says so.
+    assert 'train_dataloader.dataset.hold_out_every=10' in text
+
+
+def test_the_policy_tested(policy, tmp_path):
+    out = tmp_path / 'result.json'
+    text = succeeded(
+        tool('test.py', DIGITS, WEIGHTS, '--policy', policy[0], '--out', out))
+    result = json.loads(out.read_text())
+    assert result['images'] == 599
+    assert result['deepest_top1'] == pytest.approx(99.67, abs=0.01)
+    assert result['top1'] > 97
+    assert sum(result['exit_shares']) == pytest.approx(1)
+    assert result['flops_share'] < 1
+    assert 'batch  64' in text and 'ms an image' in text
+
+
+def test_figures(policy, tmp_path):
+    succeeded(
+        tool('analysis_tools/plot_exits.py', DIGITS, WEIGHTS, '--policy',
+             policy[0], '--out', tmp_path, '--timed-images', '4'))
+    names = 'accuracy_flops', 'accuracy_time', 'exit_shares', 'gallery'
+    for name in names:
+        image = cv2.imread(str(tmp_path / f'{name}.png'))
+        assert np.ptp(image) > 200 and min(image.shape[:2]) > 300
+        assert '</svg>' in (tmp_path / f'{name}.svg').read_text()
+    found = json.loads((tmp_path / 'exits.json').read_text())
+    top1 = [round(point['top1'], 2) for point in found['exits']]
+    assert top1 == [98.0, 99.0, 99.5, 99.67, 99.67]
+    assert found['policies'][0]['name'] == 'policy'
+    everyone_at_once = found['curve'][0]
+    assert everyone_at_once['threshold'] == 0
+    assert everyone_at_once['exit_shares'] == [1, 0, 0, 0]
+
+
+def test_budget_out_of_reach(tmp_path):
+    done = tool('calibrate_exits.py', DIGITS, WEIGHTS, '--budget', '0.1',
+                '--out', tmp_path / 'p.json')
+    assert 'no policy can cost' in failed(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('flags, words', [
+    (('--budget', '2'), '--budget 2.0'),
+    (('--max-drop', '-1'), '--max-drop -1.0'),
+    (('--latency-ms', '0'), '--latency-ms 0.0'),
+    (('--max-drop', '1', '--cfg-options',
+      'calibration_dataloader.dataset.split=test',
+      'calibration_dataloader.dataset.held_out=False',
+      'calibration_dataloader.dataset.hold_out_every=None'),
+     'reads the test images'),
+])
+def test_wrong_wishes(flags, words):
+    assert words in failed(tool('calibrate_exits.py', DIGITS, WEIGHTS, *flags))
+
+
+def test_no_exits(policy):
+    assert 'without exits' in failed(
+        tool('calibrate_exits.py', PLAIN, WEIGHTS, '--max-drop', '1'))
+
+
+def test_wrong_policies(policy, tmp_path):
+    path = tmp_path / 'policy.json'
+    shutil.copy(policy[0], path)
+    path.write_text(path.read_text()[:100])
+    for arguments, words in [
+            (('--policy', path), 'truncated or no JSON'),
+            (('--policy', tmp_path / 'none.json'), 'does not exist'),
+            (('--policy', policy[0], '--launcher', 'pytorch'), '--launcher'),
+            (('--policy', policy[0], '--show-dir', tmp_path), 'tools/infer'),
+    ]:
+        assert words in failed(tool('test.py', DIGITS, WEIGHTS, *arguments))

@@ -1,0 +1,83 @@
+"""Figures of a network that stops early: accuracy, cost, time, images."""
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from mmengine.runner import Runner
+
+from mmrazor_byot.checkpoint import AtomicBackend
+from mmrazor_byot.deploy.export import load_byot
+from mmrazor_byot.evaluation.curves import gallery_rows, measure_trade_off
+from mmrazor_byot.inference.channels import reads_bgr
+from mmrazor_byot.launch import add_config_options, load_config, run_tool
+from mmrazor_byot.policies import ConfidencePolicy, read_policy
+from mmrazor_byot.visualization.exit_plots import (
+    plot_gallery,
+    plot_shares,
+    plot_trade_off,
+)
+from mmrazor_byot.visualization.style import save_figure
+
+#: By which the gallery is sorted where no policy is given.
+GALLERY = ConfidencePolicy(0.7)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument(
+        '--policy',
+        nargs='*',
+        default=[],
+        help='policy files, each shown as a point; the curve takes the '
+        'temperatures of the first')
+    parser.add_argument(
+        '--out', required=True, help='folder for the figures and the numbers')
+    parser.add_argument(
+        '--timed-images',
+        type=int,
+        default=200,
+        help='images that are timed one by one at every threshold')
+    parser.add_argument(
+        '--columns', type=int, default=10, help='images in a gallery row')
+    add_config_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    policies = {Path(p).stem: read_policy(p) for p in args.policy}
+    model, _, _ = load_byot(cfg, args.checkpoint)
+    for content in policies.values():
+        content.check(model.num_exits, model.num_classes)
+    model.to('cuda' if torch.cuda.is_available() else 'cpu')
+    loader = Runner.build_dataloader(cfg.test_dataloader)
+    found, data = measure_trade_off(
+        model, loader, {name: c.policy for name, c in policies.items()},
+        args.timed_images)
+    shown = next((c.policy for c in policies.values()), GALLERY)
+    rows = gallery_rows(
+        data, loader, shown, args.columns,
+        reads_bgr(cfg.test_dataloader.dataset.pipeline))
+    names = [f'exit {i + 1}/{len(rows)}' for i in range(len(rows))]
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    points = [found[name] for name in ('curve', 'exits', 'policies')]
+    figures = dict(
+        accuracy_flops=plot_trade_off(*points, 'mflops', 'FLOPs (M)'),
+        accuracy_time=plot_trade_off(*points, 'ms', 'time of an image (ms)'),
+        exit_shares=plot_shares(found['curve'], model.num_exits),
+        gallery=plot_gallery(rows, names, args.columns))
+    for name, figure in figures.items():
+        for path in save_figure(figure, out / name):
+            print(path)
+    AtomicBackend().put_text(
+        json.dumps(found, indent=2), str(out / 'exits.json'))
+    print(out / 'exits.json')
+
+
+if __name__ == '__main__':
+    run_tool(main)

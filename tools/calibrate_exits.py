@@ -1,0 +1,126 @@
+"""Find the exit policy for a target, on images held out of training."""
+import argparse
+from pathlib import Path
+
+import torch
+
+from mmrazor_byot.calibration import (
+    Goal,
+    calibrate,
+    calibration_facts,
+    calibration_loader,
+    format_calibration,
+)
+from mmrazor_byot.checkpoint import AtomicBackend
+from mmrazor_byot.deploy.export import load_byot
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.evaluation import stage_flops
+from mmrazor_byot.evaluation.collect import collect_logits, network_inputs
+from mmrazor_byot.evaluation.latency import stage_times
+from mmrazor_byot.inference import StagedNetwork
+from mmrazor_byot.launch import add_config_options, load_config, run_tool
+from mmrazor_byot.policies import PolicyFile, policy_text
+
+KINDS = dict(
+    confidence='ConfidencePolicy',
+    margin='MarginPolicy',
+    entropy='EntropyPolicy')
+ANSWERS = dict(last=[False], ensemble=[True], best=[False, True])
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file or address')
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument(
+        '--max-drop',
+        type=float,
+        metavar='POINTS',
+        help='lose at most so many points of accuracy against the deepest '
+        'exit, at the least cost')
+    target.add_argument(
+        '--budget',
+        type=float,
+        metavar='SHARE',
+        help='spend at most this share of the deepest exit\'s FLOPs')
+    target.add_argument(
+        '--latency-ms',
+        type=float,
+        metavar='MS',
+        help='spend at most so many ms an image, one by one on this machine')
+    parser.add_argument(
+        '--out', default='policy.json', help='file for the policy')
+    parser.add_argument(
+        '--score',
+        nargs='+',
+        choices=KINDS,
+        default=['confidence'],
+        help='what is compared with the thresholds; of several, the best is '
+        'taken. Defaults to confidence')
+    parser.add_argument(
+        '--answer',
+        choices=ANSWERS,
+        default='best',
+        help='answer with the last exit or with the mean of those reached. '
+        'Defaults to the better one')
+    parser.add_argument(
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='where to run. Defaults to the GPU if there is one')
+    add_config_options(parser)
+    args = parser.parse_args()
+    _check(args)
+    return args
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.max_drop is not None and not 0 <= args.max_drop < 100:
+        raise ConfigError(f'--max-drop {args.max_drop}: percentage points, '
+                          'from 0')
+    if args.budget is not None and not 0 < args.budget <= 1:
+        raise ConfigError(f'--budget {args.budget}: a share, above 0 and up '
+                          'to 1')
+    if args.latency_ms is not None and args.latency_ms <= 0:
+        raise ConfigError(f'--latency-ms {args.latency_ms}: must be positive')
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    model, _, _ = load_byot(cfg, args.checkpoint)
+    loader = calibration_loader(cfg)
+    model.to(args.device)
+    flops = stage_flops(model, model.input_size)
+    costs, unit = flops, 'FLOPs'
+    if args.latency_ms is not None:
+        image, _ = network_inputs(model, next(iter(loader)))
+        costs, unit = stage_times(StagedNetwork(model), image[:1]), 'ms'
+    data = collect_logits(model, loader)
+    found = calibrate(
+        data.logits,
+        data.labels,
+        **costs,
+        goal=Goal(args.max_drop, args.budget, args.latency_ms),
+        kinds=[KINDS[name] for name in args.score],
+        ensembles=ANSWERS[args.answer])
+    print(format_calibration(found, costs, unit))
+    facts = calibration_facts(found, costs, unit)
+    facts.update(
+        config=Path(args.config).name,
+        checkpoint=Path(args.checkpoint).name,
+        images=len(data.labels),
+        target=dict(
+            max_drop=args.max_drop,
+            budget=args.budget,
+            latency_ms=args.latency_ms))
+    content = PolicyFile(found.policy, model.num_exits, model.num_classes,
+                         facts)
+    AtomicBackend().put_text(policy_text(content), args.out)
+    print(f'\npolicy written to {args.out}; '
+          f'try it on the test images: python tools/test.py {args.config} '
+          f'{args.checkpoint} --policy {args.out}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
