@@ -70,11 +70,12 @@ setup(
     python_requires='>=3.10',
     install_requires=requirements('runtime') + requirements('mminstall'),
     extras_require={
-        'tests': requirements('tests'),
+        'tests': requirements('tests') + requirements('deploy'),
         'docs': requirements('docs'),
         'optional': requirements('optional'),
+        'deploy': requirements('deploy'),
         'all': requirements('tests') + requirements('docs') +
-        requirements('optional'),
+        requirements('optional') + requirements('deploy'),
     },
     cmdclass={'build_py': BuildWithMim},
     zip_safe=False)

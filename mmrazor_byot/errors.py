@@ -27,3 +27,7 @@ class ZooError(ByotError, RuntimeError):
 
 class NonFiniteLossError(ByotError, RuntimeError):
     """A loss that became NaN or infinite."""
+
+
+class DeployError(ByotError, RuntimeError):
+    """An exported network that is damaged, unfit or cannot be made."""
