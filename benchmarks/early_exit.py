@@ -60,7 +60,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
     return dict(
         policy=json.loads(Path(policy).read_text()),
         test=json.loads(Path(test).read_text()),
-        accuracy=manifest['accuracy'],
+        exported=dict(exits=manifest['exits'], **manifest['results']),
         deployed=json.loads(Path(bench).read_text()))
 
 

@@ -16,9 +16,10 @@ from mmrazor_byot.registry import MODELS
 
 pytestmark = NEEDS_EXPORT
 
-#: Half a minute each to trace.
+#: Half a minute each to trace, or the same network as another's.
 SLOW = ('efficientnet', 'mobilenet', 'pyramidnet', 'resnet101', 'resnet152',
-        'resnet50_8xb32', 'swin')
+        'resnet50_8xb32', 'swin', 'byot_logits', '8xb16_tin32',
+        'vgg19bn_8xb32', 'wrn28', 'wrn44')
 #: Multiply-adds that torch counts too; it leaves norms and pooling out.
 PRODUCTS = ('conv', 'linear', 'matmul')
 

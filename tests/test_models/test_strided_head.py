@@ -22,7 +22,8 @@ def conv_bn_relu(x, module):
     (8, [6, 8, 8], 1),  # no wider than half of the 16
 ])
 def test_by_definition(downsample, widths, size):
-    head = StridedHead(4, 16, num_classes=3, downsample=downsample)
+    head = StridedHead(
+        4, 16, num_classes=3, downsample=downsample, growth=1.5)
     for buffer in head.buffers():
         if buffer.ndim:
             buffer.uniform_(0.5, 1.5)
@@ -40,16 +41,17 @@ def test_by_definition(downsample, widths, size):
 
 
 def test_growth():
-    head = StridedHead(4, 100, num_classes=3, downsample=8, growth=2.)
-    assert [m.conv.out_channels for m in head.convs] == [8, 16, 32]
+    for growth, widths in [(1., [4, 4, 4]), (2., [8, 16, 32])]:
+        head = StridedHead(4, 100, num_classes=3, downsample=8, growth=growth)
+        assert [m.conv.out_channels for m in head.convs] == widths
 
 
 def test_initialization():
     head = StridedHead(64, 512, 100, downsample=8)
     head.init_weights()
     assert head.fc.weight.std().item() == pytest.approx(0.01, rel=0.05)
-    conv = head.convs[0].conv.weight  # Kaiming, fan out: 96 x 3 x 3
-    assert conv.std().item() == pytest.approx((2 / (96 * 9))**0.5, rel=0.05)
+    conv = head.convs[0].conv.weight  # Kaiming, fan out: 64 x 3 x 3
+    assert conv.std().item() == pytest.approx((2 / (64 * 9))**0.5, rel=0.05)
 
 
 @pytest.mark.parametrize('act', [dict(type='ReLU'), None])

@@ -18,9 +18,8 @@ class StridedHead(BaseModule):
     One convolution for each halving on the way to the size of the deepest
     feature map, each with ``growth`` times the channels of the one before,
     then a 1 x 1 convolution to the channels of the deepest feature. It costs
-    about three times as much as :class:`BottleneckHead`, most of it at the
-    shallow exits, and makes these more accurate: for networks that stop
-    early.
+    about twice as much as :class:`BottleneckHead` and makes the shallow exits
+    more accurate: for networks that stop early.
 
     Args:
         in_channels (int): Channels of the section's feature map.
@@ -29,7 +28,7 @@ class StridedHead(BaseModule):
         downsample (int): How many times higher and wider the feature map is
             than the deepest one. Where it is 1, one convolution keeps the
             size. Defaults to 1.
-        growth (float): Defaults to 1.5. No convolution but the last has more
+        growth (float): Defaults to 1. No convolution but the last has more
             than half of ``out_channels``.
         norm_cfg (dict): Norm layers. Defaults to ``dict(type='BN')``.
         out_act_cfg (dict, optional): What follows the last convolution.
@@ -46,7 +45,7 @@ class StridedHead(BaseModule):
                  out_channels: int,
                  num_classes: int,
                  downsample: int = 1,
-                 growth: float = 1.5,
+                 growth: float = 1.0,
                  norm_cfg: dict = dict(type='BN'),
                  out_act_cfg: Optional[dict] = dict(type='ReLU'),
                  init_cfg: Optional[Union[dict, List[dict]]] = (
