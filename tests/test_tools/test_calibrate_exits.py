@@ -62,11 +62,24 @@ def test_figures(policy, tmp_path):
         assert '</svg>' in (tmp_path / f'{name}.svg').read_text()
     found = json.loads((tmp_path / 'exits.json').read_text())
     top1 = [round(point['top1'], 2) for point in found['exits']]
-    assert top1 == [98.0, 99.0, 99.5, 99.67, 99.67]
+    assert top1 == [98.16, 99.17, 99.33, 99.67, 99.67]
     assert found['policies'][0]['name'] == 'policy'
     everyone_at_once = found['curve'][0]
     assert everyone_at_once['threshold'] == 0
     assert everyone_at_once['exit_shares'] == [1, 0, 0, 0]
+
+
+def test_latency(tmp_path):
+    out = tmp_path / 'p.json'
+    text = succeeded(
+        tool('calibrate_exits.py', DIGITS, WEIGHTS, '--latency-ms', '1e4',
+             '--answer', 'last', '--out', out))
+    facts = json.loads(out.read_text())['calibration']
+    assert facts['cost_unit'] == 'ms' and 'ms, share' in text
+    assert facts['target']['latency_ms'] == 1e4
+    assert 0 < facts['cost_of_deepest'] < 1e4
+    # With time for everything, no accuracy is given up.
+    assert facts['expected']['accuracy'] >= facts['exit_accuracy'][-1]
 
 
 def test_budget_out_of_reach(tmp_path):
