@@ -77,7 +77,7 @@ class DeployedNetwork:
         self.threads = threads
         self.manifest: Manifest = read_manifest(folder)
         check_files(folder, self.manifest, precision)
-        self._models: Dict[str, _Model] = {}
+        self._models: Dict[Tuple[str, int], _Model] = {}
         self._model('exit', 1)  # the smallest shows what onnxruntime can read
 
     @property
@@ -198,10 +198,11 @@ class DeployedNetwork:
 
     def _model(self, part: str, number: int) -> _Model:
         """A model, loaded when it is first asked for."""
-        name = file_name(part, number, self.precision)
-        if name not in self._models:
-            self._models[name] = self._load(name)
-        return self._models[name]
+        model = self._models.get((part, number))
+        if model is None:
+            model = self._load(file_name(part, number, self.precision))
+            self._models[part, number] = model
+        return model
 
     def _load(self, name: str) -> _Model:
         ort = import_onnxruntime()

@@ -6,6 +6,9 @@ import numpy as np
 from .base import ExitPolicy
 from .scores import Array, namespace
 
+#: An exit's number, samples (None: all) and their probabilities.
+Part = Tuple[int, Optional[np.ndarray], Array]
+
 
 class EarlyExit(NamedTuple):
     """What came of a batch.
@@ -42,56 +45,63 @@ def run_policy(network: Any, inputs: Array, policy: ExitPolicy) -> EarlyExit:
     """
     policy.check(network.num_exits)
     last = policy.last(network.num_exits)
-    outcome, alive = None, np.arange(len(inputs))
-    state, reached = (inputs, ), []
+    state, reached, alive = (inputs, ), [], None  # None: all of them
+    seen, left = [], []
     for number in range(1, last + 1):
         read = number == last or policy.reads(number)
         state, logits = network.stage(number, state, read)
         if not read:
             continue
         reached.append(policy.probabilities(logits, number))
-        if outcome is None:
-            outcome = _nothing_yet(reached[0], network)
-        outcome.exit_scores[alive, number - 1] = reached[-1]
+        seen.append((number, alive, reached[-1]))
         answer = policy.answer(reached)
         leaves = _leaves(policy, reached, number, last)
         if leaves is None:  # all of them: nothing to select
-            outcome.scores[alive] = answer
-            outcome.exits[alive] = number
+            left.append((number, alive, answer))
             break
-        if leaves.any():
-            state, reached, alive = _part(outcome, answer, number, leaves,
-                                          state, reached, alive)
-    return outcome
+        if leaves is NOBODY:
+            continue
+        done, keep = np.flatnonzero(leaves), np.flatnonzero(~leaves)
+        alive = np.arange(len(leaves)) if alive is None else alive
+        left.append((number, alive[done], answer[done]))
+        state, alive = tuple(x[keep] for x in state), alive[keep]
+        reached = [p[keep] for p in reached]
+    return _gather(network, len(inputs), seen, left)
 
 
-def _nothing_yet(first: Array, network: Any) -> EarlyExit:
-    count, classes = first.shape
-    xp = namespace(first)
-    like = {} if xp is np else dict(device=first.device)
-    shape = (count, network.num_exits, classes)
-    return EarlyExit(
-        xp.zeros_like(first), np.zeros(count, np.int64),
-        xp.full(shape, float('nan'), dtype=first.dtype, **like))
+#: Says that every sample goes on.
+NOBODY = np.zeros(0, bool)
 
 
 def _leaves(policy: ExitPolicy, reached: List[Array], number: int,
             last: int) -> Optional[np.ndarray]:
-    """Who leaves, (N,) bool on the host; None where all do."""
+    """Who leaves, (N,) bool on the host; None: all, or NOBODY."""
     if number == last:
         return None
     leaves = policy.leaves(reached, number)
     if not isinstance(leaves, np.ndarray):
         leaves = leaves.cpu().numpy()  # what goes on is decided on the host
-    return None if leaves.all() else leaves
+    count = np.count_nonzero(leaves)
+    if count == len(leaves):
+        return None
+    return leaves if count else NOBODY
 
 
-def _part(outcome: EarlyExit, answer: Array, number: int, leaves: np.ndarray,
-          state: Tuple[Array, ...], reached: List[Array],
-          alive: np.ndarray) -> tuple:
-    """Note the answers of those who leave; keep what the rest need."""
-    done, keep = np.flatnonzero(leaves), np.flatnonzero(~leaves)
-    outcome.scores[alive[done]] = answer[done]
-    outcome.exits[alive[done]] = number
-    return (tuple(x[keep] for x in state), [p[keep] for p in reached],
-            alive[keep])
+def _gather(network: Any, count: int, seen: List[Part],
+            left: List[Part]) -> EarlyExit:
+    """Put together what came of the samples, in the order of the inputs."""
+    _, _, first = seen[0]
+    xp = namespace(first)
+    like = {} if xp is np else dict(device=first.device)
+    shape = (count, network.num_exits, first.shape[1])
+    exit_scores = xp.full(shape, float('nan'), dtype=first.dtype, **like)
+    for number, who, probabilities in seen:
+        exit_scores[slice(None) if who is None else who,
+                    number - 1] = probabilities
+    number, who, scores = left[-1]
+    exits = np.full(count, number)
+    if who is not None:
+        scores = xp.zeros_like(first)
+        for number, who, answer in left:
+            scores[who], exits[who] = answer, number
+    return EarlyExit(scores, exits, exit_scores)

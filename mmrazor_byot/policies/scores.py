@@ -26,14 +26,18 @@ def softmax(logits: Array, temperature: float = 1.0) -> Array:
     Returns:
         Array: Probabilities (N, K), float32 or wider.
     """
-    xp = namespace(logits)
-    if xp is np:
-        logits = np.asarray(logits, np.result_type(logits, np.float32))
-    else:
-        logits = logits.to(xp.promote_types(logits.dtype, xp.float32))
-    scaled = logits / temperature
-    powers = xp.exp(scaled - xp.amax(scaled, -1)[..., None])
-    return powers / xp.sum(powers, -1)[..., None]
+    if not isinstance(logits, np.ndarray):
+        torch = namespace(logits)
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        return (logits.to(wide) / temperature).softmax(-1)
+    if logits.dtype == np.float16:
+        logits = logits.astype(np.float32)
+    powers = logits / temperature
+    # In place, and by ufuncs: beside one small image NumPy's calls count.
+    powers -= np.maximum.reduce(powers, -1, keepdims=True)
+    np.exp(powers, out=powers)
+    powers /= np.add.reduce(powers, -1, keepdims=True)
+    return powers
 
 
 def confidence(probabilities: Array) -> Array:

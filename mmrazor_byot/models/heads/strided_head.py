@@ -1,4 +1,4 @@
-"""An exit head that looks twice: strided convolutions and a classifier."""
+"""An exit head that looks again: strided convolutions and a classifier."""
 import math
 from typing import List, Optional, Union
 
@@ -13,24 +13,24 @@ from mmrazor_byot.structures import ExitOutput
 
 @MODELS.register_module()
 class StridedHead(BaseModule):
-    """Two strided convolutions, pooling and a linear classifier.
+    """Strided 3 x 3 convolutions, pooling and a linear classifier.
 
-    The last convolution halves height and width to those of the deepest
-    feature map, the one before it does all halvings before that; then a 1 x 1
-    convolution leads to the channels of the deepest feature. It costs about
-    twice as much as :class:`BottleneckHead`, whose middle is as narrow as
-    what it reads, and makes the shallow exits more accurate: for networks
-    that stop early.
+    One convolution for each halving on the way to the size of the deepest
+    feature map, each with ``growth`` times the channels of the one before,
+    then a 1 x 1 convolution to the channels of the deepest feature. It costs
+    about three times as much as :class:`BottleneckHead`, most of it at the
+    shallow exits, and makes these more accurate: for networks that stop
+    early.
 
     Args:
         in_channels (int): Channels of the section's feature map.
         out_channels (int): Channels of the deepest feature, D.
         num_classes (int): Classes, K.
         downsample (int): How many times higher and wider the feature map is
-            than the deepest one. Where it is 2, there is one strided
-            convolution; where it is 1, it keeps the size. Defaults to 1.
-        growth (float): So many times the channels for each halving, up to
-            half of ``out_channels``. Defaults to 1.5.
+            than the deepest one. Where it is 1, one convolution keeps the
+            size. Defaults to 1.
+        growth (float): Defaults to 1.5. No convolution but the last has more
+            than half of ``out_channels``.
         norm_cfg (dict): Norm layers. Defaults to ``dict(type='BN')``.
         out_act_cfg (dict, optional): What follows the last convolution.
             Defaults to ReLU; see :class:`BottleneckHead`.
@@ -61,24 +61,23 @@ class StridedHead(BaseModule):
                 f'StridedHead(in_channels={in_channels}, out_channels='
                 f'{out_channels}, num_classes={num_classes}, downsample='
                 f'{downsample}, growth={growth}): all must be positive')
-        strides = _strides(downsample)
-        widest, halvings = max(1, out_channels // 2), 0
-        convs, before = [], in_channels
-        for stride in strides:
-            halvings += max(1, stride.bit_length() - 1)
-            width = min(widest, max(1, round(in_channels * growth**halvings)))
-            convs.append(
-                ConvModule(
-                    before,
-                    width,
-                    max(3, stride),
-                    stride=stride,
-                    padding=1 if stride < 3 else 0,
-                    norm_cfg=norm_cfg))
-            before = width
-        self.convs = Sequential(*convs)
+        widest = max(1, out_channels // 2)
+        halvings = math.ceil(math.log2(downsample))
+        widths = [
+            max(1, min(widest, round(in_channels * growth**i)))
+            for i in range(1, max(1, halvings) + 1)
+        ]
+        self.convs = Sequential(*(
+            ConvModule(
+                before,
+                width,
+                3,
+                stride=2 if halvings else 1,
+                padding=1,
+                norm_cfg=norm_cfg)
+            for before, width in zip([in_channels, *widths], widths)))
         self.expand = ConvModule(
-            before,
+            widths[-1],
             out_channels,
             1,
             norm_cfg=norm_cfg,
@@ -97,11 +96,3 @@ class StridedHead(BaseModule):
         """
         feature = self.gap(self.expand(self.convs(x))).flatten(1)
         return ExitOutput(feature, self.fc(feature))
-
-
-def _strides(downsample: int) -> List[int]:
-    """Powers of two that bring a map to the size of the deepest."""
-    halvings = math.ceil(math.log2(downsample))
-    if halvings < 2:
-        return [2**halvings]
-    return [2**(halvings - 1), 2]
