@@ -1,18 +1,9 @@
 import pytest
 import torch
-import torch.nn.functional as F
+from by_definition import conv_bn_relu
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.models.heads import StridedHead
-
-
-def conv_bn_relu(x, module):
-    """A ConvModule in eval mode, by its definition."""
-    conv, bn = module.conv, module.bn
-    x = F.conv2d(x, conv.weight, None, conv.stride, conv.padding)
-    scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)
-    shift = bn.bias - bn.running_mean * scale
-    return (x * scale[:, None, None] + shift[:, None, None]).clamp(min=0)
 
 
 @pytest.mark.parametrize('downsample, widths, size', [

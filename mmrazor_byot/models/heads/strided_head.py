@@ -1,18 +1,19 @@
 """An exit head that looks again: strided convolutions and a classifier."""
 import math
-from typing import List, Optional, Union
+from typing import Optional, Sequence, Union
 
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule, Sequential
-from torch import Tensor, nn
+from mmengine.model import Sequential
+from torch import Tensor
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS
-from mmrazor_byot.structures import ExitOutput
+
+from .pooled_head import INIT_CFG, PooledHead
 
 
 @MODELS.register_module()
-class StridedHead(BaseModule):
+class StridedHead(PooledHead):
     """Strided 3 x 3 convolutions, pooling and a linear classifier.
 
     One convolution for each halving on the way to the size of the deepest
@@ -49,12 +50,8 @@ class StridedHead(BaseModule):
                  growth: float = 1.5,
                  norm_cfg: dict = dict(type='BN'),
                  out_act_cfg: Optional[dict] = dict(type='ReLU'),
-                 init_cfg: Optional[Union[dict, List[dict]]] = (
-                     dict(type='Kaiming', layer='Conv2d'),
-                     dict(type='Constant', layer='BatchNorm2d', val=1),
-                     dict(type='Normal', layer='Linear', std=0.01))):
-        super().__init__(
-            list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg)
+                 init_cfg: Optional[Union[dict, Sequence[dict]]] = INIT_CFG):
+        super().__init__(init_cfg)
         numbers = in_channels, out_channels, num_classes, downsample
         if min(numbers) < 1 or growth <= 0:
             raise ConfigError(
@@ -82,17 +79,7 @@ class StridedHead(BaseModule):
             1,
             norm_cfg=norm_cfg,
             act_cfg=out_act_cfg)
-        self.gap = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(out_channels, num_classes)
+        self.add_classifier(out_channels, num_classes)
 
-    def forward(self, x: Tensor) -> ExitOutput:
-        """Classify a section's feature map.
-
-        Args:
-            x (Tensor): Feature map, (N, C, H, W).
-
-        Returns:
-            ExitOutput: Feature (N, D) and logits (N, K).
-        """
-        feature = self.gap(self.expand(self.convs(x))).flatten(1)
-        return ExitOutput(feature, self.fc(feature))
+    def convolve(self, x: Tensor) -> Tensor:
+        return self.expand(self.convs(x))
