@@ -1,8 +1,8 @@
 """What stopping early saves: a policy against the deepest exit alone.
 
-Runs the public tools one after the other on a trained checkpoint: the policy
-is calibrated on held-out training images, then measured on the test images
-in torch and, exported, in ONNX Runtime.
+Runs the public tools one after the other on a trained checkpoint: it is
+exported, its stages are timed in ONNX Runtime, a policy is calibrated for
+these times on held-out training images, and measured on the test images.
 
     python benchmarks/early_exit.py CONFIG CHECKPOINT --max-drop 0.5
 """
@@ -43,16 +43,18 @@ def run_tool(name: str, *arguments: str) -> None:
 def measure(args: argparse.Namespace, folder: Path) -> dict:
     """All that the tools find, as they wrote it."""
     network = args.config, args.checkpoint
-    policy, test, bench = (
-        str(folder / f'{n}.json') for n in ('policy', 'test', 'bench'))
+    costs, policy, test, bench = (
+        str(folder / f'{name}.json')
+        for name in ('costs', 'policy', 'test', 'bench'))
     deployed = str(folder / 'deployed')
+    run_tool('deploy/export_onnx.py', *network, '--int8', '--out', deployed)
+    run_tool('deploy/bench.py', deployed, '--batch', '1', '--seconds',
+             args.seconds, '--out', costs)
     run_tool('calibrate_exits.py', *network, '--max-drop', args.max_drop,
-             '--score', *args.score, '--out', policy)
+             '--costs', costs, '--score', *args.score, '--out', policy)
     run_tool('test.py', *network, '--policy', policy, '--out', test)
-    run_tool('deploy/export_onnx.py', *network, '--int8', '--policy', policy,
-             '--out', deployed)
     run_tool('deploy/bench.py', deployed, '--config', args.config,
-             '--seconds', args.seconds, '--threads', '1', '2', '--out', bench)
+             '--policy', policy, '--seconds', args.seconds, '--out', bench)
     if args.figures:
         run_tool('analysis_tools/plot_exits.py', *network, '--policy', policy,
                  '--out', args.figures)

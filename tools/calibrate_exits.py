@@ -1,10 +1,12 @@
 """Find the exit policy for a target, on images held out of training."""
 import argparse
+import json
 from pathlib import Path
 
 import torch
 
 from mmrazor_byot.calibration import (
+    Costs,
     Goal,
     calibrate,
     calibration_facts,
@@ -43,14 +45,21 @@ def parse_args() -> argparse.Namespace:
         '--budget',
         type=float,
         metavar='SHARE',
-        help='spend at most this share of the deepest exit\'s FLOPs')
+        help='spend at most this share of the deepest exit\'s FLOPs (or time, '
+        'with --costs)')
     target.add_argument(
         '--latency-ms',
         type=float,
         metavar='MS',
-        help='spend at most so many ms an image, one by one on this machine')
+        help='spend at most so many ms an image, one by one, in torch on this '
+        'machine (on the device, with --costs)')
     parser.add_argument(
         '--out', default='policy.json', help='file for the policy')
+    parser.add_argument(
+        '--costs',
+        metavar='FILE',
+        help='reckon with the times of a device, as tools/deploy/bench.py '
+        '--out FILE measured them there, instead of FLOPs')
     parser.add_argument(
         '--score',
         nargs='+',
@@ -85,27 +94,53 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f'--latency-ms {args.latency_ms}: must be positive')
 
 
+def read_costs(path: str, num_exits: int) -> Costs:
+    """The times that tools/deploy/bench.py measured on a device.
+
+    Args:
+        path: What it wrote.
+        num_exits: Exits of the network, C.
+
+    Raises:
+        ConfigError: It is no such file, or of another network.
+    """
+    try:
+        costs = Costs(**json.loads(Path(path).read_text())['costs'])
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise ConfigError(
+            f'--costs {path}: no result of tools/deploy/bench.py --out FILE '
+            f'({type(e).__name__}: {e})') from e
+    if {len(costs.sections), len(costs.heads),
+            len(costs.fixed)} != {num_exits}:
+        raise ConfigError(f'--costs {path}: times of {len(costs.fixed)} '
+                          f'exits, but the network has {num_exits}')
+    return costs
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     model, _, _ = load_byot(cfg, args.checkpoint)
     loader = calibration_loader(cfg)
     model.to(args.device)
-    flops = stage_flops(model, model.input_size)
-    costs, unit = flops, 'FLOPs'
-    if args.latency_ms is not None:
+    if args.costs:
+        costs = read_costs(args.costs, model.num_exits)
+    elif args.latency_ms is not None:
         image, _ = network_inputs(model, next(iter(loader)))
-        costs, unit = stage_times(StagedNetwork(model), image[:1]), 'ms'
+        costs = Costs.of_stages(
+            **stage_times(StagedNetwork(model), image[:1]), unit='ms')
+    else:
+        costs = Costs.of_stages(**stage_flops(model, model.input_size))
     data = collect_logits(model, loader)
     found = calibrate(
         data.logits,
         data.labels,
-        **costs,
+        costs,
         goal=Goal(args.max_drop, args.budget, args.latency_ms),
         kinds=[KINDS[name] for name in args.score],
         ensembles=ANSWERS[args.answer])
-    print(format_calibration(found, costs, unit))
-    facts = calibration_facts(found, costs, unit)
+    print(format_calibration(found, costs))
+    facts = calibration_facts(found, costs)
     facts.update(
         config=Path(args.config).name,
         checkpoint=Path(args.checkpoint).name,

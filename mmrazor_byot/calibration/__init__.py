@@ -2,8 +2,9 @@
 from .calibrate import Calibration, Goal, calibrate
 from .held_out import calibration_loader
 from .report import calibration_facts, format_calibration
+from .threshold_search import Costs
 
 __all__ = [
-    'Calibration', 'Goal', 'calibrate', 'calibration_facts',
+    'Calibration', 'Costs', 'Goal', 'calibrate', 'calibration_facts',
     'calibration_loader', 'format_calibration'
 ]

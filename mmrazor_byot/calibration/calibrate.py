@@ -12,7 +12,14 @@ from .temperature import (
     expected_calibration_error,
     fit_temperature,
 )
-from .threshold_search import Exits, Result, Target, best_joint, best_shared
+from .threshold_search import (
+    Costs,
+    Exits,
+    Result,
+    Target,
+    best_joint,
+    best_shared,
+)
 
 SEARCHES = dict(shared=best_shared, joint=best_joint)
 FOLDS = 5
@@ -34,18 +41,18 @@ class Goal(NamedTuple):
     budget: Optional[float] = None
     cost: Optional[float] = None
 
-    def target(self, exits: Exits, deepest: np.ndarray) -> Target:
+    def target(self, costs: Costs, deepest: np.ndarray) -> Target:
         """What that means for these images.
 
         Args:
-            exits (Exits): The images.
+            costs (Costs): What they cost.
             deepest (np.ndarray): Whether the deepest exit alone is right
                 about each, (M,).
         """
         if self.max_drop is not None:
             return Target(accuracy=deepest.mean() - self.max_drop / 100)
         if self.budget is not None:
-            return Target(cost=self.budget * exits.sections.sum())
+            return Target(cost=self.budget * costs.fixed[-1])
         return Target(cost=self.cost)
 
 
@@ -53,10 +60,9 @@ class Candidate(NamedTuple):
     """A kind of policy, and what it came to.
 
     Attributes:
-        kind (str): Type of the policy.
-        ensemble (bool): Whether it answers with the mean.
-        search (str): ``'shared'`` or ``'joint'``.
-        thresholds (list): Found on all images.
+        policy (dict): What builds it, but for the temperatures.
+        search (str): How it was found: ``'shared'``, ``'joint'``, or
+            ``'fixed'`` for one exit for all images.
         seen (Result): On the images that they were found on.
         unseen (Result): The same search on four fifths of the images, tried
             on the last fifth; mean of five.
@@ -64,10 +70,8 @@ class Candidate(NamedTuple):
         value (float): The larger the better; see :func:`_value`.
     """
 
-    kind: str
-    ensemble: bool
+    policy: dict
     search: str
-    thresholds: list
     seen: Result
     unseen: Result
     drop: float
@@ -96,8 +100,7 @@ class Calibration(NamedTuple):
 
 def calibrate(logits: np.ndarray,
               labels: np.ndarray,
-              sections: Sequence[float],
-              heads: Sequence[float],
+              costs: Costs,
               goal: Goal,
               kinds: Sequence[str] = ('ConfidencePolicy', ),
               ensembles: Sequence[bool] = (False, True)) -> Calibration:
@@ -105,13 +108,13 @@ def calibrate(logits: np.ndarray,
 
     Every kind of policy, with one shared threshold and with one for each
     exit, is judged on images that its thresholds were not found on; where
-    the joint search does not gain by that, the shared threshold is kept.
+    the joint search does not gain by that, the shared threshold is kept, and
+    where neither gains, one exit for all images.
 
     Args:
         logits (np.ndarray): Of held-out images, (M, C, K).
         labels (np.ndarray): Their classes, (M,).
-        sections (Sequence[float]): Cost of each section, C numbers.
-        heads (Sequence[float]): Cost of each exit head, C numbers.
+        costs (Costs): What leaving at each exit costs.
         goal (Goal): What is asked for.
         kinds (Sequence[str]): Types of policies to compare.
         ensembles (Sequence[bool]): Answers to compare: the last exit's
@@ -131,61 +134,73 @@ def calibrate(logits: np.ndarray,
                     for i in range(count)]
     probabilities = calibrated(logits, temperatures)
     right = probabilities.argmax(-1) == labels[:, None]
-    least = float(sections[0] + heads[0])
+    least, whole = float(min(costs.fixed)), float(costs.fixed[-1])
     if goal.max_drop is None:
-        limit = goal.cost or goal.budget * float(np.sum(sections))
+        limit = goal.cost or goal.budget * whole
         if limit < least:
             raise ConfigError(
                 f'no policy can cost {limit:.4g}: exit 1 alone costs '
-                f'{least:.4g}, {least / np.sum(sections):.2f} of the deepest')
-    candidates = []
+                f'{least:.4g}, {least / whole:.2f} of the deepest')
+    candidates = [_fixed(right, i, costs, goal) for i in range(count)]
     for kind, ensemble in itertools.product(kinds, ensembles):
-        exits = Exits(probabilities, labels, sections, heads, kind, ensemble)
+        exits = Exits(probabilities, labels, costs, kind, ensemble)
         candidates += [_candidate(exits, right[:, -1], goal, search)
                        for search in SEARCHES]
-    chosen = max(candidates, key=lambda c: c.value)  # shared, if equal
+    chosen = max(candidates, key=lambda c: c.value)  # the simpler, if equal
     return Calibration(
-        build_policy(
-            dict(
-                type=chosen.kind,
-                thresholds=chosen.thresholds,
-                temperatures=temperatures,
-                ensemble=chosen.ensemble)), chosen, candidates, temperatures,
+        build_policy(dict(**chosen.policy, temperatures=temperatures)),
+        chosen, candidates, temperatures,
         [(expected_calibration_error(softmax(logits[:, i]), labels),
           expected_calibration_error(probabilities[:, i], labels))
          for i in range(count)], right.mean(axis=0).tolist())
 
 
+def _fixed(right: np.ndarray, index: int, costs: Costs,
+           goal: Goal) -> Candidate:
+    """One exit for all images: nothing to find, so nothing is unseen."""
+    count = right.shape[1]
+    result = Result(
+        float(right[:, index].mean()), float(costs.fixed[index]),
+        np.eye(count)[index])
+    deepest = right[:, -1]
+    drop = 100 * (deepest.mean() - result.accuracy)
+    policy = dict(type='FixedExitPolicy', exit_number=index + 1)
+    return Candidate(policy, 'fixed', result, result, float(drop),
+                     _value(goal, costs, deepest, result))
+
+
 def _candidate(exits: Exits, deepest: np.ndarray, goal: Goal,
                search: str) -> Candidate:
     find = SEARCHES[search]
-    thresholds = find(exits, goal.target(exits, deepest))
+    thresholds = find(exits, goal.target(exits.costs, deepest))
     fold = np.arange(len(deepest)) % FOLDS
     results = []
     for number in range(FOLDS):
         fit, new = exits.part(fold != number), exits.part(fold == number)
-        target = goal.target(fit, deepest[fold != number])
+        target = goal.target(exits.costs, deepest[fold != number])
         results.append(new.try_out(find(fit, target)))
     weights = np.bincount(fold) / len(fold)
     unseen = Result(*(weights @ np.array([r[i] for r in results])
                       for i in range(3)))
     drop = 100 * (deepest.mean() - unseen.accuracy)
-    value = _value(goal, exits, deepest, unseen)
-    return Candidate(exits.kind, exits.ensemble, search, thresholds,
-                     exits.try_out(thresholds), unseen, float(drop), value)
+    value = _value(goal, exits.costs, deepest, unseen)
+    policy = dict(
+        type=exits.kind, thresholds=thresholds, ensemble=exits.ensemble)
+    return Candidate(policy, search, exits.try_out(thresholds), unseen,
+                     float(drop), value)
 
 
-def _value(goal: Goal, exits: Exits, deepest: np.ndarray,
+def _value(goal: Goal, costs: Costs, deepest: np.ndarray,
            result: Result) -> float:
     """What a policy is worth, as a share of the network's cost.
 
     What it misses the goal by is charged, at the rate of a tenth of the
     network for a point of accuracy.
     """
-    target = goal.target(exits, deepest)
-    share = result.cost / exits.sections.sum()
+    target = goal.target(costs, deepest)
+    share = result.cost / costs.fixed[-1]
     if target.accuracy is not None:
         missing = 100 * max(0.0, target.accuracy - result.accuracy)
         return float(-share - SHARE_PER_POINT * missing)
-    above = max(0.0, share - target.cost / exits.sections.sum())
+    above = max(0.0, share - target.cost / costs.fixed[-1])
     return float(SHARE_PER_POINT * 100 * result.accuracy - above)

@@ -1,47 +1,42 @@
 """What a calibration found, as text and as plain data."""
-from typing import Dict, List, Sequence
-
-import numpy as np
+from typing import List, Sequence
 
 from .calibrate import Calibration, Candidate
+from .threshold_search import Costs
 
 
-def calibration_facts(found: Calibration, costs: Dict[str, Sequence[float]],
-                      unit: str) -> dict:
+def calibration_facts(found: Calibration, costs: Costs) -> dict:
     """What a policy file remembers of its calibration.
 
     Args:
         found (Calibration): What was found.
-        costs (dict): ``sections`` and ``heads`` that were reckoned with.
-        unit (str): Their unit.
+        costs (Costs): What was reckoned with.
 
     Returns:
         dict: Plain numbers and lists; accuracies in percent.
     """
-    whole = float(np.sum(costs['sections']))
+    whole = float(costs.fixed[-1])
     return dict(
         exit_accuracy=[100 * a for a in found.exit_accuracy],
         ece_before=[before for before, _ in found.ece],
         ece_after=[after for _, after in found.ece],
-        cost_unit=unit,
+        cost_unit=costs.unit,
         cost_of_deepest=whole,
         expected=_facts(found.chosen, whole),
         compared=[_facts(c, whole) for c in found.candidates])
 
 
-def format_calibration(found: Calibration, costs: Dict[str, Sequence[float]],
-                       unit: str) -> str:
+def format_calibration(found: Calibration, costs: Costs) -> str:
     """Two tables: the exits, and the policies that were compared.
 
     Args:
         found (Calibration): What was found.
-        costs (dict): ``sections`` and ``heads`` that were reckoned with.
-        unit (str): Their unit.
+        costs (Costs): What was reckoned with.
 
     Returns:
         str: Text, as Markdown.
     """
-    whole = float(np.sum(costs['sections']))
+    whole = float(costs.fixed[-1])
     count = len(found.temperatures)
     rows = [['exit', *(f'{i + 1}/{count}' for i in range(count))],
             ['accuracy (%)', *(f'{100 * a:.2f}' for a in found.exit_accuracy)],
@@ -50,16 +45,15 @@ def format_calibration(found: Calibration, costs: Dict[str, Sequence[float]],
             ['calibration error after', *(f'{a:.3f}' for _, a in found.ece)],
             ['leave here (%)',
              *(f'{100 * s:.1f}' for s in found.chosen.seen.shares)],
-            ['threshold', *_thresholds(found.chosen), '']]
-    compared = [['', 'policy', 'answer', 'thresholds', f'{unit}, share',
-                 'lost (points)', f'{unit}, share, unseen',
+            ['threshold', *_thresholds(found.chosen, count)]]
+    compared = [['', 'policy', 'answer', 'thresholds', f'{costs.unit}, share',
+                 'lost (points)', f'{costs.unit}, share, unseen',
                  'lost (points), unseen']]
     deepest = 100 * found.exit_accuracy[-1]
     for c in found.candidates:
         compared.append([
-            '*' if c is found.chosen else '', c.kind,
-            'mean of exits' if c.ensemble else 'last exit', c.search,
-            f'{c.seen.cost / whole:.3f}',
+            '*' if c is found.chosen else '', c.policy['type'], _answer(c),
+            c.search, f'{c.seen.cost / whole:.3f}',
             f'{deepest - 100 * c.seen.accuracy:+.2f}',
             f'{c.unseen.cost / whole:.3f}', f'{c.drop:+.2f}'
         ])
@@ -70,10 +64,8 @@ def format_calibration(found: Calibration, costs: Dict[str, Sequence[float]],
 
 def _facts(c: Candidate, whole: float) -> dict:
     return dict(
-        kind=c.kind,
-        ensemble=c.ensemble,
+        policy=c.policy,
         search=c.search,
-        thresholds=c.thresholds,
         accuracy=100 * c.seen.accuracy,
         cost_share=c.seen.cost / whole,
         exit_shares=c.seen.shares.tolist(),
@@ -81,8 +73,16 @@ def _facts(c: Candidate, whole: float) -> dict:
         unseen_cost_share=c.unseen.cost / whole)
 
 
-def _thresholds(c: Candidate) -> List[str]:
-    return ['never' if t is None else f'{t:.4f}' for t in c.thresholds]
+def _answer(c: Candidate) -> str:
+    if c.search == 'fixed':
+        return f'exit {c.policy["exit_number"]}'
+    return 'mean of exits' if c.policy['ensemble'] else 'last exit'
+
+
+def _thresholds(c: Candidate, count: int) -> List[str]:
+    given = c.policy.get('thresholds', [])
+    texts = ['never' if t is None else f'{t:.4f}' for t in given]
+    return texts + [''] * (count - len(texts))
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

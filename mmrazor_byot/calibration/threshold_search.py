@@ -45,24 +45,44 @@ class Target(NamedTuple):
         return -missing, result.accuracy, -result.cost
 
 
+class Costs(NamedTuple):
+    """What an image costs, in any unit.
+
+    Attributes:
+        sections (Sequence[float]): Of going on to each exit, C numbers.
+        heads (Sequence[float]): Of reading each exit, C numbers.
+        fixed (Sequence[float]): Of a network cut at each exit, C numbers;
+            the last is the deepest exit's alone.
+        unit (str): The unit.
+    """
+
+    sections: Sequence[float]
+    heads: Sequence[float]
+    fixed: Sequence[float]
+    unit: str = 'FLOPs'
+
+    @classmethod
+    def of_stages(cls, sections: Sequence[float], heads: Sequence[float],
+                  unit: str = 'FLOPs') -> 'Costs':
+        """Where a cut network costs what its stages do."""
+        return cls(sections, heads, np.cumsum(sections) + heads, unit)
+
+
 class Exits:
     """What a kind of policy would see and answer at every exit.
 
     Args:
         probabilities (np.ndarray): Of every exit, (M, C, K), calibrated.
         labels (np.ndarray): Right classes, (M,).
-        sections (Sequence[float]): Cost of each section, C numbers.
-        heads (Sequence[float]): Cost of each exit head, C numbers.
+        costs (Costs): What leaving costs.
         kind (str): ``'ConfidencePolicy'``, ``'MarginPolicy'`` or
             ``'EntropyPolicy'``.
         ensemble (bool): Whether it answers with the mean.
     """
 
     def __init__(self, probabilities: np.ndarray, labels: np.ndarray,
-                 sections: Sequence[float], heads: Sequence[float], kind: str,
-                 ensemble: bool) -> None:
-        self.kind, self.ensemble = kind, ensemble
-        self.sections, self.heads = np.asarray(sections), np.asarray(heads)
+                 costs: Costs, kind: str, ensemble: bool) -> None:
+        self.kind, self.ensemble, self.costs = kind, ensemble, costs
         policy = build_policy(
             dict(type=kind, thresholds=0., ensemble=ensemble))
         self.sign = 1 if policy.larger_is_surer else -1
@@ -106,8 +126,9 @@ class Exits:
         """What leaving at each exit costs, (C,)."""
         read = np.array([self.ensemble or t is not None for t in thresholds] +
                         [True])
-        heads = self.heads * read
-        return np.cumsum(self.sections + heads) - heads + self.heads
+        heads = np.multiply(self.costs.heads, read)
+        return (np.cumsum(np.add(self.costs.sections, heads)) - heads +
+                self.costs.heads)
 
     def levels(self, exit_index: int) -> List[Optional[float]]:
         """Thresholds worth trying at an exit, from nobody to all."""
@@ -148,7 +169,7 @@ def best_joint(exits: Exits, target: Target) -> List[Optional[float]]:
         those of :func:`best_shared` on these images.
     """
     start = best_shared(exits, target)
-    whole = float(exits.sections.sum())
+    whole = exits.costs.fixed[-1]
     found = [start]
     for rate in np.geomspace(0.01, 1, 7):  # accuracy worth a whole network
         found.append(

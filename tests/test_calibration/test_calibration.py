@@ -7,10 +7,11 @@ from mmrazor_byot.calibration.report import (
     format_calibration,
 )
 from mmrazor_byot.calibration.temperature import fit_temperature
+from mmrazor_byot.calibration.threshold_search import Costs
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation.curves import RecordedNetwork
 
-COSTS = dict(sections=[4., 3., 3.], heads=[.4, .2, 0.])
+COSTS = Costs.of_stages([4., 3., 3.], [.4, .2, 0.])
 
 
 def some_logits(count=600, classes=5):
@@ -29,7 +30,7 @@ def run_alone(found, logits, labels):
 @pytest.mark.parametrize('drop', [0., .5, 3.])
 def test_max_drop(drop):
     logits, labels = some_logits()
-    found = calibrate(logits, labels, **COSTS, goal=Goal(max_drop=drop))
+    found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=drop))
     deepest = (logits[:, -1].argmax(1) == labels).mean()
     assert found.exit_accuracy[-1] == deepest
     assert run_alone(found, logits, labels) == found.chosen.seen.accuracy
@@ -41,7 +42,7 @@ def test_max_drop(drop):
                                          (Goal(cost=7.), 7.)])
 def test_budget(goal, limit):
     logits, labels = some_logits()
-    found = calibrate(logits, labels, **COSTS, goal=goal)
+    found = calibrate(logits, labels, COSTS, goal=goal)
     assert 4.4 <= found.chosen.seen.cost <= limit
     first = (logits[:, 0].argmax(1) == labels).mean()
     assert found.chosen.seen.accuracy > first
@@ -49,7 +50,7 @@ def test_budget(goal, limit):
 
 def test_more_drop_costs_less():
     logits, labels = some_logits()
-    costs = [calibrate(logits, labels, **COSTS, goal=Goal(max_drop=d),
+    costs = [calibrate(logits, labels, COSTS, goal=Goal(max_drop=d),
                        ensembles=[False]).chosen.seen.cost
              for d in (0., 2., 5.)]
     assert costs[0] > costs[1] > costs[2]
@@ -57,31 +58,33 @@ def test_more_drop_costs_less():
 
 def test_temperatures_lessen_the_error():
     logits, labels = some_logits()
-    found = calibrate(logits, labels, **COSTS, goal=Goal(max_drop=1.))
+    found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=1.))
     for i, (before, after) in enumerate(found.ece):
         assert after < 0.7 * before
         assert found.temperatures[i] == fit_temperature(logits[:, i], labels)
     assert found.policy.temperatures == found.temperatures
 
 
-def test_shared_is_kept_where_joint_gains_nothing():
+def test_the_simplest_is_kept_where_nothing_is_gained():
     logits, labels = some_logits()
     logits[:, 1] = logits[:, 0]  # nothing is learned by going on to exit 2
     logits[:, 2] = logits[:, 0]
-    found = calibrate(logits, labels, **COSTS, goal=Goal(max_drop=0.))
-    assert found.chosen.search == 'shared'
+    found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=0.))
+    assert found.chosen.search == 'fixed'  # the simplest of all
     assert found.chosen.seen.shares.tolist() == [1., 0., 0.]
 
 
 def test_all_candidates_are_reported():
     logits, labels = some_logits()
     kinds = ['ConfidencePolicy', 'EntropyPolicy']
-    found = calibrate(logits, labels, **COSTS, goal=Goal(max_drop=1.),
+    found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=1.),
                       kinds=kinds)
-    text = format_calibration(found, COSTS, 'FLOPs')
-    facts = calibration_facts(found, COSTS, 'FLOPs')
-    compared = [(c['kind'], c['ensemble'], c['search'])
-                for c in facts['compared']]
+    text = format_calibration(found, COSTS)
+    facts = calibration_facts(found, COSTS)
+    assert [c['policy']['exit_number'] for c in facts['compared'][:3]] == [
+        1, 2, 3]
+    compared = [(c['policy']['type'], c['policy']['ensemble'], c['search'])
+                for c in facts['compared'][3:]]
     assert compared == [(kind, ensemble, search) for kind in kinds
                         for ensemble in (False, True)
                         for search in ('shared', 'joint')]
@@ -95,6 +98,28 @@ def test_all_candidates_are_reported():
 def test_too_little():
     logits, labels = some_logits()
     with pytest.raises(ConfigError, match='49 images are too few'):
-        calibrate(logits[:49], labels[:49], **COSTS, goal=Goal(max_drop=1.))
+        calibrate(logits[:49], labels[:49], COSTS, goal=Goal(max_drop=1.))
     with pytest.raises(ConfigError, match='exit 1 alone costs 4.4, 0.44 of'):
-        calibrate(logits, labels, **COSTS, goal=Goal(budget=.4))
+        calibrate(logits, labels, COSTS, goal=Goal(budget=.4))
+
+
+def test_a_fixed_exit_by_hand():
+    logits, labels = some_logits()
+    logits[:, 1] = logits[:, 2]  # exit 2 is as good as the deepest
+    costs = Costs([4., 3., 3.], [1., 1., 0.], [3., 5., 8.], 'ms')
+    found = calibrate(logits, labels, costs, Goal(max_drop=0.))
+    assert found.policy.config()['exit_number'] == 2
+    assert found.policy.temperatures == found.temperatures
+    assert found.chosen.seen == found.chosen.unseen
+    assert found.chosen.seen.cost == 5 and found.chosen.drop == 0
+    facts = calibration_facts(found, costs)
+    assert facts['expected']['cost_share'] == 5 / 8
+    assert facts['cost_of_deepest'] == 8 and facts['cost_unit'] == 'ms'
+
+
+def test_nothing_but_the_deepest_keeps_the_accuracy():
+    logits, labels = some_logits()
+    logits[:, :2] = -logits[:, :2]  # wrong more often than by chance
+    found = calibrate(logits, labels, COSTS, Goal(max_drop=0.))
+    assert found.chosen.seen.shares.tolist() == [0, 0, 1]
+    assert found.chosen.seen.cost == 10

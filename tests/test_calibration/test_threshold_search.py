@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mmrazor_byot.calibration.threshold_search import (
+    Costs,
     Exits,
     Target,
     best_joint,
@@ -15,6 +16,7 @@ from mmrazor_byot.policies import build_policy, softmax
 
 KINDS = ['ConfidencePolicy', 'MarginPolicy', 'EntropyPolicy']
 SECTIONS, HEADS = [4., 3., 2.], [1., .5, 0.]
+COSTS = Costs.of_stages(SECTIONS, HEADS)
 
 
 def some_logits(count=300, classes=5):
@@ -28,7 +30,7 @@ def some_logits(count=300, classes=5):
 
 def exits_of(kind='ConfidencePolicy', ensemble=False):
     logits, labels = some_logits()
-    return Exits(softmax(logits), labels, SECTIONS, HEADS, kind, ensemble)
+    return Exits(softmax(logits), labels, COSTS, kind, ensemble)
 
 
 def by_hand():
@@ -40,8 +42,9 @@ def by_hand():
         [[.4, .6], [.8, .2]],
         [[.3, .7], [.6, .4]],
     ])
-    return Exits(probabilities, np.zeros(4, int), [3., 7.], [1., 0.],
-                 'ConfidencePolicy', False)
+    return Exits(probabilities, np.zeros(4, int),
+                 Costs.of_stages([3., 7.], [1., 0.]), 'ConfidencePolicy',
+                 False)
 
 
 @pytest.mark.parametrize('threshold, accuracy, cost, shares', [
@@ -101,7 +104,7 @@ def test_joint_wins_where_one_exit_is_sure_and_wrong():
     probabilities[:, 0] = [.05, .95]  # always sure, always wrong
     probabilities[:, 1] = [.7, .3]
     probabilities[:, 2] = [.9, .1]
-    exits = Exits(probabilities, np.zeros(100, int), SECTIONS, HEADS,
+    exits = Exits(probabilities, np.zeros(100, int), COSTS,
                   'ConfidencePolicy', False)
     target = Target(accuracy=1.)
     assert best_shared(exits, target) == [None, None]

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from run import DIGITS, RECIPES, failed, succeeded, tool
 
+from mmrazor_byot.policies import build_policy
+
 WEIGHTS = next((RECIPES / 'weights').glob('byot_resnet18_2xb64_digits-*.pth'))
 PLAIN = RECIPES / 'plain_resnet18_2xb64_digits.py'
 
@@ -24,8 +26,6 @@ def policy(tmp_path_factory):
 def test_policy_file(policy):
     path, text = policy
     data = json.loads(path.read_text())
-    assert data['policy']['type'] == 'ConfidencePolicy'
-    assert len(data['policy']['thresholds']) == 3
     facts = data['calibration']
     assert facts['checkpoint'] == WEIGHTS.name
     assert facts['images'] == 116  # every tenth of each digit
@@ -33,7 +33,13 @@ def test_policy_file(policy):
     lost = facts['exit_accuracy'][-1] - facts['expected']['accuracy']
     assert lost <= 0.5 + 1e-9
     assert facts['expected']['cost_share'] < 1
-    assert len(facts['compared']) == 4
+    # Four exits for all, and thresholds: last or mean, shared or joint.
+    assert len(facts['compared']) == 8
+    kinds = {c['policy']['type'] for c in facts['compared']}
+    assert kinds == {'FixedExitPolicy', 'ConfidencePolicy'}
+    chosen = dict(facts['expected']['policy'],
+                  temperatures=data['policy']['temperatures'])
+    assert build_policy(chosen).config() == data['policy']
     # The recipe trained on these images, and the tool says so.
     assert 'train_dataloader.dataset.hold_out_every=10' in text
 
@@ -80,6 +86,25 @@ def test_latency(tmp_path):
     assert 0 < facts['cost_of_deepest'] < 1e4
     # With time for everything, no accuracy is given up.
     assert facts['expected']['accuracy'] >= facts['exit_accuracy'][-1]
+
+
+def test_times_of_a_device(tmp_path):
+    costs, out = tmp_path / 'bench.json', tmp_path / 'p.json'
+    costs.write_text(json.dumps(dict(costs=dict(
+        sections=[3., 3., 3., 3.], heads=[9., 9., 9., 0.],
+        fixed=[7., 8., 9., 10.], unit='ms'))))
+    succeeded(
+        tool('calibrate_exits.py', DIGITS, WEIGHTS, '--max-drop', '0.5',
+             '--costs', costs, '--out', out))
+    facts = json.loads(out.read_text())['calibration']
+    # Reading an exit costs more than it can save: stop at the first for all.
+    assert facts['cost_of_deepest'] == 10 and facts['cost_unit'] == 'ms'
+    assert facts['expected']['policy'] == dict(
+        type='FixedExitPolicy', exit_number=1)
+    costs.write_text('{"rows": []}')
+    done = tool('calibrate_exits.py', DIGITS, WEIGHTS, '--max-drop', '0.5',
+                '--costs', costs)
+    assert 'no result of tools/deploy/bench.py' in failed(done)
 
 
 def test_budget_out_of_reach(tmp_path):

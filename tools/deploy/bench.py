@@ -16,6 +16,7 @@ from mmrazor_byot.deploy.benchmark import (
     write_json,
 )
 from mmrazor_byot.deploy.runtime import DeployedNetwork
+from mmrazor_byot.deploy.stage_costs import stage_costs
 from mmrazor_byot.deploy.table import format_table
 from mmrazor_byot.deploy.timing import describe_machine
 
@@ -85,6 +86,9 @@ def main() -> None:
         images=images.origin,
         policy=policy and policy.config(),
         exit_shares=policy and exit_shares(network, images, policy),
+        costs=stage_costs(
+            DeployedNetwork(args.folder, threads=args.threads[0]),
+            images.array[:1], args.seconds),
         rows=rows)
     report(result, network.num_exits)
     if args.out:
