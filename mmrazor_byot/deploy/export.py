@@ -90,6 +90,18 @@ def export_student(cfg: Config,
     return exported
 
 
+def build_model(cfg: Config) -> nn.Module:
+    """Build a recipe's model as the Runner does, with its preprocessor.
+
+    Args:
+        cfg (Config): The recipe; it is not changed.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    settings = copy.deepcopy(cfg.model)
+    settings.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    return MODELS.build(settings)
+
+
 def load_byot(cfg: Config,
               checkpoint: str) -> Tuple[BYOT, Dict[str, Tensor], dict]:
     """Build a BYOT network and load its weights, all of them.
@@ -106,10 +118,7 @@ def load_byot(cfg: Config,
         ConfigError: The model is no BYOT.
         CheckpointError: The checkpoint is broken or does not fit.
     """
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    settings = copy.deepcopy(cfg.model)
-    settings.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-    model = MODELS.build(settings)
+    model = build_model(cfg)
     if not isinstance(model, BYOT):
         raise ConfigError(f'the model of {cfg.filename} is a '
                           f'{type(model).__name__} without exits; give the '

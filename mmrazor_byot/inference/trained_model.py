@@ -1,19 +1,16 @@
 """A trained network by config, by its name in the zoo, or as it is."""
 import argparse
-import copy
 import os
 from typing import Any, List, Optional, Sequence, Union
 
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
 
-from mmrazor_byot.deploy.export import load_byot
+from mmrazor_byot.deploy.export import build_model, load_byot
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.launch import load_config
-from mmrazor_byot.registry import MODELS
 from mmrazor_byot.zoo import ZooModel, find_model, list_models
 
 #: A recipe: its file, its content, or its name in the zoo.
@@ -47,10 +44,7 @@ def trained_model(model: Union[BaseModel, Recipe],
         return _built(model, pretrained, config)
     cfg = read_recipe(model)
     if not pretrained:
-        init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-        settings = copy.deepcopy(cfg.model)
-        settings.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-        network, meta = _with_exits(MODELS.build(settings)), {}
+        network, meta = _with_exits(build_model(cfg)), {}
     else:
         if pretrained is True:
             pretrained = _zoo_weights(model, cfg)
