@@ -86,12 +86,12 @@ def main() -> None:
         images=images.origin,
         policy=policy and policy.config(),
         exit_shares=policy and exit_shares(network, images, policy),
-        costs=stage_costs(
-            DeployedNetwork(args.folder, threads=args.threads[0]),
-            images.array[:1], args.seconds),
         rows=rows)
     report(result, network.num_exits)
     if args.out:
+        result['costs'] = stage_costs(  # only the file shows them
+            DeployedNetwork(args.folder, threads=args.threads[0]),
+            images.array[:1], args.seconds)
         write_json(args.out, result)
 
 
