@@ -109,7 +109,8 @@ def calibrate(logits: np.ndarray,
     Every kind of policy, with one shared threshold and with one for each
     exit, is judged on images that its thresholds were not found on; where
     the joint search does not gain by that, the shared threshold is kept, and
-    where neither gains, one exit for all images.
+    where neither gains, one exit for all images. None is taken that misses
+    the goal on the images that it was found on, unless all do.
 
     Args:
         logits (np.ndarray): Of held-out images, (M, C, K).
@@ -146,7 +147,10 @@ def calibrate(logits: np.ndarray,
         exits = Exits(probabilities, labels, costs, kind, ensemble)
         candidates += [_candidate(exits, right[:, -1], goal, search)
                        for search in SEARCHES]
-    chosen = max(candidates, key=lambda c: c.value)  # the simpler, if equal
+    target = goal.target(costs, right[:, -1])
+    reach = [c for c in candidates if target.met_by(c.seen)]
+    # The simpler, if equal.
+    chosen = max(reach or candidates, key=lambda c: c.value)
     return Calibration(
         build_policy(dict(**chosen.policy, temperatures=temperatures)),
         chosen, candidates, temperatures,

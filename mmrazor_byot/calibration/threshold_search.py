@@ -44,6 +44,10 @@ class Target(NamedTuple):
         missing = max(0.0, result.cost - self.cost)
         return -missing, result.accuracy, -result.cost
 
+    def met_by(self, result: Result) -> bool:
+        """Whether a result is what was asked for."""
+        return self.key(result)[0] == 0
+
 
 class Costs(NamedTuple):
     """What an image costs, in any unit.

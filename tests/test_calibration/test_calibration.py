@@ -123,3 +123,24 @@ def test_nothing_but_the_deepest_keeps_the_accuracy():
     found = calibrate(logits, labels, COSTS, Goal(max_drop=0.))
     assert found.chosen.seen.shares.tolist() == [0, 0, 1]
     assert found.chosen.seen.cost == 10
+
+
+def test_what_misses_the_goal_is_not_taken_for_being_cheap():
+    logits, labels = some_logits()
+    logits[:, 0] = logits[:, 2]
+    # Exit 1 is wrong about two images more than exit 3, and sure of itself.
+    wrong = logits[:, 2].argmax(-1) == labels
+    wrong[np.flatnonzero(wrong)[2:]] = False
+    logits[wrong, 0] = 0
+    logits[wrong, 0, (labels[wrong] + 1) % 5] = 50
+    logits[:, 1] = logits[:, 0]
+    costs = Costs.of_stages([.01, 4., 6.], [.01, .4, 0.])
+    lost = 100 * wrong.mean()
+    for allowed, missed in [(0., True), (1.01 * lost, False)]:
+        found = calibrate(logits, labels, costs, Goal(max_drop=allowed))
+        first = found.candidates[0]
+        assert first.policy['exit_number'] == 1
+        assert first.drop == pytest.approx(lost)
+        assert (found.chosen is first) == (not missed)
+        right = (logits[:, 2].argmax(-1) == labels).mean()
+        assert found.chosen.seen.accuracy >= right - allowed / 100
