@@ -32,7 +32,8 @@ def test_by_definition(downsample, widths, size):
 
 
 def test_growth():
-    for growth, widths in [(1., [4, 4, 4]), (2., [8, 16, 32])]:
+    for growth, widths in [(1., [4, 4, 4]), (2., [8, 16, 32]),
+                           ((1, 2, 2), [4, 8, 16])]:
         head = StridedHead(4, 100, num_classes=3, downsample=8, growth=growth)
         assert [m.conv.out_channels for m in head.convs] == widths
 
@@ -54,7 +55,9 @@ def test_feature_has_both_signs_if_asked_to(act):
 
 @pytest.mark.parametrize('settings, message', [
     (dict(num_classes=0), 'num_classes=0'), (dict(growth=0), 'growth=0'),
-    (dict(downsample=0), 'downsample=0')])
+    (dict(downsample=0), 'downsample=0'),
+    (dict(growth=(2, 0), downsample=4), r'growth=\(2, 0\)'),
+    (dict(growth=(2, 2), downsample=8), 'has 3 strided convolutions')])
 def test_bad_settings(settings, message):
     with pytest.raises(ConfigError, match=message):
         StridedHead(**{**dict(in_channels=4, out_channels=8, num_classes=2),

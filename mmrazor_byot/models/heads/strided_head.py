@@ -1,5 +1,7 @@
 """An exit head that looks again: strided convolutions and a classifier."""
+import itertools
 import math
+import operator
 from typing import Optional, Sequence, Union
 
 from mmcv.cnn import ConvModule
@@ -30,8 +32,9 @@ class StridedHead(PooledHead):
         downsample (int): How many times higher and wider the feature map is
             than the deepest one. Where it is 1, one convolution keeps the
             size. Defaults to 1.
-        growth (float): Defaults to 1.5. No convolution but the last has more
-            than half of ``out_channels``.
+        growth (float | Sequence[float]): One number, or one for each of the
+            strided convolutions. Defaults to 1.5. No convolution but the
+            last has more than half of ``out_channels``.
         norm_cfg (dict): Norm layers. Defaults to ``dict(type='BN')``.
         out_act_cfg (dict, optional): What follows the last convolution.
             Defaults to ReLU; see :class:`BottleneckHead`.
@@ -39,7 +42,8 @@ class StridedHead(PooledHead):
             :class:`BottleneckHead`.
 
     Raises:
-        ConfigError: A number is not positive.
+        ConfigError: A number is not positive, or ``growth`` has not as many
+            as there are convolutions.
     """
 
     def __init__(self,
@@ -47,22 +51,29 @@ class StridedHead(PooledHead):
                  out_channels: int,
                  num_classes: int,
                  downsample: int = 1,
-                 growth: float = 1.5,
+                 growth: Union[float, Sequence[float]] = 1.5,
                  norm_cfg: dict = dict(type='BN'),
                  out_act_cfg: Optional[dict] = dict(type='ReLU'),
                  init_cfg: Optional[Union[dict, Sequence[dict]]] = INIT_CFG):
         super().__init__(init_cfg)
         numbers = in_channels, out_channels, num_classes, downsample
-        if min(numbers) < 1 or growth <= 0:
+        halvings = math.ceil(math.log2(max(1, downsample)))
+        steps = growth if isinstance(growth, Sequence) else [growth] * max(
+            1, halvings)
+        if min(*numbers, *steps) <= 0:
             raise ConfigError(
                 f'StridedHead(in_channels={in_channels}, out_channels='
                 f'{out_channels}, num_classes={num_classes}, downsample='
                 f'{downsample}, growth={growth}): all must be positive')
+        if len(steps) != max(1, halvings):
+            raise ConfigError(
+                f'StridedHead(growth={growth}): this head has '
+                f'{max(1, halvings)} strided convolutions, so give as many '
+                'numbers, or one for all')
         widest = max(1, out_channels // 2)
-        halvings = math.ceil(math.log2(downsample))
         widths = [
-            max(1, min(widest, round(in_channels * growth**i)))
-            for i in range(1, max(1, halvings) + 1)
+            max(1, min(widest, round(in_channels * times)))
+            for times in itertools.accumulate(steps, operator.mul)
         ]
         self.convs = Sequential(*(
             ConvModule(
