@@ -1,6 +1,7 @@
 """The networks that are compared: ours and MMRazor's, as they are trained."""
 import re
 from pathlib import Path
+from typing import Optional
 
 import mmrazor
 from mmengine.config import Config
@@ -16,11 +17,16 @@ MMRAZOR_CONFIG = Path(mmrazor.__file__).parent / (
 METHODS = ('plain', 'deep-supervision', 'byot', 'mmrazor')
 
 
-def build_method(name: str) -> nn.Module:
-    """Build ResNet-18 for 100 classes with a training method.
+def build_method(name: str,
+                 depth: int = 18,
+                 exits: Optional[int] = None) -> nn.Module:
+    """Build a ResNet for 100 classes with a training method.
 
     Args:
         name: One of ``METHODS``.
+        depth: Of the ResNet; 18 for MMRazor's.
+        exits: The last so many of the four; None for all that the method
+            has. One exit is the plain network.
 
     Returns:
         nn.Module: With MMEngine's ``train_step``, in training mode.
@@ -34,6 +40,12 @@ def build_method(name: str) -> nn.Module:
         cfg = Config.fromfile(RECIPES / f'{name}_resnet18_8xb16_tin32.py')
         cfg.model.data_preprocessor = dict(
             type='ClsDataPreprocessor', **cfg.data_preprocessor)
+        network = cfg.model.get('architecture', cfg.model)
+        network.backbone.depth = depth
+        if depth > 34:  # bottleneck blocks
+            network.head.in_channels = 2048
+        if exits is not None:
+            cfg.model.sections = range(4 - exits, 4)
         model = MODELS.build(cfg.model)
     model.init_weights()
     model.train()

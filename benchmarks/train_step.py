@@ -8,13 +8,16 @@ meets all of them; a step is forward, losses, backward and SGD on a batch of
 """
 import argparse
 import statistics
-import time
 
 import torch
+from arithmetic import matmul_rate, step_flops
 from machine import RESULTS, describe_machine, save_result
-from mmengine.optim import OptimWrapper
-from mmpretrain.structures import DataSample
-from peers import METHODS, build_method
+from memory import peak_memory
+from peers import METHODS
+from trainee import DTYPES, Setting, Trainee
+
+COLUMNS = ('median (ms)', 'min (ms)', 'times plain', 'memory (MB)',
+           'memory, times plain', 'GFLOP', 'of the matmul rate')
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,6 +25,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch', type=int, default=64)
     parser.add_argument(
         '--methods', nargs='+', choices=METHODS, default=METHODS[:3])
+    parser.add_argument(
+        '--amp', choices=DTYPES, help='mixed precision; fp32 without it')
+    parser.add_argument(
+        '--layout',
+        choices=('contiguous', 'channels_last'),
+        default='contiguous')
+    parser.add_argument(
+        '--compile', action='store_true', help='with torch.compile')
+    parser.add_argument('--fused', action='store_true', help='fused SGD')
     parser.add_argument('--steps', type=int, default=15)
     parser.add_argument('--warmup', type=int, default=3)
     parser.add_argument(
@@ -31,54 +43,86 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Trainee:
-    """A model with an optimizer and a batch, ready to step."""
+def settings(args: argparse.Namespace) -> dict:
+    """A setting for each method; MMRazor's is run as it is."""
+    ours = Setting(
+        batch=args.batch,
+        device=args.device,
+        amp=args.amp,
+        layout=args.layout,
+        compile=args.compile,
+        fused=args.fused)
+    return {
+        method: Setting('mmrazor', args.batch, args.device)
+        if method == 'mmrazor' else ours.but(method=method)
+        for method in args.methods
+    }
 
-    def __init__(self, method: str, batch: int, device: str) -> None:
-        torch.manual_seed(0)
-        self.model = build_method(method).to(device)
-        self.optimizer = OptimWrapper(
-            torch.optim.SGD(
-                self.model.parameters(),
-                lr=0.01,
-                momentum=0.9,
-                weight_decay=5e-4))
-        self.images = torch.randint(0, 256, (batch, 3, 32, 32)).byte()
-        self.labels = torch.randint(0, 100, (batch, ))
-        self.device = device
 
-    def step(self) -> float:
-        """Take one training step; returns seconds."""
-        samples = [DataSample().set_gt_label(label) for label in self.labels]
-        start = time.perf_counter()
-        self.model.train_step(
-            dict(inputs=self.images, data_samples=samples), self.optimizer)
-        if self.device == 'cuda':
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
+def take_turns(trainees: dict, warmup: int, steps: int) -> dict:
+    """Seconds of each step, one of each trainee after the other.
+
+    Args:
+        trainees: By name.
+        warmup: Steps that do not count.
+        steps: Steps that do.
+    """
+    times = {name: [] for name in trainees}
+    for i in range(warmup + steps):
+        for name, trainee in trainees.items():
+            seconds = trainee.step()
+            if i >= warmup:
+                times[name].append(seconds)
+    return times
 
 
 def measure(args: argparse.Namespace) -> dict:
-    trainees = {
-        method: Trainee(method, args.batch, args.device)
-        for method in args.methods
+    """One row for each method."""
+    todo = settings(args)
+    memory = {name: peak_memory(setting) for name, setting in todo.items()}
+    trainees = {name: Trainee(setting) for name, setting in todo.items()}
+    # Counted without torch.compile, which would be counted as nothing.
+    flops = {
+        name: step_flops(Trainee(setting.but(compile=False)))
+        for name, setting in todo.items()
     }
-    times = {method: [] for method in args.methods}
-    for i in range(args.warmup + args.steps):
-        for method, trainee in trainees.items():
-            seconds = trainee.step()
-            if i >= args.warmup:
-                times[method].append(seconds)
-    base = times.get('plain') or times[args.methods[0]]
-    return {
-        method: dict(
-            median_s=statistics.median(seconds),
-            min_s=min(seconds),
-            max_s=max(seconds),
+    times = take_turns(trainees, args.warmup, args.steps)
+    rates = {
+        setting.dtype: matmul_rate(args.device, setting.dtype)
+        for setting in todo.values()
+    }
+    base = 'plain' if 'plain' in todo else args.methods[0]
+    rows = {}
+    for name, setting in todo.items():
+        median = statistics.median(times[name])
+        rows[name] = dict(
+            median_s=median,
+            min_s=min(times[name]),
+            max_s=max(times[name]),
             ratio=statistics.median(
-                a / b for a, b in zip(seconds, base)))
-        for method, seconds in times.items()
-    }
+                a / b for a, b in zip(times[name], times[base])),
+            peak_memory_bytes=memory[name],
+            memory_ratio=memory[name] / memory[base],
+            flops=flops[name],
+            matmul_rate=rates[setting.dtype],
+            share_of_matmul_rate=flops[name] / median / rates[setting.dtype],
+            setting=vars(setting))
+    return rows
+
+
+def show(rows: dict) -> None:
+    """Print the rows as a table."""
+    print('| method           | ' + ' | '.join(COLUMNS) + ' |')
+    print('|------------------|' +
+          ''.join('-' * (len(c) + 1) + ':|' for c in COLUMNS))
+    for name, row in rows.items():
+        megabytes = row['peak_memory_bytes'] / 1e6
+        cells = (f'{row["median_s"] * 1e3:.1f}', f'{row["min_s"] * 1e3:.1f}',
+                 f'{row["ratio"]:.2f}', f'{megabytes:.0f}',
+                 f'{row["memory_ratio"]:.2f}', f'{row["flops"] / 1e9:.1f}',
+                 f'{row["share_of_matmul_rate"]:.2f}')
+        print(f'| {name:<16} | ' + ' | '.join(
+            cell.rjust(len(c)) for cell, c in zip(cells, COLUMNS)) + ' |')
 
 
 def main() -> None:
@@ -88,11 +132,7 @@ def main() -> None:
     print(f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} '
           f'threads, torch {machine["torch"]}; batch {args.batch}, '
           f'{args.steps} steps in turn')
-    print('| method           | median (ms) | min (ms) | times plain |')
-    print('|------------------|------------:|---------:|------------:|')
-    for method, row in rows.items():
-        print(f'| {method:<16} | {row["median_s"] * 1e3:>11.1f} | '
-              f'{row["min_s"] * 1e3:>8.1f} | {row["ratio"]:>11.2f} |')
+    show(rows)
     name = args.name or f'train_step_{args.device}_b{args.batch}'
     path = save_result(
         name,
