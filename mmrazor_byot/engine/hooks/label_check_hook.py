@@ -4,8 +4,10 @@ from typing import Optional
 import torch
 from mmengine.hooks import Hook
 
+from mmrazor_byot.datasets import ImageBatches
 from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.registry import HOOKS
+from mmrazor_byot.structures import BatchSamples
 
 from .unwrap import unwrap
 
@@ -16,7 +18,7 @@ class LabelCheckHook(Hook):
 
     On a GPU a label out of range is a device assert that names nothing.
     Labels are looked at where they still are in main memory, in the first
-    pass over each data set only.
+    pass over each data set only; those of ImageBatches all at once.
     """
 
     def __init__(self) -> None:
@@ -42,6 +44,12 @@ class LabelCheckHook(Hook):
                 f'the head has {num_classes} classes, but the dataset of '
                 f'{name} has {len(classes)}: set num_classes={len(classes)} '
                 'of the head (and of data_preprocessor, if it is set there)')
+        if isinstance(dataloader.dataset, ImageBatches):
+            dataloader.dataset.check_loader(dataloader)
+            mode = name.split('_')[0]
+            labels = torch.from_numpy(dataloader.dataset.get_gt_labels())
+            look_at_labels(labels, num_classes, mode)
+            self._done.add(mode)
 
     def _before_iter(self,
                      runner,
@@ -69,9 +77,20 @@ def check_labels(data_batch: dict, num_classes: Optional[int],
     """
     samples = data_batch.get('data_samples') if isinstance(data_batch,
                                                            dict) else None
-    if not samples or num_classes is None or 'gt_label' not in samples[0]:
+    if not samples or num_classes is None:
         return
-    labels = torch.cat([sample.gt_label for sample in samples])
+    if not BatchSamples.of(samples).has('gt_label'):
+        return
+    labels = (samples.gt_label if isinstance(samples, BatchSamples) else
+              torch.cat([sample.gt_label for sample in samples]))
+    look_at_labels(labels, num_classes, mode)
+
+
+def look_at_labels(labels: torch.Tensor, num_classes: Optional[int],
+                   mode: str) -> None:
+    """Look at labels, (N,), see :func:`check_labels`."""
+    if num_classes is None:
+        return
     wrong = labels[(labels < 0) | (labels >= num_classes)]
     if len(wrong):
         raise DatasetError(
