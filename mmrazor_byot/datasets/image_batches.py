@@ -54,7 +54,8 @@ class ImageBatches(BaseDataset):
         self._source: Optional[BaseDataset] = _build(dataset, settings)
         self.source_name = type(self._source).__name__
         self.device = device
-        super().__init__(serialize_data=False, lazy_init=lazy_init)
+        super().__init__(ann_file='', serialize_data=False,
+                         lazy_init=lazy_init)
 
     def full_init(self) -> None:
         """Read all images, once."""

@@ -8,7 +8,7 @@ from mmcv.transforms import BaseTransform
 from mmpretrain.models import ClsDataPreprocessor
 from torch import Tensor
 
-from mmrazor_byot.datasets import collate_batch
+from mmrazor_byot.datasets import stack_images
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS, TRANSFORMS
 from mmrazor_byot.structures import BatchSamples
@@ -84,12 +84,10 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
             DatasetError: There are transforms, and images of several sizes.
         """
         augmented = training and bool(self.transforms or self.mixes)
-        if not isinstance(data.get('data_samples'), BatchSamples):
-            if not augmented:
-                return super().forward(data, training)
-            data = _whole(data)
-        inputs = self._to_device(data['inputs'])
-        samples = self._to_device(data['data_samples'])
+        if not (augmented
+                or isinstance(data.get('data_samples'), BatchSamples)):
+            return super().forward(data, training)
+        inputs, samples = map(self._to_device, whole_batch(data))
         if self.to_rgb and inputs.size(1) == 3:
             inputs = inputs.flip(1)
         if training and self.transforms:
@@ -185,12 +183,20 @@ def build_batch_transform(cfg: Union[dict, Callable]) -> Callable:
     return transform
 
 
-def _whole(data: dict) -> dict:
-    inputs = data['inputs']
-    if data.get('data_samples') is None:
+def whole_batch(data: dict) -> Tuple[Tensor, BatchSamples]:
+    """Images (N, 3, H, W) and samples of a batch of whatever kind.
+
+    Args:
+        data (dict): ``inputs`` and ``data_samples``.
+
+    Raises:
+        ConfigError: There are no samples.
+        DatasetError: The images are of several sizes.
+    """
+    inputs, samples = data['inputs'], data.get('data_samples')
+    if samples is None:
         raise ConfigError('BatchDataPreprocessor: a batch to train on needs '
                           'data_samples')
-    return collate_batch([
-        dict(inputs=image, data_samples=sample)
-        for image, sample in zip(inputs, data['data_samples'])
-    ])
+    if not isinstance(inputs, Tensor):
+        inputs = stack_images(inputs)
+    return inputs, BatchSamples.of(samples)
