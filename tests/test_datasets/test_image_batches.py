@@ -240,7 +240,7 @@ COLOUR = np.zeros((4, 4, 3), np.uint8)
      r'image 1 of Listed is \(4, 5\), image 0 \(4, 4\): .*images of one size'),
     (listed(COLOUR, COLOUR.astype(np.float32)),
      r'image 1 of Listed is float32 of shape \(4, 4, 3\); .*takes uint8'),
-    (listed(GREY), r'image 0 of Listed is uint8 of shape \(4, 4, 1\); .*three'),
+    (listed(GREY), r'image 0 of Listed is uint8 of shape \(4, 4, 1\)'),
     (listed(GREY[..., 0]), r'image 0 of Listed is uint8 of shape \(4, 4\);'),
     (listed(COLOUR, label=[1, 0]), r'image 0 of Listed has the label \[1, 0'),
     (Listed([dict(img=COLOUR)]), 'image 0 of Listed has the label None'),
