@@ -197,9 +197,10 @@ def test_nothing_is_waited_for():
 @pytest.mark.parametrize('settings, message', [
     (dict(transforms=[dict(type='RandomCrop', crop_size=8)]),
      'RandomCrop works on single images and belongs to the pipeline'),
+    (dict(transforms=[dict(type='RandomFlip')]), 'RandomFlip works on single'),
     (dict(transforms=[dict(type='mmpretrain.PackInputs')]), 'PackInputs work'),
     (dict(transforms=[dict(type='ToyAdd', amount=5)]),
-     r"there is no 'ToyAdd' \(ours are written mmrazor_byot\."),
+     r"there is no transform 'ToyAdd' \(ours are written mmrazor_byot\."),
     (dict(transforms=[dict(type='mmrazor_byot.Nothing')]), 'there is no'),
     (dict(mixes=SWAP), 'set num_classes'),
     (dict(to_onehot=True), 'set num_classes'),

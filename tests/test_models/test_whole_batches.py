@@ -88,8 +88,9 @@ def test_predicts_the_same(byot, answer):
     assert whole.pred_score.shape == (6, 5)
     assert whole.exit_scores.shape == (6, 4, 5)
     for ours, theirs in zip(whole, listed):
-        assert set(ours.keys()) == set(theirs.keys())
-        for name in theirs.keys():
+        names = set(theirs.keys())
+        assert set(ours.keys()) == names
+        for name in names:
             assert torch.equal(ours.get(name), theirs.get(name)), name
 
 

@@ -165,22 +165,21 @@ def build_batch_transform(cfg: Union[dict, Callable]) -> Callable:
     Raises:
         ConfigError: It works on single images, or there is none of the name.
     """
-    transform = cfg
+    kind = type(cfg)
     if isinstance(cfg, dict):
-        try:
-            transform = TRANSFORMS.build(cfg)
-        except KeyError as e:
+        with TRANSFORMS.switch_scope_and_registry(None) as registry:
+            name = cfg.get('type')
+            kind = registry.get(name) if isinstance(name, str) else name
+        if kind is None:
             raise ConfigError(
-                f'BatchDataPreprocessor: there is no {cfg.get("type")!r} '
-                '(ours are written mmrazor_byot.BatchRandomCrop and so on)'
-            ) from e
-    if isinstance(transform, BaseTransform):
+                f'BatchDataPreprocessor: there is no transform {name!r} '
+                '(ours are written mmrazor_byot.BatchRandomCrop and so on)')
+    if isinstance(kind, type) and issubclass(kind, BaseTransform):
         raise ConfigError(
-            f'BatchDataPreprocessor: {type(transform).__name__} works on '
-            'single images and belongs to the pipeline of a data set; here '
-            'stand transforms of whole batches, such as '
-            'mmrazor_byot.BatchRandomCrop')
-    return transform
+            f'BatchDataPreprocessor: {kind.__name__} works on single images '
+            'and belongs to the pipeline of a data set; here stand transforms '
+            'of whole batches, such as mmrazor_byot.BatchRandomCrop')
+    return TRANSFORMS.build(cfg) if isinstance(cfg, dict) else cfg
 
 
 def whole_batch(data: dict) -> Tuple[Tensor, BatchSamples]:
