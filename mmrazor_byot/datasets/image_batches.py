@@ -5,6 +5,7 @@ from typing import List, Optional, Sequence, Union
 import numpy as np
 import torch
 from mmpretrain.datasets import BaseDataset
+from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
 from mmrazor_byot.errors import ConfigError
@@ -65,7 +66,7 @@ class ImageBatches(BaseDataset):
         images, labels = read_all(self._source)
         device = _device(self.device)
         if device.type == 'cpu':
-            images, labels = images.share_memory_(), labels.share_memory_()
+            images, labels = _shared(images), _shared(labels)
         self.images, self.labels = images.to(device), labels.to(device)
         self._metainfo.update(self._source.metainfo)
         self._source = None  # it has its images for itself
@@ -198,6 +199,17 @@ def _build(dataset: Union[dict, BaseDataset], settings: dict) -> BaseDataset:
             'data_preprocessor=dict(type="mmrazor_byot.BatchDataPreprocessor")'
         )
     return dataset
+
+
+def _shared(tensor: Tensor) -> Tensor:
+    """In shared memory, if there is room: containers have little of it.
+
+    Without it forked processes still share what nobody writes to.
+    """
+    try:
+        return tensor.share_memory_()
+    except RuntimeError:
+        return tensor
 
 
 def _device(name: Optional[str]) -> torch.device:

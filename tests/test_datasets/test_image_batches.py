@@ -129,6 +129,19 @@ def test_workers_share_the_one_copy(start):
     assert batch['data_samples'].gt_label.tolist() == [5] * 7
 
 
+def test_too_little_shared_memory(monkeypatch):
+    """What torch says in a container of 64 MB, while nobody needs it."""
+
+    def fail(tensor):
+        raise RuntimeError('unable to allocate shared memory(shm)')
+
+    monkeypatch.setattr(torch.Tensor, 'share_memory_', fail)
+    dataset = ImageBatches(SEVEN)
+    assert not dataset.images.is_shared()
+    assert np.array_equal(dataset.images.permute(0, 2, 3, 1),
+                          Digits(indices=7).images)
+
+
 @pytest.mark.parametrize('settings', [
     dict(split='test'), dict(hold_out_every=10),
     dict(hold_out_every=10, held_out=True), dict(num_classes=3),

@@ -44,9 +44,10 @@ class LabelCheckHook(Hook):
                 f'the head has {num_classes} classes, but the dataset of '
                 f'{name} has {len(classes)}: set num_classes={len(classes)} '
                 'of the head (and of data_preprocessor, if it is set there)')
-        if isinstance(dataloader.dataset, ImageBatches):
+        mode = name.split('_')[0]
+        if isinstance(dataloader.dataset, ImageBatches) and (
+                mode not in self._done):
             dataloader.dataset.check_loader(dataloader)
-            mode = name.split('_')[0]
             labels = torch.from_numpy(dataloader.dataset.get_gt_labels())
             look_at_labels(labels, num_classes, mode)
             self._done.add(mode)
