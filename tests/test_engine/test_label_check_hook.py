@@ -7,10 +7,8 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import nn
 
-from mmrazor_byot.datasets import ImageBatches
 from mmrazor_byot.engine import LabelCheckHook
 from mmrazor_byot.errors import ConfigError, DatasetError
-from mmrazor_byot.structures import BatchSamples
 
 MODES = ['train', 'val', 'test']
 
@@ -86,36 +84,6 @@ def test_label_out_of_range(model, mode, label):
     )
     with pytest.raises(DatasetError, match=message):
         look(hook, mode, model, batch(3, label, 77))
-
-
-@pytest.mark.parametrize('mode', MODES)
-def test_labels_of_whole_batches(mode):
-    """In a batch that came from elsewhere than ImageBatches."""
-    samples = BatchSamples(gt_label=torch.tensor([0, 9]))
-    look(LabelCheckHook(), mode, with_exits(), dict(data_samples=samples))
-    assert not samples._made
-    samples = BatchSamples(gt_label=torch.tensor([0, 10]))
-    with pytest.raises(DatasetError, match='has the label 10, but'):
-        look(LabelCheckHook(), mode, with_exits(), dict(data_samples=samples))
-
-
-@pytest.mark.parametrize('mode', MODES)
-def test_all_labels_of_image_batches_at_once(mode):
-    dataset = ImageBatches(dict(type='mmrazor_byot.Digits', indices=20))
-    loader = torch.utils.data.DataLoader(dataset)
-    ready = runner(with_exits())
-    setattr(ready, f'{mode}_dataloader', loader)
-    hook = LabelCheckHook()
-    getattr(hook, f'before_{mode}')(ready)
-    look(hook, mode, with_exits(), batch(10))  # not looked at again
-    dataset.labels[13] = 10
-    with pytest.raises(DatasetError, match=f'the {mode} data has the label '
-                       '10, but the head has 10 classes'):
-        getattr(LabelCheckHook(), f'before_{mode}')(ready)
-    dataset.images = SimpleNamespace(is_cuda=True, device='cuda:0')
-    loader.pin_memory = True
-    with pytest.raises(ConfigError, match='set pin_memory=False'):
-        getattr(LabelCheckHook(), f'before_{mode}')(ready)
 
 
 def test_each_label_of_a_sample_counts():
