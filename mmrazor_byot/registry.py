@@ -4,10 +4,12 @@ MMEngine imports this file by itself when it meets ``type='mmrazor_byot.X'``
 in a config, and then imports the ``locations`` of the registry it searches.
 """
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import EVALUATOR as MMENGINE_EVALUATOR
 from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 SCOPE = 'mmrazor_byot'
@@ -27,6 +29,11 @@ METRICS = Registry(
     parent=MMENGINE_METRICS,
     scope=SCOPE,
     locations=['mmrazor_byot.evaluation'])
+EVALUATOR = Registry(
+    'evaluator',
+    parent=MMENGINE_EVALUATOR,
+    scope=SCOPE,
+    locations=['mmrazor_byot.evaluation'])
 HOOKS = Registry(
     'hook',
     parent=MMENGINE_HOOKS,
@@ -36,6 +43,11 @@ FUNCTIONS = Registry(
     'function',
     parent=MMENGINE_FUNCTIONS,
     scope=SCOPE,
-    locations=['mmrazor_byot.engine'])
+    locations=['mmrazor_byot.engine', 'mmrazor_byot.datasets'])
+TRANSFORMS = Registry(
+    'transform',
+    parent=MMENGINE_TRANSFORMS,
+    scope=SCOPE,
+    locations=['mmrazor_byot.augment'])
 POLICIES = Registry(
     'exit policy', scope=SCOPE, locations=['mmrazor_byot.inference'])

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmrazor_byot.checkpoint import AtomicBackend
+from mmrazor_byot.datasets import image_settings
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation import exit_complexity
 from mmrazor_byot.launch import run_tool
@@ -87,7 +88,7 @@ def whole_table() -> str:
     groups: Dict[str, Dict[str, Config]] = {title: {} for title in TITLES}
     for path in RECIPES.glob('byot*.py'):
         cfg = Config.fromfile(path)
-        data = cfg.train_dataloader.dataset.type.split('.')[-1]
+        data = data_of(cfg)
         groups[data if data in TITLES else 'other'][path.stem] = cfg
     parts = [HEAD]
     for title, recipes in groups.items():
@@ -119,11 +120,16 @@ def recipe_lines(name: str, cfg: Config) -> List[str]:
         row([link, 'params', *cells(costs, 'params')]),
         row(['', 'FLOPs', *cells(costs, 'flops')])
     ]
-    accuracies = paper_row(name, cfg.train_dataloader.dataset.type)
+    accuracies = paper_row(name, data_of(cfg))
     if accuracies:
         *numbers, mark = accuracies
         lines.append(row(['', f'paper{mark}, top-1 (%)', *numbers]))
     return lines
+
+
+def data_of(cfg: Config) -> str:
+    """Name of the data set that has the images."""
+    return image_settings(cfg.train_dataloader.dataset).type.split('.')[-1]
 
 
 def cells(costs: Sequence[dict], key: str) -> List[str]:
@@ -135,7 +141,7 @@ def cells(costs: Sequence[dict], key: str) -> List[str]:
 
 def paper_row(name: str, dataset: str) -> Optional[List[str]]:
     """The paper's six accuracies and the mark behind them."""
-    text = PAPER.get((dataset.split('.')[-1], network_of(name)))
+    text = PAPER.get((dataset, network_of(name)))
     if text is None:
         return None
     checked = text.removesuffix(UNCHECKED)
@@ -143,9 +149,10 @@ def paper_row(name: str, dataset: str) -> Optional[List[str]]:
 
 
 def network_of(name: str) -> str:
-    """``byot_logits_resnet18_...`` is about resnet18."""
+    """``byot_logits_resnet18_...`` is about resnet18, resnet18-fast too."""
     first = ('byot', 'logits', 'mmrazor')
-    return next(part for part in name.split('_') if part not in first)
+    network = next(part for part in name.split('_') if part not in first)
+    return network.removesuffix('-fast')
 
 
 def paper_order(name: str) -> tuple:

@@ -5,6 +5,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmrazor_byot.datasets import image_settings
 from mmrazor_byot.errors import ConfigError
 
 #: What says how a split is read, or how much of it, but not which split.
@@ -38,12 +39,12 @@ def calibration_loader(cfg: Config) -> DataLoader:
             'them says nothing about new ones. Hold out training images')
     train = cfg.get('train_dataloader')
     if train is not None and _overlap(loader.dataset, train.dataset):
+        every = image_settings(loader.dataset).get('hold_out_every', 10)
         warnings.warn(
             'the config trains on the images that it calibrates on, so the '
             'exits will look surer than they are. Train with --cfg-options '
-            'train_dataloader.dataset.hold_out_every='
-            f'{loader.dataset.get("hold_out_every", 10)} and calibrate with '
-            'the same option',
+            f'train_dataloader.dataset.hold_out_every={every} and calibrate '
+            'with the same option',
             stacklevel=2)
     return Runner.build_dataloader(loader, seed=0)
 
@@ -54,6 +55,7 @@ def _split(dataset: dict) -> dict:
 
 def _overlap(held_out: dict, other: dict) -> bool:
     """Whether they read one split, and not two parts that make it up."""
+    held_out, other = image_settings(held_out), image_settings(other)
     every, apart = (held_out.get(k) for k in ('hold_out_every', 'held_out'))
     complement = every == other.get('hold_out_every') and (
         bool(apart) != bool(other.get('held_out')))

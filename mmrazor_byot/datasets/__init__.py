@@ -1,6 +1,13 @@
 from .cifar import CIFAR10, CIFAR100
+from .collate import WholeBatch, collate_batch, stack_images
 from .digits import Digits
+from .image_batches import ImageBatches
 from .in_memory import InMemoryDataset
 from .packed_images import PackedImages
+from .settings import gives_batches, image_settings, per_image
 
-__all__ = ['CIFAR10', 'CIFAR100', 'Digits', 'InMemoryDataset', 'PackedImages']
+__all__ = [
+    'CIFAR10', 'CIFAR100', 'Digits', 'ImageBatches', 'InMemoryDataset',
+    'PackedImages', 'WholeBatch', 'collate_batch', 'gives_batches',
+    'image_settings', 'per_image', 'stack_images'
+]

@@ -105,7 +105,7 @@ class InMemoryDataset(BaseDataset):
                 numbers.
         """
         self.full_init()
-        keep = _pick(np.arange(len(self)), indices)
+        keep = pick(np.arange(len(self)), indices)
         self.images, self.labels = self.images[keep], self.labels[keep]
 
     def get_subset(self, indices: Union[int,
@@ -141,7 +141,7 @@ class InMemoryDataset(BaseDataset):
                                    f'{self.samples_per_class}; at least 1')
             keep = keep[_rank_in_class(labels[keep]) < self.samples_per_class]
         if self._indices is not None:
-            keep = _pick(keep, self._indices)
+            keep = pick(keep, self._indices)
         if not len(keep):
             raise DatasetError(f'{self._name}: no image is left after '
                                'choosing classes, samples or indices')
@@ -195,7 +195,7 @@ def _rank_in_class(labels: np.ndarray) -> np.ndarray:
     return rank
 
 
-def _pick(numbers: np.ndarray, indices: Union[int, Sequence[int]]):
+def pick(numbers: np.ndarray, indices: Union[int, Sequence[int]]):
     """The first n (the last, if negative) of the numbers, or a choice."""
     if not isinstance(indices, Integral):
         return numbers[list(indices)]

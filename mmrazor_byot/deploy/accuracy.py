@@ -51,7 +51,8 @@ def measure_accuracy(networks: Sequence[DeployedNetwork], cfg: Config,
     names = [dict(exit=f'{i + 1}/{exits}') for i in range(exits)]
     names.append(dict(exit='ensemble'))
     return {
-        precision: exit_rows(names, metric.compute_metrics(metric.results))
+        precision: exit_rows(names,
+                             metric.compute_metrics(metric.image_ranks()))
         for precision, metric in metrics.items()
     }
 

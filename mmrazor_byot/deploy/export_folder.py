@@ -9,6 +9,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Union
 from mmengine.config import Config
 from onnx import ModelProto, save
 
+from mmrazor_byot.datasets import per_image
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation import exit_complexity, stage_flops
 from mmrazor_byot.inference import StagedNetwork
@@ -147,7 +148,7 @@ def _describe(cfg: Config, checkpoint: str, model: BYOT, meta: dict,
         num_classes=model.num_classes,
         classes=[str(name) for name in classes] or None,
         input_size=[int(n) for n in model.input_size[1:]],
-        resize=resize_steps(cfg.test_dataloader.dataset.pipeline),
+        resize=resize_steps(per_image(cfg.test_dataloader).dataset.pipeline),
         exits=exit_complexity(model, model.input_size),
         stages=[
             dict(section_flops=section, head_flops=head)

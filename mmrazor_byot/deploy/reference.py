@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmrazor_byot.calibration import calibration_loader
+from mmrazor_byot.datasets import per_image
 from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.inference.channels import reads_bgr
 from mmrazor_byot.launch import load_config
@@ -88,7 +89,7 @@ def loader_batches(loader: DataLoader, settings: dict,
     Raises:
         ConfigError: The pipeline changes the pixels' type.
     """
-    bgr = reads_bgr(settings.dataset.pipeline)
+    bgr = reads_bgr(per_image(settings).dataset.pipeline)
     for batch in loader:
         if count <= 0:
             return
@@ -135,7 +136,7 @@ def _random_batches(cfg: Config, size: Tuple[int, int, int],
     inputs = list(
         torch.randint(
             256, (count, *size), dtype=torch.uint8, generator=generator))
-    bgr = reads_bgr(cfg.test_dataloader.dataset.pipeline)
+    bgr = reads_bgr(per_image(cfg.test_dataloader).dataset.pipeline)
     samples = [DataSample() for _ in inputs]
     yield dict(inputs=inputs, data_samples=samples), _pictures(inputs, bgr)
 
@@ -147,7 +148,7 @@ def _pictures(inputs: List[Tensor], bgr: bool) -> np.ndarray:
         raise ConfigError('the pipeline does not give uint8 images of one '
                           'size: end it with PackInputs, and normalise in '
                           'the data_preprocessor')
-    pictures = torch.stack(list(inputs)).permute(0, 2, 3, 1).numpy()
+    pictures = torch.stack(list(inputs)).permute(0, 2, 3, 1).cpu().numpy()
     return np.ascontiguousarray(pictures[..., ::-1] if bgr else pictures)
 
 

@@ -7,6 +7,7 @@ import torch
 from mmengine.hub import get_config
 from torch import Tensor, nn
 
+from mmrazor_byot.datasets import per_image
 from mmrazor_byot.models.algorithms import BYOT
 from mmrazor_byot.models.backbones import modules_behind
 from mmrazor_byot.registry import MODELS
@@ -42,10 +43,12 @@ def student_config(cfg: dict, model: BYOT, exit_number: int) -> Dict[str, Any]:
         imports.insert(0, OURS[:-1])
     if imports:
         student['custom_imports'] = dict(imports=imports)
-    student.update(data_preprocessor=preprocessor, model=classifier)
+    student.update(
+        data_preprocessor=_without_augmentation(preprocessor),
+        model=classifier)
     if cfg.get('test_dataloader'):
         student.update(
-            test_dataloader=cfg['test_dataloader'],
+            test_dataloader=per_image(cfg['test_dataloader']),
             test_evaluator=cfg['test_evaluator'],
             test_cfg=dict())
     return _plain(student)
@@ -113,6 +116,14 @@ def _cut(classifier: dict, model: BYOT, exit_number: int) -> None:
         num_classes=model.num_classes)
 
 
+def _without_augmentation(preprocessor: dict) -> dict:
+    """What a preprocessor does in a test, where mmpretrain's own will do."""
+    if preprocessor.get('type') != f'{OURS}BatchDataPreprocessor':
+        return preprocessor
+    return {k: v for k, v in preprocessor.items()
+            if k not in ('type', 'transforms', 'mixes')}
+
+
 def _mentions_ours(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(_mentions_ours, value.values()))
@@ -127,6 +138,8 @@ def _plain(value: Any) -> Any:
         return type(value)(map(_plain, value))
     if not isinstance(value, dict):
         return value
+    if value.get('type') == f'{OURS}BatchEvaluator':
+        return _plain(value['metrics'])
     if value.get('type') == f'{OURS}ExitAccuracy':
         value = {**value, 'type': 'Accuracy'}
     elif _theirs(value.get('type')):

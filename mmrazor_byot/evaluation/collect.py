@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from mmrazor_byot.errors import DatasetError
 from mmrazor_byot.models.algorithms.network_view import looking
+from mmrazor_byot.structures import BatchSamples
 
 
 class Logits(NamedTuple):
@@ -64,5 +65,5 @@ def network_inputs(model: BaseModel, batch: dict) -> Tuple[Tensor, np.ndarray]:
         tuple: Images (N, 3, H, W) on the network's device, labels (N,).
     """
     data = model.data_preprocessor(batch, False)
-    labels = torch.cat([s.gt_label for s in data['data_samples']])
+    labels = BatchSamples.of(data['data_samples']).gt_label
     return data['inputs'], labels.cpu().numpy()

@@ -155,7 +155,7 @@ def gallery_rows(data: Logits, loader: DataLoader, policy: ExitPolicy,
 
 
 def _picture(inputs: Tensor, bgr: bool) -> np.ndarray:
-    image = inputs.permute(1, 2, 0).numpy()
+    image = inputs.permute(1, 2, 0).cpu().numpy()
     return image[..., ::-1] if bgr else image
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import METRICS
+from mmrazor_byot.structures import BatchSamples
 
 
 def label_ranks(scores: Tensor, labels: Tensor, depth: int) -> Tensor:
@@ -27,6 +28,26 @@ def label_ranks(scores: Tensor, labels: Tensor, depth: int) -> Tensor:
     return rank.masked_fill(scores.isnan().any(-1), depth)
 
 
+def scores_and_labels(
+        samples: Union[BatchSamples, Sequence[dict]]) -> Tuple[Tensor, Tensor]:
+    """What there is to score in a batch.
+
+    Args:
+        samples (BatchSamples | Sequence[dict]): N predictions.
+
+    Returns:
+        tuple: ``exit_scores`` (N, C, K), or ``pred_score`` (N, K) where there
+        are none, and labels (N,).
+    """
+    if isinstance(samples, BatchSamples):
+        with_exits = samples.has('exit_scores')
+        return (samples.exit_scores if with_exits else samples.pred_score,
+                samples.gt_label)
+    key = 'exit_scores' if 'exit_scores' in samples[0] else 'pred_score'
+    return (torch.stack([sample[key] for sample in samples]),
+            torch.cat([sample['gt_label'] for sample in samples]))
+
+
 @METRICS.register_module()
 class ExitAccuracy(BaseMetric):
     """Top-k accuracy in percent of each exit and of the ensemble.
@@ -35,6 +56,9 @@ class ExitAccuracy(BaseMetric):
     ``exit1/top1`` to ``exitC/top5``, ``ensemble/top1``, and ``accuracy/top1``
     for the deepest exit, the number that other tables call Top-1. A network
     without exits gets ``accuracy/...`` alone.
+
+    Ranks are counted on the device of the scores, which is not waited for
+    until all images are through.
 
     Args:
         topk (int | Sequence[int]): The k. Defaults to (1, 5).
@@ -45,6 +69,7 @@ class ExitAccuracy(BaseMetric):
     """
 
     default_prefix = ''  # the names say what they are
+    takes_batches = True  # see BatchEvaluator
 
     def __init__(self, topk: Union[int, Sequence[int]] = (1, 5), **kwargs):
         super().__init__(**kwargs)
@@ -52,30 +77,42 @@ class ExitAccuracy(BaseMetric):
         if not self.topk or min(self.topk) < 1:
             raise ConfigError(f'ExitAccuracy(topk={topk}): must be positive')
 
-    def process(self, data_batch, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch,
+                data_samples: Union[BatchSamples, Sequence[dict]]) -> None:
         """Note the ranks of a batch; scores need not be kept.
 
         Args:
             data_batch: Not used.
-            data_samples (Sequence[dict]): Predictions with ``gt_label``, and
-                ``exit_scores`` (C, K) or only ``pred_score`` (K,).
+            data_samples (BatchSamples | Sequence[dict]): N predictions with
+                ``gt_label``, and ``exit_scores`` (C, K) or only
+                ``pred_score`` (K,).
         """
-        with_exits = 'exit_scores' in data_samples[0]
-        key = 'exit_scores' if with_exits else 'pred_score'
-        scores = torch.stack([sample[key] for sample in data_samples])
-        labels = torch.cat([sample['gt_label'] for sample in data_samples])
+        scores, labels = scores_and_labels(data_samples)
         if max(self.topk) > scores.shape[-1]:
             raise ConfigError(
                 f'ExitAccuracy(topk={self.topk}): there are only '
                 f'{scores.shape[-1]} classes; change topk of val_evaluator '
                 'and test_evaluator')
-        if with_exits:
+        if scores.ndim == 3:
             ensemble = scores.mean(dim=1, keepdim=True)
             scores = torch.cat([scores, ensemble], dim=1)
         else:
             scores = scores[:, None]
         ranks = label_ranks(scores, labels.to(scores.device), max(self.topk))
-        self.results.extend(ranks.tolist())
+        self.results.append(ranks)  # (N, C + 1) or (N, 1)
+
+    def evaluate(self, size: int) -> Dict[str, float]:
+        """Percentages over the whole data set, of all processes.
+
+        Args:
+            size (int): Its images; what a sampler padded is dropped.
+        """
+        self.results = self.image_ranks()  # processes exchange images
+        return super().evaluate(size)
+
+    def image_ranks(self) -> List[List[int]]:
+        """What :meth:`process` noted, image by image."""
+        return torch.cat(self.results).tolist() if self.results else []
 
     def compute_metrics(self, results: List[List[int]]) -> Dict[str, float]:
         """Percentages over the whole data set.

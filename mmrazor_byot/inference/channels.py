@@ -3,6 +3,8 @@ from typing import Sequence
 
 from mmengine.config import Config
 
+from mmrazor_byot.datasets import per_image
+
 
 def reads_bgr(pipeline: Sequence[dict]) -> bool:
     """Whether a pipeline yields BGR images, as those that open files do.
@@ -24,6 +26,6 @@ def network_order(cfg: Config) -> str:
     """
     preprocessor = cfg.model.get('data_preprocessor') or cfg.get(
         'data_preprocessor') or {}
-    bgr = reads_bgr(cfg.test_dataloader.dataset.pipeline)
+    bgr = reads_bgr(per_image(cfg.test_dataloader).dataset.pipeline)
     turned = bool(preprocessor.get('to_rgb', False))
     return 'BGR' if bgr != turned else 'RGB'

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmpretrain.registry import TRANSFORMS
 
+from mmrazor_byot.datasets import per_image
 from mmrazor_byot.errors import ConfigError, DatasetError
 
 from .channels import reads_bgr
@@ -113,7 +114,7 @@ def data_transforms(cfg: Config) -> List[dict]:
         ConfigError: The config has no test data.
     """
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}
-    pipeline = loader.get('dataset', {}).get('pipeline')
+    pipeline = per_image(loader).get('dataset', {}).get('pipeline')
     if pipeline is None:
         raise ConfigError(
             'the config has no test_dataloader.dataset.pipeline, so it is not '

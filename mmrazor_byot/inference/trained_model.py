@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmpretrain.registry import DATASETS
 
+from mmrazor_byot.datasets import image_settings
 from mmrazor_byot.deploy.export import build_model, load_byot
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.launch import load_config
@@ -124,7 +125,7 @@ def class_names(model: BaseModel,
                               'classes; give a list with a name for each')
         return [str(name) for name in classes]
     loader = model._config.get('test_dataloader') or {}
-    dataset = loader.get('dataset') or {}
+    dataset = image_settings(loader.get('dataset') or {})
     kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
     for meta in (getattr(model, '_dataset_meta', None),
                  dataset.get('metainfo'), getattr(kind, 'METAINFO', None)):

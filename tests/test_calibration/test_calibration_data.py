@@ -1,14 +1,18 @@
 """What is calibrated on is neither tested on nor, if told so, trained on."""
 import warnings
 
+import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from recipes import ALL, load
 
 from mmrazor_byot.calibration import calibration_loader
+from mmrazor_byot.datasets import per_image
 from mmrazor_byot.errors import ConfigError, DatasetError
 
 DIGITS = 'byot_resnet18_2xb64_digits'
+FAST = 'byot_resnet18-fast_2xb64_digits'
 WARNS = 'the config trains on the images that it calibrates on'
 
 
@@ -139,13 +143,50 @@ def test_errors_of_the_data_come_through(digits):
         calibration_loader(digits)
 
 
+@pytest.mark.parametrize('held_out', [dict(), dict(hold_out_every=5)])
+def test_whole_batches_of_held_out_images(digits, held_out):
+    fast = load(FAST)
+    for cfg in (digits, fast):
+        cfg.calibration_dataloader.dataset.update(held_out)
+    found = []
+    for train in (digits, fast):
+        cfg = Config(dict(fast, train_dataloader=train.train_dataloader))
+        every = held_out.get('hold_out_every', 10)
+        with pytest.warns(UserWarning, match=f'{WARNS}.*--cfg-options '
+                          f'train_dataloader.dataset.hold_out_every={every} '):
+            found.append(calibration_loader(cfg))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', UserWarning)
+        cfg.train_dataloader.dataset.hold_out_every = every
+        found.append(calibration_loader(cfg))
+    digits.pop('train_dataloader')
+    expected = calibration_loader(digits).dataset
+    assert len(expected) == sum(len(f.dataset) for f in found) / 3
+    for loader in found:
+        images = [batch['inputs'] for batch in loader]
+        assert np.array_equal(
+            torch.cat(images).permute(0, 2, 3, 1), expected.images)
+        labels = [batch['data_samples'].gt_label for batch in loader]
+        assert torch.cat(labels).tolist() == expected.labels.tolist()
+
+
+@pytest.mark.parametrize('tested', [DIGITS, FAST])
+def test_the_test_images_in_whole_batches(tested):
+    cfg = load(FAST)
+    cfg.calibration_dataloader = cfg.test_dataloader.copy()
+    cfg.test_dataloader = load(tested).test_dataloader
+    with pytest.raises(ConfigError,
+                       match='^calibration_dataloader reads the test images'):
+        calibration_loader(cfg)
+
+
 @pytest.mark.parametrize('name', [
     n for n in ALL if 'tin32' in n or 'cifar100' in n or 'digits' in n])
 def test_recipes_hold_out_a_part_of_the_training_images(name, monkeypatch):
     monkeypatch.setenv('TIN32', 'none.npz')
     cfg = load(name)
     calibration, train, test = (
-        cfg[f'{s}_dataloader'].dataset
+        per_image(cfg[f'{s}_dataloader']).dataset
         for s in ('calibration', 'train', 'test'))
     every = 2 if 'early-exit' in name else 10
     assert (calibration.hold_out_every, calibration.held_out) == (every, True)

@@ -4,6 +4,8 @@ import yaml
 from recipes import BYOT, load, table_rows
 from run import ROOT
 
+from mmrazor_byot.datasets import image_settings
+
 INDEX = yaml.safe_load((ROOT / 'model-index.yml').read_text())
 METAFILE = yaml.safe_load(
     (ROOT / 'configs/distill/mmcls/byot/metafile.yml').read_text())
@@ -49,7 +51,7 @@ def test_paths(entry):
 def test_numbers(entry):
     cfg = load(entry['Name'])
     costs = table_rows(entry['Name'])
-    data = cfg.train_dataloader.dataset.type.split('.')[-1]
+    data = image_settings(cfg.train_dataloader.dataset).type.split('.')[-1]
     metadata = dict(entry['Metadata'])
     metadata.pop('Shipped Weights', None)
     assert metadata == {

@@ -101,7 +101,8 @@ def build(cfg: Config, size: int):
 
 def batch(size: int, num_classes: int) -> dict:
     return dict(
-        inputs=torch.randint(0, 256, (BATCH, 3, size, size)),
+        inputs=torch.randint(
+            0, 256, (BATCH, 3, size, size), dtype=torch.uint8),
         data_samples=[
             DataSample().set_gt_label(torch.tensor([i * num_classes // BATCH]))
             for i in range(BATCH)

@@ -14,6 +14,7 @@ from peers import MMRAZOR_CONFIG
 from recipes import ALL, BYOT, load
 from run import RECIPES
 
+from mmrazor_byot.datasets import gives_batches, image_settings, per_image
 from mmrazor_byot.registry import MODELS
 
 TWINS = sorted(set(ALL) - set(BYOT))
@@ -33,7 +34,7 @@ def test_one_step_and_one_prediction_of_a_twin(name):
     cfg = load(name)
     model = MODELS.build({
         **cfg.model, 'data_preprocessor':
-        dict(type='ClsDataPreprocessor', **cfg.data_preprocessor)
+        {'type': 'ClsDataPreprocessor', **cfg.data_preprocessor}
     })
     classes = model.head.num_classes if name.startswith(
         'plain') else model.num_classes
@@ -41,7 +42,8 @@ def test_one_step_and_one_prediction_of_a_twin(name):
         DataSample().set_gt_label(torch.tensor([i])) for i in (0, classes - 1)
     ]
     data = dict(
-        inputs=torch.randint(0, 256, (2, 3, 32, 32)), data_samples=samples)
+        inputs=torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8),
+        data_samples=samples)
     model.train()
     before = {k: v.clone() for k, v in model.named_parameters()}
     log = model.train_step(
@@ -70,12 +72,15 @@ def test_the_name_tells_the_batch(recipe):
 
 def test_nothing_is_tested_on_what_it_is_trained_on(recipe):
     _, cfg = recipe
-    train, val, test = (cfg[f'{s}_dataloader'].dataset
+    train, val, test = (image_settings(cfg[f'{s}_dataloader'].dataset)
                         for s in ('train', 'val', 'test'))
     unseen = 'val' if train.type == 'ImageNet' else 'test'
     assert (train.split, val.split, test.split) == ('train', unseen, unseen)
     assert train.type == val.type == test.type
+    val, test = (per_image(cfg[f'{s}_dataloader']).dataset
+                 for s in ('val', 'test'))
     for step in (*val.pipeline, *test.pipeline):  # and nothing is left to luck
+        step.type = step.type.removeprefix('mmpretrain.')
         assert step.type in ('PackInputs', 'LoadImageFromFile', 'ResizeEdge',
                              'CenterCrop')
 
@@ -83,6 +88,8 @@ def test_nothing_is_tested_on_what_it_is_trained_on(recipe):
 def test_every_exit_is_scored(recipe):
     _, cfg = recipe
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+        if evaluator.type == 'mmrazor_byot.BatchEvaluator':
+            evaluator = evaluator.metrics
         assert evaluator == dict(
             type='mmrazor_byot.ExitAccuracy', topk=(1, 5))
 
@@ -96,19 +103,70 @@ def test_epochs_can_be_seeded(recipe):
 
 
 def test_twins_differ_in_the_model_alone():
-    for data in ('8xb16_tin32', '2xb64_digits'):
+    for data in ('resnet18_8xb16_tin32', 'resnet18_2xb64_digits',
+                 'resnet18-fast_1xb128_tin32'):
         byot, plain, deep = (
-            load(f'{method}_resnet18_{data}').to_dict()
+            load(f'{method}_{data}').to_dict()
             for method in ('byot', 'plain', 'deep-supervision'))
         models = [cfg.pop('model') for cfg in (byot, plain, deep)]
         for cfg in (byot, plain, deep):
             del cfg['architecture']  # what the model was made of
         assert byot == plain == deep
         models[1]['head']['in_channels'] = None
+        if 'fast' in data:  # what exits have no need of
+            head = models[1]['head']
+            assert head['type'] == 'mmrazor_byot.BatchLinearClsHead'
+            head['type'] = 'LinearClsHead'
         assert models[1] == models[0]['architecture'] == models[2][
             'architecture']
         assert models[2]['logit_loss'] is models[2]['hint_loss'] is None
         assert models[2]['label_loss']['loss_weight'] == 1
+
+
+FAST = {
+    name: name.replace('-fast', '').replace('1xb128', '8xb16')
+    for name in ALL if '-fast' in name
+}
+LOADERS = tuple(f'{s}_dataloader' for s in (
+    'train', 'val', 'test', 'calibration'))
+
+
+@pytest.mark.parametrize('name', FAST)
+def test_a_fast_recipe_differs_in_how_its_data_comes(name):
+    fast, slow = load(name), load(FAST[name])
+    for key in ('train_cfg', 'optim_wrapper', 'param_scheduler',
+                'auto_scale_lr', 'custom_hooks', 'default_hooks',
+                'randomness'):
+        assert fast.get(key) == slow.get(key)
+    if not name.startswith('plain'):
+        assert fast.model == slow.model
+    for key in LOADERS:
+        assert gives_batches(fast[key].dataset)
+        assert fast[key].num_workers == 0 and not fast[key].pin_memory
+        assert fast[key].sampler == slow[key].sampler
+        mine, theirs = (dict(per_image(cfg[key]).dataset)
+                        for cfg in (fast, slow))
+        mine.pop('pipeline'), theirs.pop('pipeline')
+        assert mine == theirs
+    ours, theirs = dict(fast.data_preprocessor), dict(slow.data_preprocessor)
+    transforms = ours.pop('transforms')
+    assert ours.pop('type') == 'mmrazor_byot.BatchDataPreprocessor'
+    assert ours == theirs
+    # The same augmentation, step by step.
+    steps = slow.train_dataloader.dataset.pipeline
+    assert [dict(t, type=t.type.replace('mmrazor_byot.Batch', ''))
+            for t in transforms] == steps[:-1]
+    assert steps[-1] == dict(type='PackInputs')
+
+
+def test_fast_recipes():
+    assert sorted(FAST) == [
+        'byot_resnet18-fast_1xb128_cifar100',
+        'byot_resnet18-fast_1xb128_tin32',
+        'byot_resnet18-fast_2xb64_digits',
+        'byot_resnet18-fast_2xb64_tin32-small',
+        'deep-supervision_resnet18-fast_1xb128_tin32',
+        'plain_resnet18-fast_1xb128_tin32']
 
 
 def test_cifar_recipe_is_the_documented_one():

@@ -7,6 +7,7 @@ import torch
 from mmengine.runner import Runner
 
 from mmrazor_byot.checkpoint import AtomicBackend
+from mmrazor_byot.datasets import per_image
 from mmrazor_byot.deploy.export import load_byot
 from mmrazor_byot.evaluation.curves import gallery_rows, measure_trade_off
 from mmrazor_byot.inference.channels import reads_bgr
@@ -61,7 +62,7 @@ def main() -> None:
     shown = next((c.policy for c in policies.values()), GALLERY)
     rows = gallery_rows(
         data, loader, shown, args.columns,
-        reads_bgr(cfg.test_dataloader.dataset.pipeline))
+        reads_bgr(per_image(cfg.test_dataloader).dataset.pipeline))
     names = [f'exit {i + 1}/{len(rows)}' for i in range(len(rows))]
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)

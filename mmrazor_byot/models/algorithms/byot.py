@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS
-from mmrazor_byot.structures import ExitOutput
+from mmrazor_byot.structures import BatchSamples, ExitOutput, stack_targets
 
 from ..heads import complete_exit_head
 from .mmrazor_keys import load_mmrazor_keys, rename_mmrazor_keys
 from .network_view import look_at
 from .sections import build_architecture, per_exit
 
+Samples = Union[BatchSamples, List[DataSample]]
 OptConfig = Optional[Union[dict, Sequence[Optional[dict]]]]
 
 
@@ -153,13 +154,12 @@ class BYOT(BaseAlgorithm):
         exits.append(ExitOutput(pooled[-1], self.architecture.head(pooled)))
         return exits
 
-    def loss(self, inputs: Tensor,
-             data_samples: List[DataSample]) -> Dict[str, Tensor]:
+    def loss(self, inputs: Tensor, data_samples: Samples) -> Dict[str, Tensor]:
         """All losses of a batch.
 
         Args:
             inputs (Tensor): Preprocessed images, (N, 3, H, W).
-            data_samples (list[DataSample]): Their labels.
+            data_samples (BatchSamples | list[DataSample]): Their labels.
 
         Returns:
             dict[str, Tensor]: ``exit1.label_loss``, ``exit1.logit_loss``,
@@ -191,23 +191,28 @@ class BYOT(BaseAlgorithm):
     def _predict(
             self,
             inputs: Tensor,
-            data_samples: Optional[List[DataSample]] = None
-    ) -> List[DataSample]:
+            data_samples: Optional[Samples] = None) -> Samples:
         """Classify images.
 
         Args:
             inputs (Tensor): Preprocessed images, (N, 3, H, W).
-            data_samples (list[DataSample], optional): To fill in.
+            data_samples (BatchSamples | list[DataSample], optional): To fill
+                in.
 
         Returns:
-            list[DataSample]: Each with ``pred_score`` (K,) and ``pred_label``
-            as ``predict_with`` says, and ``exit_scores`` (C, K), the softmax
-            of every exit.
+            BatchSamples | list[DataSample]: Each with ``pred_score`` (K,) and
+            ``pred_label`` as ``predict_with`` says, and ``exit_scores``
+            (C, K), the softmax of every exit.
         """
         logits = torch.stack(self._forward(inputs), dim=1)
         exit_scores = logits.float().softmax(dim=-1)
         scores = self._answer(exit_scores)
         labels = scores.argmax(dim=1, keepdim=True)
+        if isinstance(data_samples, BatchSamples):
+            return data_samples.set_fields(
+                pred_score=scores,
+                pred_label=labels[:, 0],
+                exit_scores=exit_scores)
         if data_samples is None:
             data_samples = [DataSample() for _ in range(len(scores))]
         for sample, score, label, all_scores in zip(data_samples, scores,
@@ -230,18 +235,3 @@ class BYOT(BaseAlgorithm):
             raise ConfigError(
                 f'predict_with={predict_with!r}: choose from {answers}')
         return predict_with
-
-
-def stack_targets(data_samples: Sequence[DataSample]) -> Tensor:
-    """Labels of a batch, as the losses take them.
-
-    Args:
-        data_samples (Sequence[DataSample]): N samples with ``gt_label``, or
-            with ``gt_score`` where a batch augmentation mixed the labels.
-
-    Returns:
-        Tensor: Class indices (N,), or class probabilities (N, K).
-    """
-    if 'gt_score' in data_samples[0]:
-        return torch.stack([sample.gt_score for sample in data_samples])
-    return torch.cat([sample.gt_label for sample in data_samples])

@@ -1,3 +1,4 @@
+from .batch_linear_cls_head import BatchLinearClsHead
 from .bottleneck_head import BottleneckHead
 from .build import build_exit_head, complete_exit_head
 from .exit_cls_head import ExitClsHead
@@ -5,6 +6,6 @@ from .pooled_head import PooledHead
 from .strided_head import StridedHead
 
 __all__ = [
-    'BottleneckHead', 'ExitClsHead', 'PooledHead', 'StridedHead',
-    'build_exit_head', 'complete_exit_head'
+    'BatchLinearClsHead', 'BottleneckHead', 'ExitClsHead', 'PooledHead',
+    'StridedHead', 'build_exit_head', 'complete_exit_head'
 ]

@@ -1,0 +1,58 @@
+# The same images and augmentation, in whole batches: the data set stands in
+# memory, on the GPU where there is one, and batches are augmented there.
+_base_ = './cifar100_bs16.py'
+
+data_preprocessor = dict(
+    type='mmrazor_byot.BatchDataPreprocessor',
+    transforms=[
+        dict(type='mmrazor_byot.BatchRandomCrop', crop_size=32, padding=4),
+        dict(
+            type='mmrazor_byot.BatchRandomFlip',
+            prob=0.5,
+            direction='horizontal'),
+        dict(type='mmrazor_byot.BatchAutoAugment', policies=_base_.policies),
+        dict(
+            type='mmrazor_byot.BatchCutout', shape=16, pad_val=0, prob=1.0),
+    ])
+
+loader = dict(
+    num_workers=0,  # a batch is one gather
+    pin_memory=False,
+    persistent_workers=False,
+    collate_fn=dict(type='mmrazor_byot.collate_batch'))
+cifar100 = dict(type='mmrazor_byot.CIFAR100', data_root='data/cifar100')
+
+train_dataloader = dict(
+    batch_size=128,
+    dataset=dict(
+        _delete_=True,
+        type='mmrazor_byot.ImageBatches',
+        device='auto',
+        dataset=dict(split='train', **cifar100)),
+    **loader)
+
+val_dataloader = dict(
+    batch_size=500,
+    dataset=dict(
+        _delete_=True,
+        type='mmrazor_byot.ImageBatches',
+        device='auto',
+        dataset=dict(split='test', **cifar100)),
+    **loader)
+val_evaluator = dict(
+    _delete_=True,
+    type='mmrazor_byot.BatchEvaluator',
+    metrics=dict(type='mmrazor_byot.ExitAccuracy', topk=(1, 5)))
+
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
+
+calibration_dataloader = dict(
+    batch_size=500,
+    dataset=dict(
+        _delete_=True,
+        type='mmrazor_byot.ImageBatches',
+        device='auto',
+        dataset=dict(
+            split='train', hold_out_every=10, held_out=True, **cifar100)),
+    **loader)

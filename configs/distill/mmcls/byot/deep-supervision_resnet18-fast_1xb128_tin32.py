@@ -1,0 +1,5 @@
+# The twin that learns from labels alone at every exit: alpha = lambda = 0.
+_base_ = './byot_resnet18-fast_1xb128_tin32.py'
+
+model = dict(
+    label_loss=dict(loss_weight=1.0), logit_loss=None, hint_loss=None)

@@ -1,0 +1,49 @@
+"""What configs say of a data set, whether batches are made of it or not."""
+from typing import Any, Dict
+
+from mmengine.config import ConfigDict
+
+#: Settings of ImageBatches that are none of its data set's.
+OWN = ('type', 'dataset', 'device', 'lazy_init', '_scope_')
+
+
+def gives_batches(dataset: dict) -> bool:
+    """Whether a data set's config is one of ``ImageBatches``."""
+    return str(dataset.get('type')).split('.')[-1] == 'ImageBatches'
+
+
+def image_settings(dataset: dict) -> Dict[str, Any]:
+    """The config of the data set that has the images.
+
+    Args:
+        dataset (dict): Config of a data set.
+
+    Returns:
+        dict: The same; or of ``ImageBatches`` what it wraps.
+    """
+    if not gives_batches(dataset):
+        return dataset
+    extra = {k: v for k, v in dataset.items() if k not in OWN}
+    return ConfigDict({**dataset['dataset'], **extra})
+
+
+def per_image(loader: dict) -> Dict[str, Any]:
+    """The loader of single images that a loader of batches stands for.
+
+    Args:
+        loader (dict): Config of a data loader.
+
+    Returns:
+        dict: The same; or where it loads ``ImageBatches``, one that loads the
+        same images one by one, for tools that look at the pipeline or at
+        single images.
+    """
+    if not gives_batches(loader.get('dataset', {})):
+        return loader
+    dataset = ConfigDict({
+        **image_settings(loader['dataset']),
+        'pipeline': [dict(type='mmpretrain.PackInputs')],
+    })
+    rest = {k: v for k, v in loader.items()
+            if k not in ('dataset', 'collate_fn')}
+    return ConfigDict({**rest, 'dataset': dataset})

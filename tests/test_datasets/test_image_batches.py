@@ -1,0 +1,348 @@
+"""Whole batches are the batches that single images make."""
+import copy
+from multiprocessing.reduction import ForkingPickler
+from types import SimpleNamespace
+
+import mmpretrain.datasets
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import ConcatDataset
+from mmengine.runner import Runner
+from mmpretrain.datasets import BaseDataset
+from mmpretrain.structures import DataSample
+
+from mmrazor_byot.datasets import (
+    CIFAR100,
+    Digits,
+    ImageBatches,
+    image_settings,
+    per_image,
+)
+from mmrazor_byot.errors import ConfigError, DatasetError
+from mmrazor_byot.structures import BatchSamples
+
+PACK = [dict(type='PackInputs')]
+BATCH = dict(type='mmrazor_byot.collate_batch')
+SHUFFLE = dict(type='DefaultSampler', shuffle=True)
+SEVEN = dict(type='mmrazor_byot.Digits', indices=7)
+
+
+class Listed(BaseDataset):
+    """A data set of these images, as mmpretrain's that are in memory."""
+
+    METAINFO = dict(classes=('ant', 'bee'))
+
+    def __init__(self, samples, **kwargs):
+        self.samples = samples
+        super().__init__(
+            ann_file='', serialize_data=bool(samples), **kwargs)
+
+    def load_data_list(self):
+        return self.samples
+
+
+def listed(*images, label=1, **kwargs):
+    return Listed([dict(img=i, gt_label=label) for i in images], **kwargs)
+
+
+def loaders(dataset=SEVEN, seed=3, **settings):
+    """The loader of single images and that of whole batches."""
+    settings = dict(batch_size=3, num_workers=0, sampler=SHUFFLE, **settings)
+    return [
+        Runner.build_dataloader(dict(settings, **kind), seed=seed)
+        for kind in (
+            dict(dataset={**dataset, 'pipeline': PACK},
+                 collate_fn=dict(type='default_collate')),
+            dict(dataset=dict(type='mmrazor_byot.ImageBatches',
+                              dataset=dataset), collate_fn=BATCH))
+    ]
+
+
+def equal_batches(expected, found):
+    assert torch.equal(expected['inputs'], found['inputs'])
+    assert found['inputs'].dtype == torch.uint8
+    samples = expected['data_samples']
+    assert isinstance(found['data_samples'], BatchSamples)
+    assert found['data_samples'].gt_label.tolist() == [
+        s.gt_label.item() for s in samples]
+    assert found['data_samples'].sample_idx.tolist() == [
+        s.sample_idx for s in samples]
+
+
+@pytest.mark.parametrize('settings', [
+    dict(), dict(drop_last=True),
+    dict(sampler=dict(type='InfiniteSampler', shuffle=True)),
+    dict(sampler=dict(type='DefaultSampler', shuffle=False), batch_size=4),
+    dict(num_batch_per_epoch=1)])
+def test_same_samples_in_the_same_order(settings):
+    for seed in (3, 4):
+        singly, whole = loaders(**{'seed': seed, **settings}) if (
+            'sampler' not in settings) else build(settings, seed)
+        batches = [list(zip(range(6), loader)) for loader in (singly, whole)]
+        assert len(batches[0]) == len(batches[1]) > 0
+        for (_, expected), (_, found) in zip(*batches):
+            equal_batches(expected, found)
+        for loader in (singly, whole):
+            if hasattr(loader.sampler, 'set_epoch'):
+                loader.sampler.set_epoch(1)
+        for expected, found, _ in zip(singly, whole, range(3)):
+            equal_batches(expected, found)
+
+
+def build(settings, seed):
+    singly, whole = loaders(seed=seed)
+    return [
+        Runner.build_dataloader(
+            dict(dataset=loader.dataset, collate_fn=collate, num_workers=0,
+                 **{'batch_size': 3, **settings}), seed=seed)
+        for loader, collate in ((singly, dict(type='default_collate')),
+                                (whole, BATCH))
+    ]
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_worker_processes(workers):
+    singly, whole = loaders()
+    whole = torch.utils.data.DataLoader(
+        whole.dataset, 3, sampler=whole.sampler, num_workers=workers,
+        collate_fn=whole.collate_fn)
+    for expected, found in zip(singly, whole):
+        equal_batches(expected, found)
+
+
+@pytest.mark.parametrize('start', ['fork', 'spawn'])
+def test_workers_share_the_one_copy(start):
+    loader = Runner.build_dataloader(
+        dict(dataset=dict(type='mmrazor_byot.ImageBatches', dataset=SEVEN),
+             sampler=dict(type='DefaultSampler', shuffle=False), batch_size=7,
+             num_workers=1, persistent_workers=True, collate_fn=BATCH,
+             multiprocessing_context=start))
+    dataset = loader.dataset
+    assert len(ForkingPickler.dumps(dataset)) < 4096 < dataset.images.numel()
+    batch, = loader
+    assert torch.equal(batch['inputs'], dataset.images)
+    dataset.images.fill_(77)  # the process that has started sees it
+    dataset.labels.fill_(5)
+    batch, = loader
+    assert batch['inputs'].unique().tolist() == [77]
+    assert batch['data_samples'].gt_label.tolist() == [5] * 7
+
+
+def test_too_little_shared_memory(monkeypatch):
+    """What torch says in a container of 64 MB, while nobody needs it."""
+
+    def fail(tensor):
+        raise RuntimeError('unable to allocate shared memory(shm)')
+
+    monkeypatch.setattr(torch.Tensor, 'share_memory_', fail)
+    dataset = ImageBatches(SEVEN)
+    assert not dataset.images.is_shared()
+    assert np.array_equal(dataset.images.permute(0, 2, 3, 1),
+                          Digits(indices=7).images)
+
+
+@pytest.mark.parametrize('settings', [
+    dict(split='test'), dict(hold_out_every=10),
+    dict(hold_out_every=10, held_out=True), dict(num_classes=3),
+    dict(samples_per_class=2, num_classes=4)])
+def test_all_that_the_wrapped_set_can(settings):
+    expected = Digits(**settings)
+    inside = ImageBatches(dict(type='mmrazor_byot.Digits', **settings))
+    outside = ImageBatches(dict(type='mmrazor_byot.Digits'), **settings)
+    built = ImageBatches(Digits(**settings))
+    for dataset in (inside, outside, built):
+        assert len(dataset) == len(expected) > 7
+        assert np.array_equal(dataset.images.permute(0, 2, 3, 1).numpy(),
+                              expected.images)
+        assert dataset.get_gt_labels().tolist() == expected.labels.tolist()
+        assert dataset.metainfo == expected.metainfo
+        assert dataset.CLASSES == expected.CLASSES
+
+
+def test_cifar(tmp_path, monkeypatch):
+    import hashlib
+    import pickle
+    planes = np.random.default_rng(0).integers(0, 256, (5, 3072), np.uint8)
+    content = pickle.dumps(dict(data=planes, fine_labels=[4, 4, 99, 4, 0]))
+    folder = tmp_path / 'cifar-100-python'
+    folder.mkdir()
+    (folder / 'train').write_bytes(content)
+    for kind in (CIFAR100, mmpretrain.datasets.CIFAR100):
+        monkeypatch.setattr(
+            kind, 'train_list', [['train', hashlib.md5(content).hexdigest()]])
+        monkeypatch.setattr(kind, '_check_integrity', lambda self: True)
+        dataset = ImageBatches(kind(str(tmp_path)))
+        assert np.array_equal(dataset.images.numpy(),
+                              planes.reshape(5, 3, 32, 32))
+        assert dataset.labels.tolist() == [4, 4, 99, 4, 0]
+        assert dataset.metainfo['classes'][99] == 'worm'
+        assert dataset.class_to_idx['worm'] == 99
+    dataset = ImageBatches(
+        dict(type='mmrazor_byot.CIFAR100', data_root=str(tmp_path)),
+        hold_out_every=2, held_out=True)
+    assert dataset.labels.tolist() == [4]  # the second of three of class 4
+    assert np.array_equal(dataset.images[0].numpy().ravel(), planes[1])
+
+
+def test_one_sample():
+    dataset = ImageBatches(SEVEN)
+    singly = Digits(indices=7, pipeline=PACK)
+    for i, number in ((0, 0), (6, 6), (-2, 5)):
+        sample, expected = dataset[i], singly[number]
+        assert torch.equal(sample['inputs'], expected['inputs'])
+        found = sample['data_samples']
+        assert type(found) is DataSample
+        assert set(found.all_keys()) == {'gt_label', 'sample_idx'}
+        assert found.gt_label.tolist() == expected['data_samples'
+                                                   ].gt_label.tolist()
+        assert found.sample_idx == number
+        info, theirs = dataset.get_data_info(i), singly.get_data_info(number)
+        assert info.keys() == theirs.keys()
+        assert np.array_equal(info.pop('img'), theirs.pop('img'))
+        assert info == theirs
+        assert dataset.get_cat_ids(i) == [info['gt_label']]
+    with pytest.raises(IndexError):
+        dataset[7]
+    dataset[0]['inputs'].zero_()
+    dataset.get_data_info(0)['img'][:] = 0
+    assert dataset.images[0].any()
+    assert [d['sample_idx'] for d in dataset.load_data_list()] == [*range(7)]
+
+
+@pytest.mark.parametrize('indices, kept', [
+    (2, [0, 1]), (-1, [6]), ([4, 2], [4, 2])])
+def test_subsets(indices, kept):
+    dataset = ImageBatches(SEVEN)
+    subset = dataset.get_subset(indices)
+    assert torch.equal(subset.images, dataset.images[kept])
+    assert subset.get_gt_labels().tolist() == dataset.labels[kept].tolist()
+    assert len(subset) == len(kept) and len(dataset) == 7
+    dataset.get_subset_(indices)
+    assert torch.equal(subset.images, dataset.images)
+
+
+def test_reads_only_when_asked():
+    dataset = ImageBatches(
+        dict(type='mmrazor_byot.Digits', lazy_init=True), lazy_init=True)
+    assert not hasattr(dataset, 'images')
+    assert 'Images of: \tDigits' in str(dataset)
+    assert len(dataset) == 1198
+    assert '(1198, 3, 32, 32) uint8 on cpu' in str(dataset)
+    assert dataset._source is None  # one copy is enough
+
+
+def test_samples_that_come_one_by_one_are_put_together():
+    """As from mmengine's wrappers, which know nothing of whole batches."""
+    dataset = ConcatDataset([ImageBatches(SEVEN), ImageBatches(SEVEN)])
+    loader = Runner.build_dataloader(
+        dict(dataset=dataset, batch_size=14, collate_fn=BATCH, num_workers=0,
+             sampler=dict(type='DefaultSampler', shuffle=False)))
+    batch, = loader
+    images = ImageBatches(SEVEN).images
+    assert torch.equal(batch['inputs'], torch.cat([images, images]))
+    assert batch['data_samples'].sample_idx.tolist() == [*range(7)] * 2
+
+
+GREY = np.zeros((4, 4, 1), np.uint8)
+COLOUR = np.zeros((4, 4, 3), np.uint8)
+
+
+@pytest.mark.parametrize('dataset, message', [
+    (listed(COLOUR, np.zeros((4, 5, 3), np.uint8)),
+     r'image 1 of Listed is \(4, 5\), image 0 \(4, 4\): .*images of one size'),
+    (listed(COLOUR, COLOUR.astype(np.float32)),
+     r'image 1 of Listed is float32 of shape \(4, 4, 3\); .*takes uint8'),
+    (listed(GREY), r'image 0 of Listed is uint8 of shape \(4, 4, 1\)'),
+    (listed(GREY[..., 0]), r'image 0 of Listed is uint8 of shape \(4, 4\);'),
+    (listed(COLOUR, label=[1, 0]), r'image 0 of Listed has the label \[1, 0'),
+    (Listed([dict(img=COLOUR)]), 'image 0 of Listed has the label None'),
+    (Listed([dict(img_path='a.jpg', gt_label=0)]),
+     r"image 0 of Listed is not in memory: .*not \['gt_label', 'img_path'"),
+    (Listed([]), 'Listed has no images'),
+], ids=range(8))
+def test_images_that_make_no_tensor(dataset, message):
+    with pytest.raises(DatasetError, match=message):
+        ImageBatches(dataset)
+
+
+@pytest.mark.parametrize('make, message', [
+    (lambda: ImageBatches({**SEVEN, 'pipeline': PACK}),
+     r"around Digits with the pipeline \['PackInputs'\]: a pipeline works on "
+     'single images, and .* transforms of data_preprocessor'),
+    (lambda: ImageBatches(SEVEN, pipeline=PACK), 'with the pipeline'),
+    (lambda: ImageBatches(Digits(pipeline=PACK)), 'with the pipeline'),
+    (lambda: ImageBatches(Digits(), num_classes=2), r"got \['num_classes'\]"),
+    (lambda: ImageBatches(SEVEN, device='gpu'), "'gpu'.*: no such device"),
+    (lambda: ImageBatches(SEVEN, device='meta'), "device='meta'"),
+])
+def test_settings_that_cannot_be(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+def test_another_collate_function():
+    for name in ('pseudo_collate', 'default_collate'):
+        loader = Runner.build_dataloader(
+            dict(dataset=ImageBatches(SEVEN), sampler=SHUFFLE, num_workers=0,
+                 batch_size=2, collate_fn=dict(type=name)))
+        with pytest.raises(ConfigError, match='set collate_fn=dict'):
+            next(iter(loader))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='has a GPU')
+def test_devices_without_a_gpu():
+    assert ImageBatches(SEVEN, device='auto').images.device.type == 'cpu'
+    assert ImageBatches(SEVEN, device='cpu').images.is_shared()
+    with pytest.raises(ConfigError, match='there is no GPU; "auto"'):
+        ImageBatches(SEVEN, device='cuda')
+
+
+def test_loaders_that_cannot_read_from_the_gpu():
+    dataset = ImageBatches(SEVEN)
+    dataset.check_loader(SimpleNamespace(num_workers=2, pin_memory=True))
+    dataset.images = SimpleNamespace(is_cuda=True, device='cuda:0')
+    dataset.check_loader(SimpleNamespace(num_workers=0, pin_memory=False))
+    for loader, message in (
+        (dict(num_workers=2, pin_memory=False), 'cuda:0: set num_workers=0'),
+        (dict(num_workers=0, pin_memory=True), 'set pin_memory=False')):
+        with pytest.raises(ConfigError, match=message):
+            dataset.check_loader(SimpleNamespace(**loader))
+    loader = torch.utils.data.DataLoader(dataset, 2, num_workers=1)
+    with pytest.raises(ConfigError, match='set num_workers=0'):
+        next(iter(loader))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+@pytest.mark.parametrize('device', ['auto', 'cuda'])
+def test_on_the_gpu(device):
+    dataset = ImageBatches(SEVEN, device=device)
+    assert dataset.images.is_cuda
+    batch = dataset.__getitems__([4, 2])
+    assert batch['inputs'].is_cuda
+    assert batch['data_samples'].gt_label.is_cuda
+    expected = ImageBatches(SEVEN).__getitems__([4, 2])
+    assert torch.equal(batch['inputs'].cpu(), expected['inputs'])
+    loader = torch.utils.data.DataLoader(
+        dataset, 2, pin_memory=True, collate_fn=lambda batch: batch)
+    with pytest.raises(ConfigError, match='set pin_memory=False'):
+        next(iter(loader))
+    with pytest.raises(ConfigError, match='set pin_memory=False'):
+        dataset.check_loader(loader)
+
+
+def test_settings_with_and_without():
+    loader = dict(
+        batch_size=2, collate_fn=BATCH,
+        dataset=dict(type='mmrazor_byot.ImageBatches', device='auto',
+                     hold_out_every=4, dataset=dict(SEVEN)))
+    before = copy.deepcopy(loader)
+    assert image_settings(loader['dataset']) == dict(
+        SEVEN, hold_out_every=4) == image_settings(
+            dict(SEVEN, hold_out_every=4))
+    singly = per_image(loader)
+    assert singly == dict(batch_size=2, dataset=dict(
+        SEVEN, hold_out_every=4, pipeline=[dict(type='mmpretrain.PackInputs')
+                                           ]))
+    assert loader == before
+    assert per_image(singly) is singly
