@@ -8,6 +8,7 @@ from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 SCOPE = 'mmrazor_byot'
@@ -37,5 +38,10 @@ FUNCTIONS = Registry(
     parent=MMENGINE_FUNCTIONS,
     scope=SCOPE,
     locations=['mmrazor_byot.engine'])
+TRANSFORMS = Registry(
+    'transform',
+    parent=MMENGINE_TRANSFORMS,
+    scope=SCOPE,
+    locations=['mmrazor_byot.augment'])
 POLICIES = Registry(
     'exit policy', scope=SCOPE, locations=['mmrazor_byot.inference'])

@@ -1,0 +1,40 @@
+"""Cutout, each image at its own place."""
+from typing import List, Sequence, Tuple, Union
+
+import numpy as np
+from mmpretrain.datasets import Cutout
+
+from mmrazor_byot.registry import TRANSFORMS
+from .base import BatchTransform, Shape, Step, rule, uniform
+from .boxes import cutout_boxes, fill_boxes
+
+
+@TRANSFORMS.register_module()
+class BatchCutout(BatchTransform):
+    """mmpretrain's ``Cutout`` for a batch.
+
+    Args:
+        shape (int | tuple[int]): Height and width of the hole.
+        pad_val (int | Sequence[int]): Its colour. Defaults to 128.
+        prob (float): Chance of a hole. Defaults to 0.5.
+
+    Raises:
+        ConfigError: mmpretrain refuses the settings.
+    """
+
+    def __init__(self,
+                 shape: Union[int, Tuple[int, int]],
+                 pad_val: Union[int, Sequence[int]] = 128,
+                 prob: float = 0.5):
+        its = rule(Cutout, shape, pad_val, prob)
+        self.shape = np.broadcast_to(its.shape, 2)
+        self.color = np.empty((3, 1, 1), np.uint8)
+        self.color[:, 0, 0] = its.pad_val
+        self.prob = its.prob
+
+    def draw(self, shape: Shape) -> List[Step]:
+        """A box for each image, an empty one for those left out."""
+        chance, *places = uniform(3, shape[0])
+        boxes = cutout_boxes(np.stack(places, 1), self.shape, shape[2:])
+        boxes[chance >= self.prob] = 0
+        return [Step(fill_boxes, dict(boxes=boxes, fill=self.color))]

@@ -1,0 +1,130 @@
+"""Tables of tone that depend on the image: its grey values or their mean."""
+from typing import Optional
+
+import torch
+
+from .blend import blend, grey
+
+
+def histograms(images: torch.Tensor) -> torch.Tensor:
+    """Count the values of each channel.
+
+    Args:
+        images (torch.Tensor): uint8 (N, C, H, W).
+
+    Returns:
+        torch.Tensor: int32 (N, C, 256).
+    """
+    values = images.flatten(2).long()
+    counts = torch.zeros(
+        *images.shape[:2], 256, dtype=torch.int32, device=images.device)
+    one = torch.ones((), dtype=torch.int32, device=images.device)
+    return counts.scatter_add_(2, values, one.expand(values.shape))
+
+
+def autocontrast_tables(total: torch.Tensor, pixels: int) -> torch.Tensor:
+    """Stretch each channel to 0 ... 255, as ``mmcv.auto_contrast``.
+
+    Args:
+        total (torch.Tensor): Running sum of the histograms, (N, C, 256).
+        pixels (int): Of an image.
+
+    Returns:
+        torch.Tensor: uint8 (N, C, 256).
+    """
+    greys = torch.arange(256., dtype=torch.float64, device=total.device)
+    low = (total == 0).sum(2, keepdim=True)
+    span = _highest(total, pixels) - low
+    # A channel of one value stays: a span of 255 from 0.
+    flat = span == 0
+    scale = greys[255:] / span.masked_fill_(flat, 255)
+    offset = low.masked_fill_(flat, 0) * scale
+    return (greys * scale).sub_(offset).clamp_(0, 255).to(torch.uint8)
+
+
+def equalize_tables(counts: torch.Tensor, total: torch.Tensor,
+                    pixels: int) -> torch.Tensor:
+    """Make each channel's values evenly frequent, as ``mmcv.imequalize``.
+
+    Args:
+        counts (torch.Tensor): Histograms, int32 (N, C, 256).
+        total (torch.Tensor): Their running sum, int32 (N, C, 256).
+        pixels (int): Of an image.
+
+    Returns:
+        torch.Tensor: uint8 (N, C, 256).
+    """
+    last = counts.gather(2, _highest(total, pixels))
+    step = (pixels - last) // 255
+    table = (total - counts).add_(step // 2).floor_divide_(step.clamp(min=1))
+    # Values below the first one never occur, so that 0 may stay as it is.
+    table = table.clamp_(max=255)
+    greys = torch.arange(256, dtype=torch.int32, device=counts.device)
+    return torch.where(step == 0, greys, table).to(torch.uint8)
+
+
+def _highest(total: torch.Tensor, pixels: int) -> torch.Tensor:
+    """The highest value of each channel, int64 (N, C, 1)."""
+    return (total < pixels).sum(2, keepdim=True)
+
+
+def contrast_tables(images: torch.Tensor, alpha: torch.Tensor,
+                    beta: torch.Tensor,
+                    weights: torch.Tensor) -> torch.Tensor:
+    """Blend with the mean grey, as ``mmcv.adjust_contrast``.
+
+    Args:
+        images (torch.Tensor): uint8 (N, 3, H, W).
+        alpha (torch.Tensor): See :func:`~.blend.blend_weights`.
+        beta (torch.Tensor): Likewise.
+        weights (torch.Tensor): See :func:`~.blend.grey`.
+
+    Returns:
+        torch.Tensor: uint8 (N, 3, 256), the same for all channels.
+    """
+    n, channels, height, width = images.shape
+    total = grey(images, weights).sum((1, 2, 3), True, dtype=torch.float64)
+    mean = total.div_(height * width).round_().float()
+    greys = torch.arange(256, device=images.device)
+    table = blend(greys, alpha, mean, beta).clamp_(0, 255).to(torch.uint8)
+    return table[:, 0].expand(n, channels, 256)
+
+
+def tone_tables(images: torch.Tensor,
+                tables: torch.Tensor,
+                autocontrast: int,
+                alpha: Optional[torch.Tensor] = None,
+                beta: Optional[torch.Tensor] = None,
+                weights: Optional[torch.Tensor] = None) -> torch.Tensor:
+    """Tables for images sorted by operation.
+
+    Args:
+        images (torch.Tensor): uint8 (N, 3, H, W): first the T with a table,
+            then the B to change the contrast of, then those to stretch, then
+            those to equalize.
+        tables (torch.Tensor): uint8 (T, 1, 256), see :mod:`.tone`.
+        autocontrast (int): How many to stretch.
+        alpha (torch.Tensor, optional): See :func:`contrast_tables`, B of
+            them.
+        beta (torch.Tensor, optional): Likewise.
+        weights (torch.Tensor, optional): Likewise.
+
+    Returns:
+        torch.Tensor: uint8 (N, 3, 256).
+    """
+    made, done = [tables.expand(-1, 3, -1)], len(tables)
+    if alpha is not None:
+        part = images[done:done + len(alpha)]
+        made.append(contrast_tables(part, alpha, beta, weights))
+        done += len(alpha)
+    if done < len(images):
+        pixels = images.size(2) * images.size(3)
+        counts = histograms(images[done:])
+        total = counts.cumsum(2, dtype=torch.int32)
+        if autocontrast:
+            made.append(autocontrast_tables(total[:autocontrast], pixels))
+        if done + autocontrast < len(images):
+            made.append(
+                equalize_tables(counts[autocontrast:], total[autocontrast:],
+                                pixels))
+    return torch.cat(made)

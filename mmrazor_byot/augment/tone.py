@@ -1,0 +1,65 @@
+"""Tone: operations that give each grey value another one, by tables.
+
+Each function makes one table of 256 entries an image, (N, 256), on the CPU,
+from what was drawn for the images. Those of :mod:`.histogram` need the
+images too.
+"""
+import numpy as np
+import torch
+
+from .ops import Work
+
+GREYS = np.arange(256)
+
+
+def invert(magnitude: np.ndarray, threshold=None) -> np.ndarray:
+    """Negative."""
+    return np.broadcast_to(255 - GREYS, (len(magnitude), 256))
+
+
+def solarize(magnitude: np.ndarray, threshold=None) -> np.ndarray:
+    """Negative from the magnitude (N,) on."""
+    return np.where(GREYS < magnitude[:, None], GREYS, 255 - GREYS)
+
+
+def solarize_add(magnitude: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """Add the magnitude (N,) to what is below a threshold (N,)."""
+    added = np.clip(GREYS + magnitude[:, None], 0, 255)
+    return np.where(GREYS < threshold[:, None], added, GREYS)
+
+
+def posterize(magnitude: np.ndarray, threshold=None) -> np.ndarray:
+    """Keep the upper bits (N,), rounded up to whole ones."""
+    shift = 8 - np.ceil(magnitude).astype(np.int64)[:, None]
+    return GREYS >> shift << shift
+
+
+def brightness(magnitude: np.ndarray, threshold=None) -> np.ndarray:
+    """Multiply by 1 + magnitude (N,)."""
+    factor = (1 + magnitude).astype(np.float32)[:, None]
+    return np.clip(factor * GREYS.astype(np.float32), 0, 255)
+
+
+#: Which makes the tables of which work.
+TABLES = {
+    Work.INVERT: invert,
+    Work.SOLARIZE: solarize,
+    Work.SOLARIZE_ADD: solarize_add,
+    Work.POSTERIZE: posterize,
+    Work.BRIGHTNESS: brightness
+}
+
+
+def look_up(images: torch.Tensor, tables: torch.Tensor) -> torch.Tensor:
+    """Replace each value by its entry in a table.
+
+    Args:
+        images (torch.Tensor): uint8 (N, C, H, W).
+        tables (torch.Tensor): One for each image and channel, uint8
+            (N, C, 256).
+
+    Returns:
+        torch.Tensor: uint8 (N, C, H, W).
+    """
+    values = images.flatten(2).long()
+    return tables.gather(2, values).view(images.shape)
