@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from mmrazor_byot.errors import ConfigError, DatasetError
+
 from .transfer import Draws, to_device
 
 Shape = Tuple[int, int, int, int]
@@ -110,14 +111,35 @@ def rule(kind: Callable, *args, **kwargs) -> Any:
     except (AssertionError, AttributeError, KeyError, TypeError,
             ValueError) as e:
         raise ConfigError(
-            f'{kind.__name__} refused its settings: {e or args or kwargs}')
+            f'{kind.__name__} refused its settings: {e or args or kwargs}'
+        ) from e
 
 
-def opencv_color(value) -> np.ndarray:
-    """A border's colour, (3,) uint8, as OpenCV reads it.
+def several(value, count: int, name: str) -> np.ndarray:
+    """A setting that is one number for all, or one for each.
+
+    Args:
+        value: The number or numbers.
+        count (int): How many there are to be.
+        name (str): Of the setting, for the message.
+
+    Returns:
+        np.ndarray: (count,).
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    numbers = np.asarray(value)
+    if numbers.dtype.kind not in 'biuf' or \
+            numbers.shape not in ((), (1, ), (count, )):
+        raise ConfigError(f'{name}={value}: one number, or {count}')
+    return np.broadcast_to(numbers, count)
+
+
+def opencv_color(value, name: str) -> np.ndarray:
+    """A border's colour, (3,), as OpenCV reads it.
 
     A single number fills the first channel only; the others get 0.
     """
-    color = np.zeros(3)
-    color[:1 if np.isscalar(value) else 3] = value
-    return np.clip(np.rint(color), 0, 255).astype(np.uint8)
+    color = several(value, 3, name)
+    return color * [1, 0, 0] if np.isscalar(value) else color

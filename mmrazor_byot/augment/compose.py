@@ -2,6 +2,7 @@
 from typing import List, Sequence, Union
 
 from mmrazor_byot.registry import TRANSFORMS
+
 from .base import BatchTransform, Shape, Step
 
 

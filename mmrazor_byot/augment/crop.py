@@ -8,6 +8,7 @@ from mmpretrain.datasets import RandomCrop
 
 from mmrazor_byot.errors import DatasetError
 from mmrazor_byot.registry import TRANSFORMS
+
 from .base import BatchTransform, Shape, Step, opencv_color, rule, uniform
 
 #: NumPy's names for the padding modes.
@@ -49,7 +50,8 @@ class BatchRandomCrop(BatchTransform):
         self.size = tuple(its.crop_size)
         self.borders = rule(_borders, its.padding)
         self.pad_if_needed = its.pad_if_needed
-        self.color = rule(opencv_color, its.pad_val).reshape(3, 1, 1)
+        color = opencv_color(its.pad_val, 'pad_val').astype(np.uint8)
+        self.color = color.reshape(3, 1, 1)
         self.mode = its.padding_mode
 
     def draw(self, shape: Shape) -> List[Step]:

@@ -5,7 +5,8 @@ import numpy as np
 from mmpretrain.datasets import Cutout
 
 from mmrazor_byot.registry import TRANSFORMS
-from .base import BatchTransform, Shape, Step, rule, uniform
+
+from .base import BatchTransform, Shape, Step, rule, several, uniform
 from .boxes import cutout_boxes, fill_boxes
 
 
@@ -27,9 +28,9 @@ class BatchCutout(BatchTransform):
                  pad_val: Union[int, Sequence[int]] = 128,
                  prob: float = 0.5):
         its = rule(Cutout, shape, pad_val, prob)
-        self.shape = np.broadcast_to(its.shape, 2)
-        self.color = np.empty((3, 1, 1), np.uint8)
-        self.color[:, 0, 0] = its.pad_val
+        self.shape = several(its.shape, 2, 'shape')
+        color = several(its.pad_val, 3, 'pad_val').astype(np.uint8)
+        self.color = color.reshape(3, 1, 1)
         self.prob = its.prob
 
     def draw(self, shape: Shape) -> List[Step]:

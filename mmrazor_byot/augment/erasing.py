@@ -7,6 +7,7 @@ import torch
 from mmpretrain.datasets import RandomErasing
 
 from mmrazor_byot.registry import TRANSFORMS
+
 from .base import BatchTransform, Shape, Step, rule, uniform
 from .boxes import fill_boxes
 

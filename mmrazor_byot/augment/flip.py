@@ -7,6 +7,7 @@ import torch
 from mmcv.transforms import RandomFlip
 
 from mmrazor_byot.registry import TRANSFORMS
+
 from .base import BatchTransform, Shape, Step, rule, uniform
 
 #: Which dimensions of (N, C, H, W) each direction reverses.

@@ -7,6 +7,7 @@ import torch
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import TRANSFORMS
+
 from .base import uniform
 from .boxes import inside
 from .transfer import to_device

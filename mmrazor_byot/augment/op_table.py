@@ -7,8 +7,7 @@ import torch
 
 from . import tone, warp
 from .base import Shape, Step, uniform
-from .blend import (GREY_WEIGHTS, adjust_color, adjust_sharpness,
-                    blend_weights)
+from .blend import GREY_WEIGHTS, adjust_color, adjust_sharpness, blend_weights
 from .boxes import cutout_boxes, fill_boxes
 from .histogram import tone_tables
 from .ops import Op, Work

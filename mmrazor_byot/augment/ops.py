@@ -1,12 +1,13 @@
 """mmpretrain's augmenting transforms, read as numbers."""
 from enum import IntEnum
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Sequence
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmrazor_byot.errors import ConfigError
-from .base import opencv_color
+
+from .base import opencv_color, several
 
 
 class Work(IntEnum):
@@ -115,7 +116,7 @@ def read_op(transform: BaseTransform) -> Op:
     if work is None:
         settings.update(_warp(name, transform))
     elif work == Work.CUTOUT:
-        settings.update(_color(np.broadcast_to(transform.pad_val, 3)))
+        settings.update(_color(several(transform.pad_val, 3, 'pad_val')))
         if not np.isscalar(fixed or 0):
             settings.update(hole_height=fixed[0], hole_width=fixed[1])
     elif work == Work.SOLARIZE_ADD:
@@ -161,10 +162,10 @@ def _magnitude(transform: BaseTransform, fixed) -> dict:
 
 
 def _warp(name: str, transform: BaseTransform) -> dict:
-    color = np.broadcast_to(transform.pad_val, 3)
+    color = several(transform.pad_val, 3, 'pad_val')
     if name == 'Rotate':
         # mmcv.imrotate hands a single number on as it is.
-        color = opencv_color(transform.pad_val)
+        color = opencv_color(transform.pad_val, 'pad_val')
         x, y = transform.center or (np.nan, np.nan)
         return dict(
             work=sampling(transform.interpolation),
@@ -180,5 +181,5 @@ def _warp(name: str, transform: BaseTransform) -> dict:
                 **_color(color))
 
 
-def _color(value: Tuple[int, int, int]) -> dict:
+def _color(value: Sequence[float]) -> dict:
     return dict(zip(('red', 'green', 'blue'), value))

@@ -8,6 +8,7 @@ from mmpretrain.datasets import AutoAugment, RandAugment
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import TRANSFORMS
+
 from .base import BatchTransform, Shape, Step, rule, uniform
 from .blend import GREY_WEIGHTS
 from .op_table import Draw, OpTable

@@ -19,13 +19,13 @@ def invert(magnitude: np.ndarray, threshold=None) -> np.ndarray:
 
 def solarize(magnitude: np.ndarray, threshold=None) -> np.ndarray:
     """Negative from the magnitude (N,) on."""
-    return np.where(GREYS < magnitude[:, None], GREYS, 255 - GREYS)
+    return np.where(magnitude[:, None] > GREYS, GREYS, 255 - GREYS)
 
 
 def solarize_add(magnitude: np.ndarray, threshold: np.ndarray) -> np.ndarray:
     """Add the magnitude (N,) to what is below a threshold (N,)."""
     added = np.clip(GREYS + magnitude[:, None], 0, 255)
-    return np.where(GREYS < threshold[:, None], added, GREYS)
+    return np.where(threshold[:, None] > GREYS, added, GREYS)
 
 
 def posterize(magnitude: np.ndarray, threshold=None) -> np.ndarray:

@@ -2,10 +2,12 @@
 from typing import List, Sequence, Union
 
 import numpy as np
+import torch
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import TRANSFORMS
-from .base import rule, uniform
+
+from .base import several, uniform
 from .ops import Op, Work, sampling
 from .policies import BatchPolicy
 
@@ -16,9 +18,9 @@ class BatchTrivialAugment(BatchPolicy):
 
     One operation an image, all fourteen with equal chance, and one of its
     magnitudes, all with equal chance. What the operations do is as in
-    :class:`BatchAutoAugment`, that is MMCV's: within a grey level of
-    torchvision's, but for the border of ``Sharpness``, which torchvision
-    leaves as it is.
+    :class:`BatchAutoAugment`, that is MMCV's: equal to torchvision's or
+    within two grey levels, but for the border of ``Sharpness``, which
+    torchvision leaves as it is.
 
     Args:
         num_magnitude_bins (int): How many magnitudes. Defaults to 31.
@@ -40,7 +42,7 @@ class BatchTrivialAugment(BatchPolicy):
         if num_magnitude_bins < 2:
             raise ConfigError('BatchTrivialAugment: num_magnitude_bins='
                               f'{num_magnitude_bins}; at least 2')
-        color = tuple(rule(np.broadcast_to, fill, 3))
+        color = several(fill, 3, 'fill')
         self.bins = num_magnitude_bins
         space = wide_space(self.bins, interpolation, color)
         self.kinds = len(space) // self.bins
@@ -67,8 +69,10 @@ def wide_space(bins: int, interpolation: str,
     """
     x, y = (sampling(interpolation, axis) for axis in 'xy')
     turn = sampling(interpolation)
-    unit = np.linspace(0, 0.99, bins)
-    pixels = np.linspace(0, 32, bins)
+    # In float32, as theirs: on the same side of whole numbers.
+    unit, pixels, degrees, part = (
+        torch.linspace(first, last, bins).double().numpy()
+        for first, last in ((0, 0.99), (0, 32), (0, 135), (1, 0)))
     bits = np.rint(8 - np.arange(bins) / ((bins - 1) / 6))
     outside = dict(zip(('red', 'green', 'blue'), color), negative=0.5)
     signed, still = dict(negative=0.5), np.zeros(bins)
@@ -78,13 +82,13 @@ def wide_space(bins: int, interpolation: str,
         (y, unit, dict(outside, shear_y=1., pivot=0.5)),
         (x, pixels, dict(outside, move_x=1., pixels=1.)),
         (y, pixels, dict(outside, move_y=1., pixels=1.)),
-        (turn, np.linspace(0, 135, bins), dict(outside, turn=1.)),
+        (turn, degrees, dict(outside, turn=1.)),
         (Work.BRIGHTNESS, unit, signed),
         (Work.COLOR, unit, signed),
         (Work.CONTRAST, unit, signed),
         (Work.SHARPNESS, unit, signed),
         (Work.POSTERIZE, bits, {}),
-        (Work.SOLARIZE, np.linspace(255, 0, bins), {}),
+        (Work.SOLARIZE, np.float32(255 * part), {}),
         (Work.AUTOCONTRAST, still, {}),
         (Work.EQUALIZE, still, {}),
     ]
