@@ -8,6 +8,7 @@ from torchvision.transforms import v2
 from mmrazor_byot.augment import BatchTrivialAugment
 from mmrazor_byot.augment.base import take_steps
 from mmrazor_byot.augment.op_table import Draw
+from mmrazor_byot.augment.ops import Op
 from mmrazor_byot.errors import ConfigError
 
 WIDE = v2.TrivialAugmentWide()
@@ -51,8 +52,9 @@ def compared(place: int, sign: int = 1, size=(32, 32)):
     bins = np.arange(31)
     batch = BatchTrivialAugment()
     wanted = magnitudes(name)
-    factor = 255 if name == 'Solarize' else 1
-    draw = Draw(place * 31 + bins, bins >= 0, sign * factor * wanted)
+    op = place * 31 + bins
+    magnitude = sign * Op(*batch.table.numbers).low[op]
+    draw = Draw(op, bins >= 0, magnitude)
     ours = take_steps(images, batch.plan([draw], tuple(images.shape)))
     theirs = torch.stack([
         WIDE._apply_image_or_video_transform(
