@@ -105,5 +105,6 @@ def smooth(images: torch.Tensor) -> torch.Tensor:
     """
     values = images.float()
     wide = F.pad(values, (1, 1, 1, 1), 'reflect')
-    total = F.avg_pool2d(wide, 3, 1, divisor_override=1)
+    rows = (wide[:, :, :-2] + wide[:, :, 1:-1]).add_(wide[:, :, 2:])
+    total = (rows[..., :-2] + rows[..., 1:-1]).add_(rows[..., 2:])
     return total.add_(values, alpha=4).div_(13).round_()

@@ -10,15 +10,14 @@ def histograms(images: torch.Tensor) -> torch.Tensor:
     """Count the values of each channel.
 
     Args:
-        images (torch.Tensor): uint8 (N, C, H, W).
+        images (torch.Tensor): uint8 (N, C, H, W), below 2**24 pixels each.
 
     Returns:
-        torch.Tensor: int32 (N, C, 256).
+        torch.Tensor: Whole numbers, float32 (N, C, 256).
     """
     values = images.flatten(2).long()
-    counts = torch.zeros(
-        *images.shape[:2], 256, dtype=torch.int32, device=images.device)
-    one = torch.ones((), dtype=torch.int32, device=images.device)
+    counts = torch.zeros(*images.shape[:2], 256, device=images.device)
+    one = torch.ones((), device=images.device)
     return counts.scatter_add_(2, values, one.expand(values.shape))
 
 
@@ -34,7 +33,7 @@ def autocontrast_tables(total: torch.Tensor, pixels: int) -> torch.Tensor:
     """
     greys = torch.arange(256., dtype=torch.float64, device=total.device)
     low = (total == 0).sum(2, keepdim=True)
-    span = _highest(total, pixels) - low
+    span = (total < pixels).sum(2, keepdim=True) - low
     # A channel of one value stays: a span of 255 from 0.
     flat = span == 0
     scale = greys[255:] / span.masked_fill_(flat, 255)
@@ -47,25 +46,20 @@ def equalize_tables(counts: torch.Tensor, total: torch.Tensor,
     """Make each channel's values evenly frequent, as ``mmcv.imequalize``.
 
     Args:
-        counts (torch.Tensor): Histograms, int32 (N, C, 256).
-        total (torch.Tensor): Their running sum, int32 (N, C, 256).
+        counts (torch.Tensor): Histograms, float32 (N, C, 256).
+        total (torch.Tensor): Their running sum, float32 (N, C, 256).
         pixels (int): Of an image.
 
     Returns:
         torch.Tensor: uint8 (N, C, 256).
     """
-    last = counts.gather(2, _highest(total, pixels))
-    step = (pixels - last) // 255
-    table = (total - counts).add_(step // 2).floor_divide_(step.clamp(min=1))
-    # Values below the first one never occur, so that 0 may stay as it is.
-    table = table.clamp_(max=255)
-    greys = torch.arange(256, dtype=torch.int32, device=counts.device)
+    # Whole numbers below 2**24: rounding a quotient does not make it whole.
+    below_highest = (total * (total < pixels)).amax(2, keepdim=True)
+    step = below_highest.div_(255).floor_()
+    half = (step / 2).floor_()
+    table = (total - counts).add_(half).div_(step).floor_().clamp_(max=255)
+    greys = torch.arange(256., device=counts.device)
     return torch.where(step == 0, greys, table).to(torch.uint8)
-
-
-def _highest(total: torch.Tensor, pixels: int) -> torch.Tensor:
-    """The highest value of each channel, int64 (N, C, 1)."""
-    return (total < pixels).sum(2, keepdim=True)
 
 
 def contrast_tables(images: torch.Tensor, alpha: torch.Tensor,
@@ -120,7 +114,7 @@ def tone_tables(images: torch.Tensor,
     if done < len(images):
         pixels = images.size(2) * images.size(3)
         counts = histograms(images[done:])
-        total = counts.cumsum(2, dtype=torch.int32)
+        total = counts.cumsum(2)
         if autocontrast:
             made.append(autocontrast_tables(total[:autocontrast], pixels))
         if done + autocontrast < len(images):

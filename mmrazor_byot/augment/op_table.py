@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from . import tone, warp
-from .base import Shape, Step, uniform
+from .base import Step, uniform
 from .blend import GREY_WEIGHTS, adjust_color, adjust_sharpness, blend_weights
 from .boxes import cutout_boxes, fill_boxes
 from .histogram import tone_tables
@@ -47,6 +47,7 @@ class OpTable:
     def __init__(self, table: Sequence[Op], channel_order: str):
         self.numbers = np.array(table, dtype=np.float64).T
         self.weights = GREY_WEIGHTS[channel_order]
+        self._work = Op(*self.numbers).work.astype(np.int64)
         std = Op(*self.numbers).std
         self._uniform = bool(np.isinf(std).any())
         self._normal = bool(((std > 0) & np.isfinite(std)).any())
@@ -71,39 +72,55 @@ class OpTable:
         return level / its.total * (its.high - its.low) + its.low
 
     def work(self, draw: Draw) -> np.ndarray:
-        """Kind of work for each image, (N,)."""
-        return Op(*self.numbers).work.astype(int)[draw.op] * draw.done
+        """Kind of work for each image, of the shape of the draw."""
+        return self._work[draw.op] * draw.done
 
-    def plan(self, draw: Draw, shape: Shape) -> List[Step]:
+    def matrices(self, draw: Draw, size: Tuple[int, int]) -> np.ndarray:
+        """What warps need to know, (..., 2, 3); of no use for other work.
+
+        Args:
+            draw (Draw): Arrays of any shape.
+            size (tuple): Height and width of the images.
+        """
+        its = Op(*self.numbers[:, draw.op.ravel()])
+        moves = warp_matrices(its, draw.magnitude.ravel(), size)
+        return warp.inverse(moves).reshape(*draw.op.shape, 2, 3)
+
+    def plan(self, draw: Draw, matrices: np.ndarray,
+             size: Tuple[int, int]) -> List[Step]:
         """Steps for images sorted by their kind of work.
 
         Args:
             draw (Draw): Sorted in the same way.
-            shape (tuple): Of the images, (N, 3, H, W).
+            matrices (np.ndarray): See :meth:`matrices`, sorted likewise.
+            size (tuple): Height and width of the images.
 
         Returns:
             list[Step]: They work in place.
         """
-        work, size = self.work(draw), shape[2:]
+        work, numbers = self.work(draw), self.numbers[:, draw.op]
         ends = np.searchsorted(work, np.arange(len(Work) + 1)).tolist()
-        groups = [(Work.INVERT, Work.EQUALIZE, partial(self._tone, ends)),
-                  (Work.COLOR, Work.COLOR, self._color),
-                  (Work.SHARPNESS, Work.SHARPNESS, self._sharpness),
-                  (Work.CUTOUT, Work.CUTOUT, partial(self._cutout, size))]
-        groups += [(kind, kind, partial(self._warp, kind, size))
-                   for kind in _WARPS]
         steps = []
-        for first, last, make in groups:
+
+        def add(first: Work, last: Work, make: Callable, *settings) -> None:
             start, stop = ends[first], ends[last + 1]
             if start < stop:
                 part = slice(start, stop)
-                its = Op(*self.numbers[:, draw.op[part]])
-                kernel, draws = make(its, draw.magnitude[part])
+                its = Op(*numbers[:, part])
+                kernel, draws = make(its, draw.magnitude[part], *settings)
                 steps.append(
                     Step(partial(on_part, kernel=kernel, part=part), draws))
+
+        add(Work.INVERT, Work.EQUALIZE, self._tone, ends)
+        add(Work.COLOR, Work.COLOR, self._color)
+        add(Work.SHARPNESS, Work.SHARPNESS, self._sharpness)
+        add(Work.CUTOUT, Work.CUTOUT, self._cutout, size)
+        for kind in _WARPS:
+            part = slice(ends[kind], ends[kind + 1])
+            add(kind, kind, self._warp, kind, matrices[part], size[0])
         return steps
 
-    def _tone(self, ends: List[int], its: Op, magnitude: np.ndarray) -> Step:
+    def _tone(self, its: Op, magnitude: np.ndarray, ends: List[int]) -> Step:
         """Work from INVERT to EQUALIZE."""
 
         def of(first: Work, last: Work) -> slice:
@@ -131,20 +148,18 @@ class OpTable:
     def _sharpness(self, its: Op, magnitude: np.ndarray) -> Step:
         return Step(adjust_sharpness, blend_weights(magnitude))
 
-    def _cutout(self, size: Tuple[int, int], its: Op,
-                magnitude: np.ndarray) -> Step:
+    def _cutout(self, its: Op, magnitude: np.ndarray,
+                size: Tuple[int, int]) -> Step:
         hole = np.stack([its.hole_height, its.hole_width], 1)
         hole = np.where(hole < 0, magnitude[:, None], hole).astype(np.int64)
         boxes = cutout_boxes(uniform(len(hole), 2), hole, size)
         return Step(fill_boxes, dict(boxes=boxes, fill=_colors(its)))
 
-    def _warp(self, kind: Work, size: Tuple[int, int], its: Op,
-              magnitude: np.ndarray) -> Step:
+    def _warp(self, its: Op, magnitude: np.ndarray, kind: Work,
+              matrices: np.ndarray, height: int) -> Step:
         kernel, draws = _WARPS[kind]
-        matrices = warp.inverse(warp_matrices(its, magnitude, size))
-        return Step(
-            kernel,
-            dict(draws, color=_colors(its), **warp.lines(matrices, size[0])))
+        lines = warp.lines(matrices, height)
+        return Step(kernel, dict(draws, color=_colors(its), **lines))
 
 
 def warp_matrices(its: Op, magnitude: np.ndarray,

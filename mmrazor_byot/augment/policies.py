@@ -56,14 +56,16 @@ class BatchPolicy(BatchTransform):
         Returns:
             list[Step]: The first makes a copy, the others work on it.
         """
-        steps, place = [], np.arange(shape[0])
-        for draw in draws:
-            work = self.table.work(draw)[place]
-            order = np.argsort(work, kind='stable')
+        steps, place, size = [], np.arange(shape[0]), shape[2:]
+        every = Draw(*map(np.stack, zip(*draws)))
+        works = self.table.work(every)
+        matrices = self.table.matrices(every, size)
+        for draw, work, warps in zip(draws, works, matrices):
             if work.any():
+                order = np.argsort(work[place], kind='stable')
                 place = place[order]
                 steps.append(Step(take, dict(index=order)))
-                steps += self.table.plan(draw.pick(place), shape)
+                steps += self.table.plan(draw.pick(place), warps[place], size)
         if steps:
             steps.append(Step(take, dict(index=np.argsort(place))))
         return steps
