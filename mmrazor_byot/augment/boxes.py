@@ -1,45 +1,45 @@
 """Boxes in images, one for each."""
-from typing import Tuple
+from typing import Dict, Tuple
 
 import numpy as np
 import torch
 
 
-def inside(boxes: torch.Tensor, size: Tuple[int, int]) -> torch.Tensor:
-    """Which pixels lie in each image's box.
+def sides(boxes: np.ndarray, size: Tuple[int, int]) -> Dict[str, np.ndarray]:
+    """Which rows and columns each box covers.
 
     Args:
-        boxes (torch.Tensor): Top, left, bottom, right of each, (N, 4); the
-            last two are just outside.
+        boxes (np.ndarray): Top, left, bottom, right of each, (N, 4); the last
+            two are just outside.
         size (tuple): Height and width of the images.
 
     Returns:
-        torch.Tensor: 1 inside, else 0; uint8 (N, 1, H, W).
+        dict: ``rows`` (N, 1, H, 1) and ``columns`` (N, 1, 1, W), uint8: 1 if
+        covered, else 0.
     """
-    top, left, bottom, right = boxes[:, :, None].unbind(1)
-    y = torch.arange(size[0], device=boxes.device)
-    x = torch.arange(size[1], device=boxes.device)
-    rows = ((y >= top) & (y < bottom)).to(torch.uint8)
-    columns = ((x >= left) & (x < right)).to(torch.uint8)
-    return (rows[:, :, None] * columns[:, None, :])[:, None]
+    top, left, bottom, right = boxes.T[:, :, None]
+    y, x = np.arange(size[0]), np.arange(size[1])
+    rows = ((y >= top) & (y < bottom)).view(np.uint8)
+    columns = ((x >= left) & (x < right)).view(np.uint8)
+    return dict(rows=rows[:, None, :, None], columns=columns[:, None, None])
 
 
-def fill_boxes(images: torch.Tensor, boxes: torch.Tensor,
+def fill_boxes(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor,
                fill: torch.Tensor) -> torch.Tensor:
     """Fill each image's box.
 
     Args:
         images (torch.Tensor): uint8 (N, C, H, W).
-        boxes (torch.Tensor): (N, 4), see :func:`inside`.
+        rows (torch.Tensor): See :func:`sides`.
+        columns (torch.Tensor): Likewise.
         fill (torch.Tensor): uint8; a colour (C, 1, 1), one for each image
             (N, C, 1, 1) or whole images (N, C, H, W).
 
     Returns:
         torch.Tensor: uint8 (N, C, H, W).
     """
-    mask = inside(boxes, images.shape[2:])
     # Modulo 256 this is exact, and much quicker than torch.where on bytes.
-    return (fill - images).mul_(mask).add_(images)
+    return (fill - images).mul_(rows * columns).add_(images)
 
 
 def cutout_boxes(places: np.ndarray, shape: np.ndarray,
@@ -52,7 +52,7 @@ def cutout_boxes(places: np.ndarray, shape: np.ndarray,
         size (tuple): Height and width of the images.
 
     Returns:
-        np.ndarray: (N, 4) int64, see :func:`inside`.
+        np.ndarray: (N, 4) int64, see :func:`sides`.
     """
     size = np.array(size)
     # MMCV calls np.random.uniform(H): low=H, high=1, so (1, H].

@@ -1,5 +1,5 @@
 """Random crops, each image at its own place."""
-from functools import partial
+from functools import lru_cache, partial
 from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -70,8 +70,12 @@ class BatchRandomCrop(BatchTransform):
         if any((left, top, right, bottom)):
             steps.append(self._pad(height, width, left, top, right, bottom))
         if (places > 1).any():
-            steps.append(Step(partial(crop, size=self.size),
-                              dict(start=starts(corners, padded))))
+            steps.append(
+                Step(
+                    partial(crop, size=self.size),
+                    dict(
+                        start=starts(corners, padded),
+                        offsets=offsets(padded[1:], self.size))))
         return steps
 
     def out_shape(self, shape: Shape) -> Shape:
@@ -93,13 +97,13 @@ class BatchRandomCrop(BatchTransform):
             return Step(partial(pad, borders=borders), dict(color=self.color))
         mode = MODES[self.mode]
         return Step(
-            take_pixels,
+            take_lines,
             dict(
                 rows=np.pad(np.arange(height), (top, bottom), mode),
                 columns=np.pad(np.arange(width), (left, right), mode)))
 
 
-def crop(images: torch.Tensor, start: torch.Tensor,
+def crop(images: torch.Tensor, start: torch.Tensor, offsets: torch.Tensor,
          size: Tuple[int, int]) -> torch.Tensor:
     """Cut a window of one size out of each image.
 
@@ -108,19 +112,32 @@ def crop(images: torch.Tensor, start: torch.Tensor,
 
     Args:
         images (torch.Tensor): (N, C, H, W).
-        start (torch.Tensor): (N,), see :func:`starts`.
+        start (torch.Tensor): (N, 1), see :func:`starts`.
+        offsets (torch.Tensor): (C * h,), see :func:`offsets`.
         size (tuple): Height h and width w.
 
     Returns:
         torch.Tensor: (N, C, h, w).
     """
-    n, channels, height, width = images.shape
-    planes = torch.arange(channels, device=images.device) * height
-    lines = torch.arange(size[0], device=images.device)
-    offsets = (planes[:, None] + lines).flatten() * width
     rows = images.reshape(-1).unfold(0, size[1], 1)
-    chosen = rows.index_select(0, (start[:, None] + offsets).flatten())
-    return chosen.view(n, channels, *size)
+    chosen = rows.index_select(0, (start + offsets).view(-1))
+    return chosen.view(*images.shape[:2], *size)
+
+
+@lru_cache(maxsize=8)
+def offsets(shape: Tuple[int, int, int], size: Tuple[int, int]) -> np.ndarray:
+    """Where, behind its first pixel, the rows of a window begin.
+
+    Args:
+        shape (tuple): Of the images, (C, H, W).
+        size (tuple): Height h and width of the window.
+
+    Returns:
+        np.ndarray: (C * h,) int64.
+    """
+    channels, height, width = shape
+    planes = np.arange(channels)[:, None] * height
+    return ((planes + np.arange(size[0])) * width).reshape(-1)
 
 
 def starts(corners: np.ndarray, shape: Shape) -> np.ndarray:
@@ -131,11 +148,12 @@ def starts(corners: np.ndarray, shape: Shape) -> np.ndarray:
         shape (tuple): Of the batch, (N, C, H, W).
 
     Returns:
-        np.ndarray: (N,) int64.
+        np.ndarray: (N, 1) int64.
     """
     n, channels, height, width = shape
-    first = np.arange(n) * channels * height
-    return (first + corners[:, 0]) * width + corners[:, 1]
+    image = channels * height * width
+    first = np.arange(0, n * image, image)[:, None]
+    return first + corners @ np.array([[width], [1]])
 
 
 def pad(images: torch.Tensor, color: torch.Tensor,
@@ -158,7 +176,7 @@ def pad(images: torch.Tensor, color: torch.Tensor,
     return frame
 
 
-def take_pixels(images: torch.Tensor, rows: torch.Tensor,
+def take_lines(images: torch.Tensor, rows: torch.Tensor,
                 columns: torch.Tensor) -> torch.Tensor:
     """Images of chosen rows (H',) and columns (W',), (N, C, H', W')."""
     return images.index_select(2, rows).index_select(3, columns)

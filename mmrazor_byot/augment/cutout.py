@@ -7,7 +7,7 @@ from mmpretrain.datasets import Cutout
 from mmrazor_byot.registry import TRANSFORMS
 
 from .base import BatchTransform, Shape, Step, rule, several, uniform
-from .boxes import cutout_boxes, fill_boxes
+from .boxes import cutout_boxes, fill_boxes, sides
 
 
 @TRANSFORMS.register_module()
@@ -35,7 +35,8 @@ class BatchCutout(BatchTransform):
 
     def draw(self, shape: Shape) -> List[Step]:
         """A box for each image, an empty one for those left out."""
-        chance, *places = uniform(3, shape[0])
-        boxes = cutout_boxes(np.stack(places, 1), self.shape, shape[2:])
-        boxes[chance >= self.prob] = 0
-        return [Step(fill_boxes, dict(boxes=boxes, fill=self.color))]
+        draws = uniform(shape[0], 3)
+        boxes = cutout_boxes(draws[:, 1:], self.shape, shape[2:])
+        boxes[draws[:, 0] >= self.prob] = 0
+        covered = sides(boxes, shape[2:])
+        return [Step(fill_boxes, dict(covered, fill=self.color))]

@@ -9,7 +9,7 @@ from mmpretrain.datasets import RandomErasing
 from mmrazor_byot.registry import TRANSFORMS
 
 from .base import BatchTransform, Shape, Step, rule, uniform
-from .boxes import fill_boxes
+from .boxes import fill_boxes, sides
 
 
 @TRANSFORMS.register_module()
@@ -62,24 +62,23 @@ class BatchRandomErasing(BatchTransform):
         start = (np.stack(places, 1) * (size - hole)).astype(np.int64)
         boxes = np.hstack([start, start + hole])
         boxes[chance >= its.erase_prob] = 0
-        return [self._filling(boxes)]
+        return [self._filling(sides(boxes, shape[2:]))]
 
-    def _filling(self, boxes: np.ndarray) -> Step:
+    def _filling(self, covered: dict) -> Step:
         its = self.rule
         color = np.array(its.fill_color).reshape(3, 1, 1)
         if its.mode == 'const':
-            fill = color.astype(np.uint8)
-            return Step(fill_boxes, dict(boxes=boxes, fill=fill))
-        seed = int(torch.randint(2**31, ()))
-        draws = dict(boxes=boxes)
+            return Step(fill_boxes, dict(covered, fill=color.astype(np.uint8)))
         if its.fill_std is not None:
-            draws['mean'] = color.astype(np.float32)
-            draws['std'] = np.float32(its.fill_std).reshape(3, 1, 1)
-        return Step(partial(fill_with_noise, seed=seed), draws)
+            covered['mean'] = color.astype(np.float32)
+            covered['std'] = np.float32(its.fill_std).reshape(3, 1, 1)
+        seed = int(torch.randint(2**31, ()))
+        return Step(partial(fill_with_noise, seed=seed), covered)
 
 
 def fill_with_noise(images: torch.Tensor,
-                    boxes: torch.Tensor,
+                    rows: torch.Tensor,
+                    columns: torch.Tensor,
                     seed: int,
                     mean: Optional[torch.Tensor] = None,
                     std: Optional[torch.Tensor] = None) -> torch.Tensor:
@@ -87,7 +86,8 @@ def fill_with_noise(images: torch.Tensor,
 
     Args:
         images (torch.Tensor): uint8 (N, C, H, W).
-        boxes (torch.Tensor): (N, 4), see :func:`~.boxes.inside`.
+        rows (torch.Tensor): See :func:`~.boxes.sides`.
+        columns (torch.Tensor): Likewise.
         seed (int): Of the pixels.
         mean (torch.Tensor, optional): Of normal pixels, (C, 1, 1); uniform
             ones if None.
@@ -103,4 +103,4 @@ def fill_with_noise(images: torch.Tensor,
         noise = torch.empty(
             images.shape, device=images.device).normal_(generator=generator)
         noise = noise.mul_(std).add_(mean).clamp_(0, 255).to(torch.uint8)
-    return fill_boxes(images, boxes, noise)
+    return fill_boxes(images, rows, columns, noise)

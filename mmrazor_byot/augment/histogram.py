@@ -21,19 +21,18 @@ def histograms(images: torch.Tensor) -> torch.Tensor:
     return counts.scatter_add_(2, values, one.expand(values.shape))
 
 
-def autocontrast_tables(total: torch.Tensor, pixels: int) -> torch.Tensor:
+def autocontrast_tables(images: torch.Tensor) -> torch.Tensor:
     """Stretch each channel to 0 ... 255, as ``mmcv.auto_contrast``.
 
     Args:
-        total (torch.Tensor): Running sum of the histograms, (N, C, 256).
-        pixels (int): Of an image.
+        images (torch.Tensor): uint8 (N, C, H, W).
 
     Returns:
         torch.Tensor: uint8 (N, C, 256).
     """
-    greys = torch.arange(256., dtype=torch.float64, device=total.device)
-    low = (total == 0).sum(2, keepdim=True)
-    span = (total < pixels).sum(2, keepdim=True) - low
+    greys = torch.arange(256., dtype=torch.float64, device=images.device)
+    low, high = images.flatten(2).aminmax(dim=2, keepdim=True)
+    span = high - low
     # A channel of one value stays: a span of 255 from 0.
     flat = span == 0
     scale = greys[255:] / span.masked_fill_(flat, 255)
@@ -41,25 +40,25 @@ def autocontrast_tables(total: torch.Tensor, pixels: int) -> torch.Tensor:
     return (greys * scale).sub_(offset).clamp_(0, 255).to(torch.uint8)
 
 
-def equalize_tables(counts: torch.Tensor, total: torch.Tensor,
-                    pixels: int) -> torch.Tensor:
+def equalize_tables(images: torch.Tensor) -> torch.Tensor:
     """Make each channel's values evenly frequent, as ``mmcv.imequalize``.
 
     Args:
-        counts (torch.Tensor): Histograms, float32 (N, C, 256).
-        total (torch.Tensor): Their running sum, float32 (N, C, 256).
-        pixels (int): Of an image.
+        images (torch.Tensor): uint8 (N, C, H, W), below 2**24 pixels each.
 
     Returns:
         torch.Tensor: uint8 (N, C, 256).
     """
+    counts = histograms(images)
+    below = counts.cumsum(2).sub_(counts)  # pixels below each value
+    # What stands above the highest value has all pixels below it.
+    some = below < images.size(2) * images.size(3)
+    step = (below * some).amax(2, keepdim=True).div_(255).floor_()
     # Whole numbers below 2**24: rounding a quotient does not make it whole.
-    below_highest = (total * (total < pixels)).amax(2, keepdim=True)
-    step = below_highest.div_(255).floor_()
-    half = (step / 2).floor_()
-    table = (total - counts).add_(half).div_(step).floor_().clamp_(max=255)
-    greys = torch.arange(256., device=counts.device)
-    return torch.where(step == 0, greys, table).to(torch.uint8)
+    table = below.add_((step / 2).floor_()).div_(step).floor_()
+    greys = torch.arange(256., device=images.device)
+    table = torch.where(step == 0, greys, table.clamp_(max=255))
+    return table.to(torch.uint8)
 
 
 def contrast_tables(images: torch.Tensor, alpha: torch.Tensor,
@@ -111,14 +110,9 @@ def tone_tables(images: torch.Tensor,
         part = images[done:done + len(alpha)]
         made.append(contrast_tables(part, alpha, beta, weights))
         done += len(alpha)
+    if autocontrast:
+        made.append(autocontrast_tables(images[done:done + autocontrast]))
+        done += autocontrast
     if done < len(images):
-        pixels = images.size(2) * images.size(3)
-        counts = histograms(images[done:])
-        total = counts.cumsum(2)
-        if autocontrast:
-            made.append(autocontrast_tables(total[:autocontrast], pixels))
-        if done + autocontrast < len(images):
-            made.append(
-                equalize_tables(counts[autocontrast:], total[autocontrast:],
-                                pixels))
+        made.append(equalize_tables(images[done:]))
     return torch.cat(made)

@@ -1,6 +1,6 @@
 """Mixup and CutMix, each image by its own draw."""
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import TRANSFORMS
 
 from .base import uniform
-from .boxes import inside
+from .boxes import sides
 from .transfer import to_device
 
 
@@ -21,6 +21,15 @@ class Mixing(NamedTuple):
     label: np.ndarray  # weight of its own scores, float32 (N,)
     pixel: Optional[np.ndarray] = None  # of its own pixels, float32 (N,)
     boxes: Optional[np.ndarray] = None  # the partner's place, int64 (N, 4)
+
+    def arrays(self, size: Tuple[int, int]) -> Dict[str, np.ndarray]:
+        """What :func:`mix` needs for images of a height and width."""
+        arrays = dict(label=self.label[:, None])
+        if self.pixel is not None:
+            arrays['pixel'] = self.pixel[:, None, None, None]
+        if self.boxes is not None:
+            arrays.update(sides(self.boxes, size))
+        return arrays
 
 
 class BatchMix(ABC):
@@ -48,9 +57,10 @@ class BatchMix(ABC):
             tuple: Mixed images and scores; the given ones stay.
         """
         partner = torch.randperm(len(images)).numpy()
-        mixing = self.draw(len(images), tuple(images.shape[2:]))._asdict()
-        draws = {k: v for k, v in mixing.items() if v is not None}
-        tensors, = to_device([dict(draws, partner=partner)], images.device)
+        size = tuple(images.shape[2:])
+        draws = dict(self.draw(len(images), size).arrays(size),
+                     partner=partner)
+        tensors, = to_device([draws], images.device)
         return mix(images, scores.float(), **tensors)
 
 
@@ -188,22 +198,26 @@ def cutmix_boxes(weights: np.ndarray, places: np.ndarray,
     ])
 
 
-def mix(images: torch.Tensor,
+def mix(
+        images: torch.Tensor,
         scores: torch.Tensor,
         partner: torch.Tensor,
         label: torch.Tensor,
         pixel: Optional[torch.Tensor] = None,
-        boxes: Optional[torch.Tensor] = None) -> Tuple[torch.Tensor, ...]:
+        rows: Optional[torch.Tensor] = None,
+        columns: Optional[torch.Tensor] = None) -> Tuple[torch.Tensor, ...]:
     """Mix images and scores with those of partners.
 
     Args:
         images (torch.Tensor): Floats (N, C, H, W).
         scores (torch.Tensor): Floats (N, K).
         partner (torch.Tensor): Number of each one's partner, (N,).
-        label (torch.Tensor): Weight of the own scores, (N,).
-        pixel (torch.Tensor, optional): Weight of the own pixels, (N,).
-        boxes (torch.Tensor, optional): What the partner covers, (N, 4), see
-            :func:`~.boxes.inside`.
+        label (torch.Tensor): Weight of the own scores, (N, 1).
+        pixel (torch.Tensor, optional): Weight of the own pixels,
+            (N, 1, 1, 1).
+        rows (torch.Tensor, optional): Which rows the partner covers, where
+            it covers the column too, see :func:`~.boxes.sides`.
+        columns (torch.Tensor, optional): Likewise.
 
     Returns:
         tuple: Mixed images (N, C, H, W) and scores (N, K).
@@ -211,11 +225,9 @@ def mix(images: torch.Tensor,
     other = images.index_select(0, partner)
     mixed = images
     if pixel is not None:
-        own = pixel.to(images.dtype).view(-1, 1, 1, 1)
+        own = pixel.to(images.dtype)
         mixed = images * own + other * (1 - own)
-    if boxes is not None:
-        covered = inside(boxes, images.shape[2:]).bool()
-        mixed = torch.where(covered, other, mixed)
-    own = label[:, None]
+    if rows is not None:
+        mixed = torch.where((rows * columns).bool(), other, mixed)
     theirs = scores.index_select(0, partner)
-    return mixed, scores * own + theirs * (1 - own)
+    return mixed, scores * label + theirs * (1 - label)

@@ -13,6 +13,7 @@ from .base import BatchTransform, Shape, Step, rule, uniform
 from .blend import GREY_WEIGHTS
 from .op_table import Draw, OpTable
 from .ops import Op, Work, read_op
+from .plan import Plan
 
 
 class BatchPolicy(BatchTransform):
@@ -30,7 +31,8 @@ class BatchPolicy(BatchTransform):
         if channel_order not in GREY_WEIGHTS:
             raise ConfigError(f'{type(self).__name__}: channel_order='
                               f'{channel_order!r}; it is "bgr" or "rgb"')
-        self.table = OpTable(table, channel_order)
+        self.table = OpTable(table)
+        self.weights = GREY_WEIGHTS[channel_order]
 
     @abstractmethod
     def choose(self, n: int) -> np.ndarray:
@@ -56,18 +58,18 @@ class BatchPolicy(BatchTransform):
         Returns:
             list[Step]: The first makes a copy, the others work on it.
         """
-        steps, place, size = [], np.arange(shape[0]), shape[2:]
         every = Draw(*map(np.stack, zip(*draws)))
-        works = self.table.work(every)
-        matrices = self.table.matrices(every, size)
-        for draw, work, warps in zip(draws, works, matrices):
+        details, places = self.table.details(every, shape[2:])
+        steps, now = [], np.arange(shape[0])
+        for work, place in zip(self.table.work(every), places):
             if work.any():
-                order = np.argsort(work[place], kind='stable')
-                place = place[order]
+                order = np.argsort(work[now], kind='stable')
+                now = now[order]
                 steps.append(Step(take, dict(index=order)))
-                steps += self.table.plan(draw.pick(place), warps[place], size)
+                steps += Plan(work[now], place[now], details, self.weights,
+                              shape[2:]).steps()
         if steps:
-            steps.append(Step(take, dict(index=np.argsort(place))))
+            steps.append(Step(take, dict(index=np.argsort(now))))
         return steps
 
 

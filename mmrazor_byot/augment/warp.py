@@ -3,7 +3,7 @@
 (OpenCV 4 rounds coordinates to 1/1024 of a pixel, or 1/32 when it
 interpolates: there the nearest pixel is another one for about 1 in 1,000.)
 """
-from typing import Dict, Tuple
+from typing import Tuple
 
 import numpy as np
 import torch
@@ -40,7 +40,8 @@ def inverse(matrices: np.ndarray) -> np.ndarray:
     return np.stack(rows, 1).astype(np.float32).reshape(-1, 2, 3)
 
 
-def lines(matrices: np.ndarray, height: int) -> Dict[str, np.ndarray]:
+def lines(matrices: np.ndarray,
+          height: int) -> Tuple[np.ndarray, np.ndarray]:
     """Where in the image each row of the answer begins and how it goes on.
 
     Args:
@@ -48,14 +49,13 @@ def lines(matrices: np.ndarray, height: int) -> Dict[str, np.ndarray]:
         height (int): Of the images.
 
     Returns:
-        dict: ``slope`` (N, 2, 1, 1) and ``start`` (N, 2, H, 1), x and y,
-        float64 of float32 precision.
+        tuple: Slope (N, 2, 1, 1) and start (N, 2, H, 1) of x and y, float64
+        of float32 precision.
     """
     along, down, first = matrices[:, :, None].transpose(3, 0, 1, 2)
     start = down * np.arange(height, dtype=np.float32) + first
-    return dict(
-        slope=along[..., None].astype(np.float64),
-        start=start[..., None].astype(np.float64))
+    slope, start = along[..., None], start[..., None]
+    return slope.astype(np.float64), start.astype(np.float64)
 
 
 def places(slope: torch.Tensor, start: torch.Tensor,
@@ -87,10 +87,8 @@ def warp_nearest(images: torch.Tensor, slope: torch.Tensor,
     Returns:
         torch.Tensor: uint8 (N, C, H, W).
     """
-    height, width = images.shape[2:]
-    x, y = places(slope, start, width).round_().unbind(1)
-    index = _column(x, width).add_(_row(y, height, width))
-    return _take(images, color, index[:, None]).view(images.shape)
+    x, y = places(slope, start, images.size(3)).round_().split(1, 1)
+    return take_pixels(images, color, x, y).view(images.shape)
 
 
 def warp_smooth(images: torch.Tensor, slope: torch.Tensor,
@@ -109,25 +107,41 @@ def warp_smooth(images: torch.Tensor, slope: torch.Tensor,
     Returns:
         torch.Tensor: uint8 (N, C, H, W).
     """
-    height, width = images.shape[2:]
-    x, y = places(slope, start, width).split(1, 1)
-    weights = torch.ones_like(x)
-    if 'x' in axes:
-        x, weights = _spread(x, taps)
-    x = _column(x, width)
+    x, y = places(slope, start, images.size(3)).split(1, 1)
     if axes == 'x':
-        y = _row(y, height, width)
-        total = _weighted(images, color, x + y, weights)
+        x, weights = _spread(x, taps)
+        total = _weighted(images, color, x, y, weights)
     elif axes == 'y':
         y, weights = _spread(y, taps)
-        total = _weighted(images, color, x + _row(y, height, width), weights)
+        total = _weighted(images, color, x, y, weights)
     else:
-        y, weights_y = _spread(y, taps)
-        rows = _row(y, height, width).split(1, 1)
+        (x, across), (y, down) = _spread(x, taps), _spread(y, taps)
         total = sum(
-            _weighted(images, color, x + row, weights * weight)
-            for row, weight in zip(rows, weights_y.split(1, 1)))
+            _weighted(images, color, x, row, across * weight)
+            for row, weight in zip(y.split(1, 1), down.split(1, 1)))
     return total.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def take_pixels(images: torch.Tensor, color: torch.Tensor, x: torch.Tensor,
+                y: torch.Tensor) -> torch.Tensor:
+    """Pixels of images, of a colour where there are none.
+
+    Args:
+        images (torch.Tensor): uint8 (N, C, H, W), 4,094 x 4,094 at most.
+        color (torch.Tensor): uint8 (N, C, 1, 1).
+        x (torch.Tensor): Columns, float32 (N, T, H, W).
+        y (torch.Tensor): Rows, float32, to broadcast to the same.
+
+    Returns:
+        torch.Tensor: uint8 (N, C, T, H, W).
+    """
+    n, channels, height, width = images.shape
+    # All that is outside is in a frame of one pixel. Exact in float32.
+    framed = pad(images, color, (1, 1, 1, 1)).flatten(2)
+    x, y = x.clamp(-1, width), y.clamp(-1, height)
+    index = torch.add(x, y, alpha=width + 2).add_(width + 3).long()
+    chosen = framed.gather(2, index.view(n, 1, -1).expand(-1, channels, -1))
+    return chosen.view(n, channels, *index.shape[1:])
 
 
 def _spread(place: torch.Tensor,
@@ -140,26 +154,8 @@ def _spread(place: torch.Tensor,
     return first + offset, weights
 
 
-# Numbers of pixels in images with a frame of one pixel, which all that is
-# outside becomes. Exact in float32 up to 4,094 x 4,094 pixels.
-def _column(x: torch.Tensor, width: int) -> torch.Tensor:
-    return x.clamp_(-1, width).add_(1)
-
-
-def _row(y: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    return y.clamp_(-1, height).add_(1).mul_(width + 2)
-
-
-def _weighted(images: torch.Tensor, color: torch.Tensor, index: torch.Tensor,
-              weights: torch.Tensor) -> torch.Tensor:
-    """Sums over taps, (N, C, H, W) of index and weights (N, T, H, W)."""
-    return (_take(images, color, index) * weights[:, None]).sum(2)
-
-
-def _take(images: torch.Tensor, color: torch.Tensor,
-          index: torch.Tensor) -> torch.Tensor:
-    """Pixels (N, C, T, H, W) of numbers (N, T, H, W)."""
-    framed = pad(images, color, (1, 1, 1, 1)).flatten(2)
-    n, channels = images.shape[:2]
-    numbers = index.long().view(n, 1, -1).expand(-1, channels, -1)
-    return framed.gather(2, numbers).view(n, channels, *index.shape[1:])
+def _weighted(images: torch.Tensor, color: torch.Tensor, x: torch.Tensor,
+              y: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Sums over taps, float32 (N, C, H, W)."""
+    pixels = take_pixels(images, color, x, y)
+    return (pixels * weights[:, None]).sum(2)

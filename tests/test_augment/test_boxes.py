@@ -6,7 +6,7 @@ from augmented import likely, photographs, same_distribution, share_fits
 from mmpretrain.datasets import Cutout, RandomErasing
 
 from mmrazor_byot.augment import BatchCutout, BatchRandomErasing
-from mmrazor_byot.augment.boxes import fill_boxes
+from mmrazor_byot.augment.boxes import fill_boxes, sides
 from mmrazor_byot.errors import ConfigError
 
 N = 20000
@@ -28,16 +28,20 @@ def box_of(images: torch.Tensor) -> np.ndarray:
 
 def test_fill_boxes():
     images = photographs(4, 6, 7)
-    boxes = torch.tensor([[0, 0, 6, 7], [1, 2, 3, 7], [5, 6, 6, 7],
-                          [2, 2, 2, 2]])
+    boxes = np.array([[0, 0, 6, 7], [1, 2, 3, 7], [5, 6, 6, 7],
+                      [2, 2, 2, 2]])
+    covered = {
+        k: torch.from_numpy(v)
+        for k, v in sides(boxes, (6, 7)).items()
+    }
     color = torch.tensor([0, 130, 255], dtype=torch.uint8).view(3, 1, 1)
     wanted = images.clone()
     for image, (top, left, bottom, right) in zip(wanted, boxes):
         image[:, top:bottom, left:right] = color
-    assert torch.equal(fill_boxes(images, boxes, color), wanted)
+    assert torch.equal(fill_boxes(images, **covered, fill=color), wanted)
     own = photographs(4, 6, 7).flip(0)
     wanted = torch.where(wanted == images, images, own)
-    got = fill_boxes(images, boxes, own)
+    got = fill_boxes(images, **covered, fill=own)
     assert torch.equal(got[0], own[0]) and torch.equal(got[3], images[3])
 
 

@@ -7,7 +7,7 @@ from augmented import likely, photographs, share_fits
 from mmpretrain.datasets import RandomCrop
 
 from mmrazor_byot.augment import BatchRandomCrop, BatchRandomFlip
-from mmrazor_byot.augment.crop import crop, starts
+from mmrazor_byot.augment.crop import crop, offsets, starts
 from mmrazor_byot.augment.flip import flip
 from mmrazor_byot.errors import ConfigError, DatasetError
 
@@ -81,7 +81,8 @@ def test_crop_is_one_gather():
     images = photographs(4, 8, 10)
     corner = np.array([[0, 0], [3, 4], [2, 1], [1, 3]])
     where = torch.from_numpy(starts(corner, (4, 3, 8, 10)))
-    got = crop(images, where, (5, 6))
+    rows = torch.from_numpy(offsets((3, 8, 10), (5, 6)))
+    got = crop(images, where, rows, (5, 6))
     for image, (y, x), window in zip(images, corner, got):
         assert torch.equal(window, image[:, y:y + 5, x:x + 6])
 

@@ -82,7 +82,8 @@ def test_all_work_is_on_the_device(config):
 def test_mixing_does_not_wait_either():
     images, scores = torch.randn(8, 3, 6, 6), torch.eye(8)
     drawn = BatchMixChoice([BatchMixup(1.), BatchCutMix(1.)]).draw(8, (6, 6))
-    parts = {k: torch.from_numpy(v) for k, v in drawn._asdict().items()}
+    arrays = drawn.arrays((6, 6))
+    parts = {k: torch.from_numpy(v) for k, v in arrays.items()}
     with NoWaiting():
         mixed, mixed_scores = mix(images, scores, torch.randperm(8), **parts)
     assert torch.allclose(mixed_scores.sum(1), torch.ones(8))

@@ -7,7 +7,7 @@ from augmented import likely, same_distribution, share_fits
 from mmpretrain.models.utils.batch_augments import CutMix, Mixup
 
 from mmrazor_byot.augment import BatchCutMix, BatchMixChoice, BatchMixup
-from mmrazor_byot.augment.mix import cutmix_boxes, mix
+from mmrazor_byot.augment.mix import Mixing, cutmix_boxes, mix
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import TRANSFORMS
 
@@ -19,6 +19,13 @@ def batch(n: int = 6, size=(8, 6), classes: int = 5):
     images = torch.randn(n, 3, *size, generator=generator)
     labels = torch.randint(classes, (n, ), generator=generator)
     return images, F.one_hot(labels, classes).float()
+
+
+def mixed(images, scores, partner, drawn: Mixing):
+    """By the pure function, with these draws."""
+    arrays = drawn.arrays(tuple(images.shape[2:]))
+    return mix(images, scores, partner,
+               **{k: torch.from_numpy(v) for k, v in arrays.items()})
 
 
 def theirs(kind, weight: float, partner: torch.Tensor, monkeypatch, box=None):
@@ -38,7 +45,8 @@ def test_mixup_of_each_sample_is_mmpretrains(monkeypatch):
     images, scores = batch()
     partner = torch.tensor([1, 2, 3, 4, 5, 0])
     weights = torch.tensor([0., .1, .35, .6, .9, 1.])
-    ours = mix(images, scores, partner, weights, pixel=weights)
+    drawn = Mixing(weights.numpy(), pixel=weights.numpy())
+    ours = mixed(images, scores, partner, drawn)
     for i, weight in enumerate(weights.tolist()):
         wanted = theirs(Mixup, weight, partner, monkeypatch)
         assert torch.allclose(ours[0][i], wanted[0][i], atol=1e-6)
@@ -52,8 +60,8 @@ def test_cutmix_of_each_sample_is_mmpretrains(monkeypatch):
     centers = np.array([[0, 0], [7, 5], [4, 3], [1, 5], [6, 0], [3, 3]])
     boxes = cutmix_boxes(weights, (centers + 0.5) / (8, 6), (8, 6))
     area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    label = torch.from_numpy(1 - area / 48).float()
-    ours = mix(images, scores, partner, label, boxes=torch.from_numpy(boxes))
+    drawn = Mixing(np.float32(1 - area / 48), boxes=boxes)
+    ours = mixed(images, scores, partner, drawn)
     for i in range(6):
         wanted = theirs(CutMix, weights[i], partner, monkeypatch, centers[i])
         assert torch.equal(ours[0][i], wanted[0][i])
@@ -88,16 +96,16 @@ def test_each_sample_has_its_own_weight_and_a_partner_from_all():
     seen = np.zeros((4, 4), int)
     batch_mix = BatchMixup(1.)
     for _ in range(1000):
-        mixed = batch_mix(images, scores)[1]
-        own = mixed.diagonal()
-        partner = (mixed - torch.diag(own)).argmax(1)
+        got = batch_mix(images, scores)[1]
+        own = got.diagonal()
+        partner = (got - torch.diag(own)).argmax(1)
         # All of its own score left: it was its own partner.
         partner = torch.where(own > 1 - 1e-6, torch.arange(4), partner)
         for i in range(4):
             seen[i, partner[i]] += 1
         others = own[own < 1 - 1e-6]
         assert len(set(others.tolist())) == len(others)
-        assert torch.allclose(mixed.sum(1), torch.ones(4))
+        assert torch.allclose(got.sum(1), torch.ones(4))
     for row in seen:
         assert likely(row, 1 / 4)
 
@@ -119,14 +127,14 @@ def test_choice_between_mixes():
             ],
             probs=[0.5, 0.2]))
     drawn = choice.draw(20000, (64, 64))
-    mixed, cut = drawn.pixel < 1, (drawn.boxes > 0).any(1)
-    assert not (mixed & cut).any()
-    assert share_fits(mixed, 0.5)
+    blended, cut = drawn.pixel < 1, (drawn.boxes > 0).any(1)
+    assert not (blended & cut).any()
+    assert share_fits(blended, 0.5)
     assert share_fits(cut, 0.2 * (1 - 1 / 1024))
-    assert np.array_equal(drawn.label[mixed], drawn.pixel[mixed])
+    assert np.array_equal(drawn.label[blended], drawn.pixel[blended])
     area = (drawn.boxes[:, 2:] - drawn.boxes[:, :2]).prod(1)
     assert np.allclose(drawn.label[cut], 1 - area[cut] / 4096)
-    assert (drawn.label[~mixed & ~cut] == 1).all()
+    assert (drawn.label[~blended & ~cut] == 1).all()
 
 
 def test_choice_mixes_as_its_parts():
@@ -136,13 +144,10 @@ def test_choice_mixes_as_its_parts():
         one = BatchMixChoice([kind(1.)], [1.])
         drawn = one.draw(6, (8, 6))
         partner = torch.randperm(6)
-        parts = {k: torch.from_numpy(v) for k, v in drawn._asdict().items()}
-        got = mix(images, scores, partner, **parts)
-        if kind is BatchMixup:
-            parts.pop('boxes')
-        else:
-            parts.pop('pixel')
-        wanted = mix(images, scores, partner, **parts)
+        got = mixed(images, scores, partner, drawn)
+        unused = 'boxes' if kind is BatchMixup else 'pixel'
+        wanted = mixed(images, scores, partner,
+                       drawn._replace(**{unused: None}))
         assert torch.equal(got[0], wanted[0])
         assert torch.equal(got[1], wanted[1])
 
@@ -151,10 +156,10 @@ def test_half_precision_and_inputs_stay():
     images, scores = batch()
     images = images.bfloat16()
     kept = images.clone(), scores.clone()
-    mixed, mixed_scores = BatchMixChoice([BatchMixup(1.),
-                                          BatchCutMix(1.)])(images, scores)
-    assert mixed.dtype == torch.bfloat16
-    assert mixed_scores.dtype == torch.float32
+    got, got_scores = BatchMixChoice([BatchMixup(1.),
+                                      BatchCutMix(1.)])(images, scores)
+    assert got.dtype == torch.bfloat16
+    assert got_scores.dtype == torch.float32
     assert torch.equal(images, kept[0]) and torch.equal(scores, kept[1])
 
 
