@@ -17,11 +17,15 @@ def sides(boxes: np.ndarray, size: Tuple[int, int]) -> Dict[str, np.ndarray]:
         dict: ``rows`` (N, 1, H, 1) and ``columns`` (N, 1, 1, W), uint8: 1 if
         covered, else 0.
     """
-    top, left, bottom, right = boxes.T[:, :, None]
-    y, x = np.arange(size[0]), np.arange(size[1])
-    rows = ((y >= top) & (y < bottom)).view(np.uint8)
-    columns = ((x >= left) & (x < right)).view(np.uint8)
-    return dict(rows=rows[:, None, :, None], columns=columns[:, None, None])
+    first, length = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
+    # What lies before the first is a very large number without a sign.
+    rows, columns = (
+        (np.arange(count) - first[:, i:i + 1]).view(np.uint64)
+        < length[:, i:i + 1].astype(np.uint64)
+        for i, count in enumerate(size))
+    return dict(
+        rows=rows.view(np.uint8)[:, None, :, None],
+        columns=columns.view(np.uint8)[:, None, None])
 
 
 def fill_boxes(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor,

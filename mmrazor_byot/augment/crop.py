@@ -11,9 +11,6 @@ from mmrazor_byot.registry import TRANSFORMS
 
 from .base import BatchTransform, Shape, Step, opencv_color, rule, uniform
 
-#: NumPy's names for the padding modes.
-MODES = {'reflect': 'reflect', 'edge': 'edge', 'symmetric': 'symmetric'}
-
 
 @TRANSFORMS.register_module()
 class BatchRandomCrop(BatchTransform):
@@ -56,20 +53,20 @@ class BatchRandomCrop(BatchTransform):
 
     def draw(self, shape: Shape) -> List[Step]:
         """A corner for each image, from all places with equal chance."""
-        n, channels, height, width = shape
-        left, top, right, bottom = self._pads(height, width)
-        padded = (n, channels, height + top + bottom, width + left + right)
-        places = np.array(padded[2:]) - self.size + 1
-        if (places < 1).any():
+        height, width = shape[2:]
+        left, top, right, bottom = borders = self._pads(height, width)
+        padded = (*shape[:2], height + top + bottom, width + left + right)
+        places = [a - b + 1 for a, b in zip(padded[2:], self.size)]
+        if min(places) < 1:
             raise DatasetError(
                 f'BatchRandomCrop: images of {padded[2]} x {padded[3]} are '
                 f'smaller than the crop of {self.size[0]} x {self.size[1]}; '
                 'set padding or pad_if_needed')
-        corners = (uniform(n, 2) * places).astype(np.int64)
+        corners = (uniform(shape[0], 2) * places).astype(np.int64)
         steps = []
-        if any((left, top, right, bottom)):
-            steps.append(self._pad(height, width, left, top, right, bottom))
-        if (places > 1).any():
+        if any(borders):
+            steps.append(self._pad(height, width, borders))
+        if max(places) > 1:
             steps.append(
                 Step(
                     partial(crop, size=self.size),
@@ -82,25 +79,24 @@ class BatchRandomCrop(BatchTransform):
         return (*shape[:2], *self.size)
 
     def _pads(self, height: int, width: int) -> Tuple[int, int, int, int]:
-        extra = (0, 0)
-        if self.pad_if_needed:
-            left, top, right, bottom = self.borders
-            missing = np.array(self.size) - (height + top + bottom,
-                                             width + left + right)
-            extra = -(-np.maximum(missing, 0) // 2)
-        more = (extra[1], extra[0], extra[1], extra[0])
-        return tuple(int(a + b) for a, b in zip(self.borders, more))
+        left, top, right, bottom = self.borders
+        if not self.pad_if_needed:
+            return self.borders
+        rows = max(0, self.size[0] - height - top - bottom)
+        columns = max(0, self.size[1] - width - left - right)
+        rows, columns = -(-rows // 2), -(-columns // 2)
+        return left + columns, top + rows, right + columns, bottom + rows
 
-    def _pad(self, height, width, left, top, right, bottom) -> Step:
+    def _pad(self, height: int, width: int,
+             borders: Tuple[int, int, int, int]) -> Step:
         if self.mode == 'constant':
-            borders = (left, top, right, bottom)
             return Step(partial(pad, borders=borders), dict(color=self.color))
-        mode = MODES[self.mode]
+        left, top, right, bottom = borders
         return Step(
             take_lines,
             dict(
-                rows=np.pad(np.arange(height), (top, bottom), mode),
-                columns=np.pad(np.arange(width), (left, right), mode)))
+                rows=np.pad(np.arange(height), (top, bottom), self.mode),
+                columns=np.pad(np.arange(width), (left, right), self.mode)))
 
 
 def crop(images: torch.Tensor, start: torch.Tensor, offsets: torch.Tensor,
@@ -152,8 +148,8 @@ def starts(corners: np.ndarray, shape: Shape) -> np.ndarray:
     """
     n, channels, height, width = shape
     image = channels * height * width
-    first = np.arange(0, n * image, image)[:, None]
-    return first + corners @ np.array([[width], [1]])
+    first = np.arange(0, n * image, image)
+    return (first + corners[:, 0] * width + corners[:, 1])[:, None]
 
 
 def pad(images: torch.Tensor, color: torch.Tensor,

@@ -1,24 +1,25 @@
-"""Tables of tone that depend on the image: its grey values or their mean."""
+"""Changes of tone, by tables of which some depend on the image."""
 from typing import Optional
 
 import torch
+import torch.nn.functional as F
 
 from .blend import blend, grey
 
 
-def histograms(images: torch.Tensor) -> torch.Tensor:
+def histograms(values: torch.Tensor) -> torch.Tensor:
     """Count the values of each channel.
 
     Args:
-        images (torch.Tensor): uint8 (N, C, H, W), below 2**24 pixels each.
+        values (torch.Tensor): From 0 to 255, int64 (N, C, H * W).
 
     Returns:
         torch.Tensor: Whole numbers, float32 (N, C, 256).
     """
-    values = images.flatten(2).long()
-    counts = torch.zeros(*images.shape[:2], 256, device=images.device)
-    one = torch.ones((), device=images.device)
-    return counts.scatter_add_(2, values, one.expand(values.shape))
+    counts = torch.zeros(*values.shape[:2], 256, device=values.device)
+    # One that is expanded would take twice the time.
+    ones = torch.ones(values.shape, device=values.device)
+    return counts.scatter_add_(2, values, ones)
 
 
 def autocontrast_tables(images: torch.Tensor) -> torch.Tensor:
@@ -31,34 +32,36 @@ def autocontrast_tables(images: torch.Tensor) -> torch.Tensor:
         torch.Tensor: uint8 (N, C, 256).
     """
     greys = torch.arange(256., dtype=torch.float64, device=images.device)
-    low, high = images.flatten(2).aminmax(dim=2, keepdim=True)
-    span = high - low
+    pixels = images.flatten(2)
+    low = pixels.amin(2, keepdim=True)
+    span = pixels.amax(2, keepdim=True).sub_(low)
     # A channel of one value stays: a span of 255 from 0.
-    flat = span == 0
+    flat = span.logical_not()
     scale = greys[255:] / span.masked_fill_(flat, 255)
     offset = low.masked_fill_(flat, 0) * scale
     return (greys * scale).sub_(offset).clamp_(0, 255).to(torch.uint8)
 
 
-def equalize_tables(images: torch.Tensor) -> torch.Tensor:
+def equalize_tables(values: torch.Tensor) -> torch.Tensor:
     """Make each channel's values evenly frequent, as ``mmcv.imequalize``.
 
     Args:
-        images (torch.Tensor): uint8 (N, C, H, W), below 2**24 pixels each.
+        values (torch.Tensor): From 0 to 255, int64 (N, C, H * W); below
+            2**24 a channel.
 
     Returns:
         torch.Tensor: uint8 (N, C, 256).
     """
-    counts = histograms(images)
-    below = counts.cumsum(2).sub_(counts)  # pixels below each value
-    # What stands above the highest value has all pixels below it.
-    some = below < images.size(2) * images.size(3)
-    step = (below * some).amax(2, keepdim=True).div_(255).floor_()
+    counts, pixels = histograms(values), values.size(2)
+    total = counts.cumsum(2)
+    # The least of what stands above a value is the count of the highest one.
+    last = F.threshold_(pixels - total, 0, pixels).amin(2, keepdim=True)
+    step = (pixels - last).div_(255).floor_()
+    half = (step / 2).floor_()
     # Whole numbers below 2**24: rounding a quotient does not make it whole.
-    table = below.add_((step / 2).floor_()).div_(step).floor_()
-    greys = torch.arange(256., device=images.device)
-    table = torch.where(step == 0, greys, table.clamp_(max=255))
-    return table.to(torch.uint8)
+    table = total.sub_(counts).add_(half).div_(step).floor_().clamp_(max=255)
+    greys = torch.arange(256., device=values.device)
+    return torch.where(step.bool(), table, greys).to(torch.uint8)
 
 
 def contrast_tables(images: torch.Tensor, alpha: torch.Tensor,
@@ -83,13 +86,13 @@ def contrast_tables(images: torch.Tensor, alpha: torch.Tensor,
     return table[:, 0].expand(n, channels, 256)
 
 
-def tone_tables(images: torch.Tensor,
+def change_tone(images: torch.Tensor,
                 tables: torch.Tensor,
                 autocontrast: int,
                 alpha: Optional[torch.Tensor] = None,
                 beta: Optional[torch.Tensor] = None,
                 weights: Optional[torch.Tensor] = None) -> torch.Tensor:
-    """Tables for images sorted by operation.
+    """Change the tone of images sorted by operation.
 
     Args:
         images (torch.Tensor): uint8 (N, 3, H, W): first the T with a table,
@@ -103,8 +106,9 @@ def tone_tables(images: torch.Tensor,
         weights (torch.Tensor, optional): Likewise.
 
     Returns:
-        torch.Tensor: uint8 (N, 3, 256).
+        torch.Tensor: uint8 (N, 3, H, W).
     """
+    values = images.flatten(2).long()
     made, done = [tables.expand(-1, 3, -1)], len(tables)
     if alpha is not None:
         part = images[done:done + len(alpha)]
@@ -114,5 +118,5 @@ def tone_tables(images: torch.Tensor,
         made.append(autocontrast_tables(images[done:done + autocontrast]))
         done += autocontrast
     if done < len(images):
-        made.append(equalize_tables(images[done:]))
-    return torch.cat(made)
+        made.append(equalize_tables(values[done:]))
+    return torch.cat(made).gather(2, values).view(images.shape)

@@ -1,5 +1,5 @@
 """Operations of a policy: what is drawn for each image of a batch."""
-from typing import Dict, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -11,10 +11,17 @@ from .transfer import Draws
 
 
 class Draw(NamedTuple):
-    """What was drawn for a batch in one place of a policy."""
-    op: np.ndarray  # number of the operation, (N,)
-    done: np.ndarray  # whether it is done, (N,) bool
-    magnitude: np.ndarray  # with its sign, (N,)
+    """What was drawn for a batch.
+
+    Arrays (S, N) for S operations one after the other, or (N,) for one.
+    """
+    op: np.ndarray  # number of the operation
+    done: np.ndarray  # whether it is done, bool
+    magnitude: np.ndarray  # with its sign
+
+    def turns(self) -> List['Draw']:
+        """One for each operation in turn."""
+        return [Draw(*columns) for columns in zip(*self)]
 
 
 class OpTable:
@@ -33,19 +40,23 @@ class OpTable:
         self._known: Dict[Tuple[int, int], Draws] = {}
 
     def draw(self, op: np.ndarray) -> Draw:
-        """Draw whether and how the chosen operations (N,) are done."""
-        chance, sign = uniform(2, len(op))
+        """Draw whether and how chosen operations are done.
+
+        Args:
+            op (np.ndarray): Numbers of the operations, of any shape.
+        """
+        chance, sign = uniform(2, *op.shape)
         its = Op(*self.numbers[:, op])
         magnitude = self._magnitude(its)
         magnitude = np.where(sign < its.negative, -magnitude, magnitude)
         return Draw(op, chance < its.prob, magnitude)
 
     def _magnitude(self, its: Op) -> np.ndarray:
-        level, n = its.level, len(its.level)
+        level, shape = its.level, its.level.shape
         if self._uniform:
-            level = np.where(np.isinf(its.std), uniform(n) * level, level)
+            level = np.where(np.isinf(its.std), uniform(*shape) * level, level)
         if self._normal:
-            z = torch.randn(n, dtype=torch.float64).numpy()
+            z = torch.randn(shape, dtype=torch.float64).numpy()
             std = np.where(np.isfinite(its.std), its.std, 0)
             noisy = np.clip(level + z * std, 0, its.total)
             level = np.where(std > 0, noisy, level)

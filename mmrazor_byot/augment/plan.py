@@ -9,9 +9,8 @@ from . import warp
 from .base import Step, uniform
 from .blend import adjust_color, adjust_sharpness
 from .boxes import cutout_boxes, fill_boxes, sides
-from .histogram import tone_tables
+from .histogram import change_tone
 from .ops import Work
-from .tone import look_up
 from .transfer import Draws
 
 #: Kernel of each warp, and what it needs besides.
@@ -99,11 +98,6 @@ class Plan:
     def _pick(self, names: str, first: Work, last: Work) -> Draws:
         place = self.place[self._part(first, last)]
         return {name: self.details[name][place] for name in names.split()}
-
-
-def change_tone(images: torch.Tensor, **settings) -> torch.Tensor:
-    """Tables for sorted images, see :func:`tone_tables`, looked up."""
-    return look_up(images, tone_tables(images, **settings))
 
 
 def on_part(images: torch.Tensor, kernel: Callable, part: slice,

@@ -38,30 +38,29 @@ class BatchPolicy(BatchTransform):
     def choose(self, n: int) -> np.ndarray:
         """Numbers of the operations of n images, (S, n), in their order."""
 
-    def sample(self, n: int) -> List[Draw]:
-        """Draw for n images: an entry for each operation in turn."""
-        return [self.table.draw(op) for op in self.choose(n)]
-
     def draw(self, shape: Shape) -> List[Step]:
         return self.plan(self.sample(shape[0]), shape)
 
-    def plan(self, draws: Sequence[Draw], shape: Shape) -> List[Step]:
+    def sample(self, n: int) -> Draw:
+        """Draw for n images: arrays (S, n), for the operations in turn."""
+        return self.table.draw(self.choose(n))
+
+    def plan(self, draw: Draw, shape: Shape) -> List[Step]:
         """Steps for what was drawn.
 
         Before each operation the batch is sorted by the kind of work, so that
         images of one kind are one slice.
 
         Args:
-            draws (Sequence[Draw]): See :meth:`sample`.
+            draw (Draw): See :meth:`sample`.
             shape (tuple): Of the images, (N, 3, H, W).
 
         Returns:
             list[Step]: The first makes a copy, the others work on it.
         """
-        every = Draw(*map(np.stack, zip(*draws)))
-        details, places = self.table.details(every, shape[2:])
+        details, places = self.table.details(draw, shape[2:])
         steps, now = [], np.arange(shape[0])
-        for work, place in zip(self.table.work(every), places):
+        for work, place in zip(self.table.work(draw), places):
             if work.any():
                 order = np.argsort(work[now], kind='stable')
                 now = now[order]

@@ -5,7 +5,6 @@ from what was drawn for the images. Those of :mod:`.histogram` need the
 images too.
 """
 import numpy as np
-import torch
 
 from .ops import Work
 
@@ -48,18 +47,3 @@ TABLES = {
     Work.POSTERIZE: posterize,
     Work.BRIGHTNESS: brightness
 }
-
-
-def look_up(images: torch.Tensor, tables: torch.Tensor) -> torch.Tensor:
-    """Replace each value by its entry in a table.
-
-    Args:
-        images (torch.Tensor): uint8 (N, C, H, W).
-        tables (torch.Tensor): One for each image and channel, uint8
-            (N, C, 256).
-
-    Returns:
-        torch.Tensor: uint8 (N, C, H, W).
-    """
-    values = images.flatten(2).long()
-    return tables.gather(2, values).view(images.shape)

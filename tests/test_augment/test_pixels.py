@@ -44,12 +44,12 @@ WARPS = [
 def both(images: torch.Tensor, policies: list, batch=None):
     """Images through the batch, and each alone with the same magnitudes."""
     batch = batch or BatchAutoAugment(policies)
-    draws = batch.sample(len(images))
-    ours = take_steps(images, batch.plan(draws, tuple(images.shape)))
+    drawn = batch.sample(len(images))
+    ours = take_steps(images, batch.plan(drawn, tuple(images.shape)))
     configs = [None, *(config for policy in policies for config in policy)]
     chains = [[
-        fixed(configs[draw.op[i]], draw.magnitude[i]) for draw in draws
-        if draw.op[i] and draw.done[i]
+        fixed(configs[draw.op[i]], draw.magnitude[i])
+        for draw in drawn.turns() if draw.op[i] and draw.done[i]
     ] for i in range(len(images))]
     assert sum(map(len, chains)) > len(images) / 2
     return ours, per_image(images, chains)
@@ -168,16 +168,16 @@ def test_rand_augment_is_equal():
     batch = BatchRandAugment(
         policies, 3, 7, magnitude_std=0.5, hparams=hparams)
     images = photographs(200)
-    draws = batch.sample(200)
-    ours = take_steps(images, batch.plan(draws, tuple(images.shape)))
+    drawn = batch.sample(200)
+    ours = take_steps(images, batch.plan(drawn, tuple(images.shape)))
     configs = [
         dict(p, **hparams)
         if p['type'] in ('Rotate', 'Shear', 'Translate') else p
         for p in policies
     ]
     theirs = per_image(images, [[
-        fixed(configs[draw.op[i]], draw.magnitude[i]) for draw in draws
-        if draw.done[i]
+        fixed(configs[draw.op[i]], draw.magnitude[i])
+        for draw in drawn.turns() if draw.done[i]
     ] for i in range(200)])
     wrong = (ours != theirs).any(1).float().mean()
     assert wrong == 0 if EXACT_WARPS else wrong < 0.02

@@ -22,7 +22,7 @@ N = 40000
 
 def test_sub_policies_come_alike_and_operations_by_their_chance():
     batch = BatchAutoAugment(POLICIES)
-    first, second, third = batch.sample(N)
+    first, second, third = batch.sample(N).turns()
     # 0 is nothing, then the operations in the order of the policies.
     assert likely(np.bincount(first.op)[[1, 3, 4]], 1 / 3)
     assert likely(np.bincount(second.op)[[0, 2, 5]], 1 / 3)
@@ -33,7 +33,7 @@ def test_sub_policies_come_alike_and_operations_by_their_chance():
 
 
 def test_second_operation_is_of_the_same_sub_policy():
-    first, second, third = BatchAutoAugment(POLICIES).sample(1000)
+    first, second, third = BatchAutoAugment(POLICIES).sample(1000).turns()
     rows = set(zip(first.op.tolist(), second.op.tolist(), third.op.tolist()))
     assert rows == {(1, 2, 0), (3, 0, 0), (4, 5, 6)}
 
@@ -41,7 +41,7 @@ def test_second_operation_is_of_the_same_sub_policy():
 def test_done_or_not_is_drawn_for_each_operation():
     """Two operations of one sub-policy do not come together."""
     policy = [[dict(type='Invert', prob=.3), dict(type='Equalize', prob=.6)]]
-    first, second = BatchAutoAugment(policy).sample(N)
+    first, second = BatchAutoAugment(policy).sample(N).turns()
     assert share_fits(first.done & second.done, 0.18)
 
 
@@ -49,7 +49,7 @@ def test_signs():
     policy = [[
         dict(type='Rotate', angle=10., prob=1., random_negative_prob=0.25)
     ], [dict(type='Shear', magnitude=.2, prob=1.)]]
-    draw, = BatchAutoAugment(policy).sample(N)
+    draw, = BatchAutoAugment(policy).sample(N).turns()
     turned, sheared = draw.magnitude[draw.op == 1], draw.magnitude[draw.op ==
                                                                    2]
     assert set(turned) == {-10., 10.} and set(sheared) == {-.2, .2}
@@ -66,7 +66,7 @@ def test_what_is_not_done_leaves_the_image():
 
 def test_rand_augment_chooses_alike_and_again():
     batch = BatchRandAugment('timm_increasing', 2, 6)
-    first, second = batch.sample(N)
+    first, second = batch.sample(N).turns()
     count = len(RANDAUG_POLICIES['timm_increasing'])
     for draw in (first, second):
         assert likely(np.bincount(draw.op), 1 / count)
@@ -84,7 +84,7 @@ def test_magnitudes_are_distributed_as_mmpretrains(std):
     theirs = RandAugment(policies, 1, 9, magnitude_std=std)
     np.random.seed(0)
     bright, bits = theirs.transforms
-    draw, = ours.sample(8000)
+    draw, = ours.sample(8000).turns()
     for op, wanted in ((0, [bright.random_negative(bright.random_magnitude())
                             for _ in range(4000)]),
                        (1, [bits.random_magnitude() for _ in range(4000)])):
@@ -98,7 +98,8 @@ def test_magnitudes_are_distributed_as_mmpretrains(std):
 def test_noise_stays_on_the_scale():
     """At level 9 of 10 with deviation 3, 37 % are cut to the highest."""
     policies = [dict(type='Solarize', magnitude_range=(256, 0))]
-    draw, = BatchRandAugment(policies, 1, 9, magnitude_std=3.).sample(N)
+    batch = BatchRandAugment(policies, 1, 9, magnitude_std=3.)
+    draw, = batch.sample(N).turns()
     assert share_fits(draw.magnitude == 0., 0.36944134)  # 1 - Phi(1 / 3)
     assert draw.magnitude.max() <= 256
 

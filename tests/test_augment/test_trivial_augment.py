@@ -24,7 +24,7 @@ def magnitudes(name: str) -> np.ndarray:
 
 
 def test_operations_and_magnitudes_come_alike():
-    draw, = BatchTrivialAugment().sample(N)
+    draw, = BatchTrivialAugment().sample(N).turns()
     assert likely(np.bincount(draw.op // 31), 1 / 14)
     assert likely(np.bincount(draw.op), 1 / (14 * 31))
     assert draw.done.all()
@@ -33,7 +33,7 @@ def test_operations_and_magnitudes_come_alike():
 @pytest.mark.parametrize('place', range(14), ids=NAMES)
 def test_magnitudes_are_torchvisions(place):
     name = NAMES[place]
-    draw, = BatchTrivialAugment().sample(N)
+    draw, = BatchTrivialAugment().sample(N).turns()
     here = draw.op // 31 == place
     size, bins = abs(draw.magnitude[here]), draw.op[here] % 31
     wanted = magnitudes(name) * (255 if name == 'Solarize' else 1)
@@ -54,8 +54,8 @@ def compared(place: int, sign: int = 1, size=(32, 32)):
     wanted = magnitudes(name)
     op = place * 31 + bins
     magnitude = sign * Op(*batch.table.numbers).low[op]
-    draw = Draw(op, bins >= 0, magnitude)
-    ours = take_steps(images, batch.plan([draw], tuple(images.shape)))
+    draw = Draw(op[None], bins[None] >= 0, magnitude[None])
+    ours = take_steps(images, batch.plan(draw, tuple(images.shape)))
     theirs = torch.stack([
         WIDE._apply_image_or_video_transform(
             image, name, float(sign * value), WIDE.interpolation, WIDE._fill)
@@ -117,7 +117,7 @@ def test_bad_settings(settings):
 def test_fill_and_bins():
     batch = BatchTrivialAugment(11, 'bilinear', fill=(7, 8, 9))
     images = torch.full((3000, 3, 8, 8), 100, dtype=torch.uint8)
-    draw, = batch.sample(3000)
+    draw, = batch.sample(3000).turns()
     assert draw.op.max() == 14 * 11 - 1
     torch.manual_seed(0)
     corner = batch(images)[:, :, 0, 0]
