@@ -1,0 +1,211 @@
+"""Images per second of the data path, with no network behind it.
+
+mmpretrain's pipelines, image by image through the DataLoader and its
+preprocessor, and batched augmentations of images that lie in memory as one
+tensor. All take their batches in turn, so that a slower minute of the machine
+meets all of them.
+
+    python benchmarks/data_path.py --batch 128
+    python benchmarks/data_path.py --images tin32_a.npz --device cuda
+    python benchmarks/data_path.py --jpeg
+"""
+import argparse
+import itertools
+import statistics
+import time
+from pathlib import Path
+from typing import Callable, Iterator
+
+import cv2
+import jpeg_path
+import numpy as np
+import torch
+from machine import RESULTS, describe_machine, save_result
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmpretrain.registry import MODELS
+
+from mmrazor_byot.augment import BatchCompose
+from mmrazor_byot.datasets import InMemoryDataset, PackedImages
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPE = ROOT / 'configs/_base_/datasets/cifar100_bs16.py'
+
+SIMPLE = [
+    dict(type='RandomCrop', crop_size=32, padding=4),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal')
+]
+#: torchvision's own, which is for PIL images in mmpretrain.
+TRIVIAL = [
+    *SIMPLE,
+    dict(type='NumpyToPIL'),
+    dict(type='torchvision/TrivialAugmentWide'),
+    dict(type='PILToNumpy')
+]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--batch', type=int, default=128)
+    parser.add_argument(
+        '--images', help='packed images (.npz); synthetic ones if not given')
+    parser.add_argument(
+        '--count', type=int, default=5000, help='how many images to have')
+    parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--rounds', type=int, default=9)
+    parser.add_argument(
+        '--seconds', type=float, default=0.5,
+        help='of each pipeline in each round')  # yapf: disable
+    parser.add_argument(
+        '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument(
+        '--jpeg', action='store_true',
+        help='decoding of large JPEG files instead')  # yapf: disable
+    parser.add_argument('--name', help='of the result file')
+    parser.add_argument('--out', default=RESULTS, help='folder for it')
+    return parser.parse_args()
+
+
+class Synthetic(InMemoryDataset):
+    """Noise of 100 classes."""
+
+    def load_arrays(self):
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (self._indices, 32, 32, 3), np.uint8)
+        labels = np.arange(self._indices) % 100
+        return images, labels, [str(i) for i in range(100)]
+
+
+def load_images(args: argparse.Namespace, pipeline: list) -> InMemoryDataset:
+    """The images with a pipeline of mmpretrain's transforms."""
+    settings = dict(pipeline=pipeline, indices=args.count)
+    if args.images:
+        return PackedImages(args.images, **settings)
+    return Synthetic(**settings)
+
+
+def per_image(args: argparse.Namespace, recipe: Config,
+              pipeline: list) -> Iterator[torch.Tensor]:
+    """Endless batches as the runner makes them, without workers."""
+    data = load_images(args, [*pipeline, dict(type='PackInputs')])
+    loader = Runner.build_dataloader(
+        dict(
+            batch_size=args.batch,
+            num_workers=0,
+            drop_last=True,
+            dataset=data,
+            sampler=dict(type='DefaultSampler', shuffle=True)))
+    preprocessor = MODELS.build(
+        dict(recipe.data_preprocessor, type='ClsDataPreprocessor'))
+    preprocessor.to(args.device)
+    while True:
+        for batch in loader:
+            yield preprocessor(batch, training=True)['inputs']
+
+
+def batched(args: argparse.Namespace, recipe: Config,
+            transforms: list) -> Iterator[torch.Tensor]:
+    """Endless batches by one gather, and augmented as one tensor."""
+    data = load_images(args, [])
+    data.full_init()
+    images = torch.from_numpy(data.images).permute(0, 3, 1, 2).contiguous()
+    images = images.to(args.device)
+    augment = BatchCompose([
+        dict(t, type=f'mmrazor_byot.Batch{t["type"]}') for t in transforms
+    ])
+    mean, std = (
+        torch.tensor(recipe.data_preprocessor[key]).view(3, 1, 1).to(
+            args.device) for key in ('mean', 'std'))
+    while True:
+        order = torch.randperm(len(images)).split(args.batch)
+        for index in order[:len(images) // args.batch]:
+            index = index.to(args.device, non_blocking=True)
+            inputs = augment(images.index_select(0, index))
+            yield (inputs.float() - mean) / std
+
+
+def pipelines(args: argparse.Namespace) -> dict:
+    """Each name's batches, and which it is to be compared with."""
+    recipe = Config.fromfile(RECIPE)
+    full = [t for t in recipe.train_pipeline if t['type'] != 'PackInputs']
+    trivial = [*SIMPLE, dict(type='TrivialAugment')]
+    rows = (('crop, flip', SIMPLE, SIMPLE),
+            ('crop, flip, AutoAugment, Cutout', full, full),
+            ('crop, flip, TrivialAugment', TRIVIAL, trivial))
+    made = {}
+    for name, theirs, ours in rows:
+        made[f'mmpretrain: {name}'] = per_image(args, recipe, theirs)
+        made[f'batched: {name}'] = batched(args, recipe, ours)
+    return made
+
+
+def rate(batches: Iterator[torch.Tensor], seconds: float,
+         synchronize: Callable) -> float:
+    """Images per second over a while."""
+    images, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        images += len(next(batches))
+    synchronize()
+    return images / (time.perf_counter() - start)
+
+
+def measure(args: argparse.Namespace) -> dict:
+    made, rates = pipelines(args), {}
+    synchronize = (
+        torch.cuda.synchronize if args.device == 'cuda' else lambda: None)
+    for batches in made.values():  # loads, builds, warms up
+        for _ in range(3):
+            next(batches)
+    for _, (name, batches) in itertools.product(
+            range(args.rounds), made.items()):
+        rates.setdefault(name, []).append(
+            rate(batches, args.seconds, synchronize))
+    rows = {}
+    for name, speeds in rates.items():
+        theirs = rates[name.replace('batched', 'mmpretrain')]
+        rows[name] = dict(
+            median_per_s=statistics.median(speeds),
+            min_per_s=min(speeds),
+            max_per_s=max(speeds),
+            ratio=statistics.median(a / b for a, b in zip(speeds, theirs)))
+    return rows
+
+
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)
+    init_default_scope('mmpretrain')
+    machine = describe_machine(args.device)
+    print(f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} '
+          f'threads, torch {machine["torch"]}, OpenCV {cv2.__version__}')
+    if args.jpeg:
+        rows = jpeg_path.measure(args.count, args.rounds)
+        jpeg_path.show(rows)
+        name = 'jpeg_path'
+    else:
+        rows = measure(args)
+        print(f'batch {args.batch}, {args.rounds} rounds in turn, '
+              f'{args.images or "synthetic images"}')
+        print(f'| {"pipeline":<43} | images/s | times mmpretrain |')
+        print(f'|{"-" * 45}|---------:|-----------------:|')
+        for name, row in rows.items():
+            print(f'| {name:<43} | {row["median_per_s"]:>8,.0f} | '
+                  f'{row["ratio"]:>16.1f} |')
+        name = f'data_path_{args.device}_b{args.batch}'
+    path = save_result(
+        args.name or name,
+        dict(
+            machine=machine,
+            opencv=cv2.__version__,
+            batch=args.batch,
+            images=Path(args.images).name if args.images else None,
+            rounds=args.rounds,
+            rows=rows),
+        args.out)
+    print(f'written to {path}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,17 @@
+"""Random augmentations of whole batches, on the device of the images."""
+from .base import BatchTransform
+from .compose import BatchCompose
+from .crop import BatchRandomCrop
+from .cutout import BatchCutout
+from .erasing import BatchRandomErasing
+from .flip import BatchRandomFlip
+from .mix import BatchCutMix, BatchMixChoice, BatchMixup
+from .policies import BatchAutoAugment, BatchRandAugment
+from .trivial_augment import BatchTrivialAugment
+
+__all__ = [
+    'BatchAutoAugment', 'BatchCompose', 'BatchCutMix', 'BatchCutout',
+    'BatchMixChoice', 'BatchMixup', 'BatchRandAugment', 'BatchRandomCrop',
+    'BatchRandomErasing', 'BatchRandomFlip', 'BatchTransform',
+    'BatchTrivialAugment'
+]

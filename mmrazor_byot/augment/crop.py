@@ -1,0 +1,187 @@
+"""Random crops, each image at its own place."""
+from functools import lru_cache, partial
+from typing import List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from mmpretrain.datasets import RandomCrop
+
+from mmrazor_byot.errors import DatasetError
+from mmrazor_byot.registry import TRANSFORMS
+
+from .base import BatchTransform, Shape, Step, opencv_color, rule, uniform
+
+
+@TRANSFORMS.register_module()
+class BatchRandomCrop(BatchTransform):
+    """mmpretrain's ``RandomCrop`` for a batch.
+
+    ``padding_mode`` holds for ``padding`` too (mmpretrain pads with a
+    constant there, whatever the mode), and images that are too small are an
+    error.
+
+    Args:
+        crop_size (int | Sequence[int]): Height and width of the crop.
+        padding (int | Sequence[int], optional): Added to all borders; or to
+            left/right, top/bottom; or to left, top, right, bottom.
+        pad_if_needed (bool): Pad images that are smaller than the crop.
+            Defaults to False.
+        pad_val (Number | Sequence[Number]): Colour of the padding. As OpenCV
+            has it, a single number is the first channel's and the others get
+            0: give three to be sure. Defaults to 0.
+        padding_mode (str): 'constant', 'edge', 'reflect' or 'symmetric'.
+            Defaults to 'constant'.
+
+    Raises:
+        ConfigError: mmpretrain refuses the settings.
+    """
+
+    def __init__(self,
+                 crop_size: Union[int, Sequence[int]],
+                 padding: Optional[Union[int, Sequence[int]]] = None,
+                 pad_if_needed: bool = False,
+                 pad_val: Union[float, Sequence[float]] = 0,
+                 padding_mode: str = 'constant'):
+        its = rule(RandomCrop, crop_size, padding, pad_if_needed, pad_val,
+                   padding_mode)
+        self.size = tuple(its.crop_size)
+        self.borders = rule(_borders, its.padding)
+        self.pad_if_needed = its.pad_if_needed
+        color = opencv_color(its.pad_val, 'pad_val').astype(np.uint8)
+        self.color = color.reshape(3, 1, 1)
+        self.mode = its.padding_mode
+
+    def draw(self, shape: Shape) -> List[Step]:
+        """A corner for each image, from all places with equal chance."""
+        height, width = shape[2:]
+        left, top, right, bottom = borders = self._pads(height, width)
+        padded = (*shape[:2], height + top + bottom, width + left + right)
+        places = [a - b + 1 for a, b in zip(padded[2:], self.size)]
+        if min(places) < 1:
+            raise DatasetError(
+                f'BatchRandomCrop: images of {padded[2]} x {padded[3]} are '
+                f'smaller than the crop of {self.size[0]} x {self.size[1]}; '
+                'set padding or pad_if_needed')
+        corners = (uniform(shape[0], 2) * places).astype(np.int64)
+        steps = []
+        if any(borders):
+            steps.append(self._pad(height, width, borders))
+        if max(places) > 1:
+            steps.append(
+                Step(
+                    partial(crop, size=self.size),
+                    dict(
+                        start=starts(corners, padded),
+                        offsets=offsets(padded[1:], self.size))))
+        return steps
+
+    def out_shape(self, shape: Shape) -> Shape:
+        return (*shape[:2], *self.size)
+
+    def _pads(self, height: int, width: int) -> Tuple[int, int, int, int]:
+        left, top, right, bottom = self.borders
+        if not self.pad_if_needed:
+            return self.borders
+        rows = max(0, self.size[0] - height - top - bottom)
+        columns = max(0, self.size[1] - width - left - right)
+        rows, columns = -(-rows // 2), -(-columns // 2)
+        return left + columns, top + rows, right + columns, bottom + rows
+
+    def _pad(self, height: int, width: int,
+             borders: Tuple[int, int, int, int]) -> Step:
+        if self.mode == 'constant':
+            return Step(partial(pad, borders=borders), dict(color=self.color))
+        left, top, right, bottom = borders
+        return Step(
+            take_lines,
+            dict(
+                rows=np.pad(np.arange(height), (top, bottom), self.mode),
+                columns=np.pad(np.arange(width), (left, right), self.mode)))
+
+
+def crop(images: torch.Tensor, start: torch.Tensor, offsets: torch.Tensor,
+         size: Tuple[int, int]) -> torch.Tensor:
+    """Cut a window of one size out of each image.
+
+    One gather of rows: the windows of all rows of all images are one view
+    with overlapping rows.
+
+    Args:
+        images (torch.Tensor): (N, C, H, W).
+        start (torch.Tensor): (N, 1), see :func:`starts`.
+        offsets (torch.Tensor): (C * h,), see :func:`offsets`.
+        size (tuple): Height h and width w.
+
+    Returns:
+        torch.Tensor: (N, C, h, w).
+    """
+    rows = images.reshape(-1).unfold(0, size[1], 1)
+    chosen = rows.index_select(0, (start + offsets).view(-1))
+    return chosen.view(*images.shape[:2], *size)
+
+
+@lru_cache(maxsize=8)
+def offsets(shape: Tuple[int, int, int], size: Tuple[int, int]) -> np.ndarray:
+    """Where, behind its first pixel, the rows of a window begin.
+
+    Args:
+        shape (tuple): Of the images, (C, H, W).
+        size (tuple): Height h and width of the window.
+
+    Returns:
+        np.ndarray: (C * h,) int64.
+    """
+    channels, height, width = shape
+    planes = np.arange(channels)[:, None] * height
+    return ((planes + np.arange(size[0])) * width).reshape(-1)
+
+
+def starts(corners: np.ndarray, shape: Shape) -> np.ndarray:
+    """Where, in a flat batch, the windows begin.
+
+    Args:
+        corners (np.ndarray): Top and left of each, (N, 2).
+        shape (tuple): Of the batch, (N, C, H, W).
+
+    Returns:
+        np.ndarray: (N, 1) int64.
+    """
+    n, channels, height, width = shape
+    image = channels * height * width
+    first = np.arange(0, n * image, image)
+    return (first + corners[:, 0] * width + corners[:, 1])[:, None]
+
+
+def pad(images: torch.Tensor, color: torch.Tensor,
+        borders: Tuple[int, int, int, int]) -> torch.Tensor:
+    """Put a frame of one colour around images.
+
+    Args:
+        images (torch.Tensor): (N, C, H, W).
+        color (torch.Tensor): (C, 1, 1), or one for each, (N, C, 1, 1).
+        borders (tuple): Pixels left, top, right, bottom.
+
+    Returns:
+        torch.Tensor: (N, C, H + top + bottom, W + left + right).
+    """
+    n, channels, height, width = images.shape
+    left, top, right, bottom = borders
+    frame = color.expand(n, channels, height + top + bottom,
+                         width + left + right).contiguous()
+    frame[:, :, top:top + height, left:left + width] = images
+    return frame
+
+
+def take_lines(images: torch.Tensor, rows: torch.Tensor,
+                columns: torch.Tensor) -> torch.Tensor:
+    """Images of chosen rows (H',) and columns (W',), (N, C, H', W')."""
+    return images.index_select(2, rows).index_select(3, columns)
+
+
+def _borders(padding) -> Tuple[int, int, int, int]:
+    """Left, top, right, bottom."""
+    if padding is None or np.isscalar(padding):
+        return (padding or 0, ) * 4
+    if len(padding) not in (2, 4):
+        raise ValueError(f'padding={padding}: one, two or four numbers')
+    return tuple(padding) * (4 // len(padding))
