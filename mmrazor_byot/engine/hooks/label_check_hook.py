@@ -1,8 +1,10 @@
 """Labels and classifier must speak of the same classes."""
-from typing import Optional
+from typing import Optional, Sequence
 
 import torch
 from mmengine.hooks import Hook
+from mmpretrain.datasets import BaseDataset
+from torch import Tensor
 
 from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.registry import HOOKS
@@ -14,9 +16,10 @@ from .unwrap import unwrap
 class LabelCheckHook(Hook):
     """Compares the classes of head and data set, and looks at every label.
 
-    On a GPU a label out of range is a device assert that names nothing.
-    Labels are looked at where they still are in main memory, in the first
-    pass over each data set only.
+    On a GPU a label out of range is a device assert that names nothing. A
+    data set that has its labels in memory is asked for all of them before
+    its first pass. The labels of another are looked at batch by batch in that
+    pass, as long as they are in main memory: a GPU is never waited for.
     """
 
     def __init__(self) -> None:
@@ -24,24 +27,33 @@ class LabelCheckHook(Hook):
 
     def before_train(self, runner) -> None:
         """Compare with the training set."""
-        self._compare(runner, runner.train_dataloader, 'train_dataloader')
+        self._compare(runner, runner.train_dataloader, 'train')
 
     def before_val(self, runner) -> None:
         """Compare with the validation set."""
-        self._compare(runner, runner.val_dataloader, 'val_dataloader')
+        self._compare(runner, runner.val_dataloader, 'val')
 
     def before_test(self, runner) -> None:
         """Compare with the test set."""
-        self._compare(runner, runner.test_dataloader, 'test_dataloader')
+        self._compare(runner, runner.test_dataloader, 'test')
 
-    def _compare(self, runner, dataloader, name: str) -> None:
+    def _compare(self, runner, dataloader, mode: str) -> None:
         num_classes = _num_classes(runner)
-        classes = getattr(dataloader.dataset, 'metainfo', {}).get('classes')
+        dataset = dataloader.dataset
+        classes = getattr(dataset, 'metainfo', {}).get('classes')
         if num_classes and classes and len(classes) != num_classes:
             raise ConfigError(
                 f'the head has {num_classes} classes, but the dataset of '
-                f'{name} has {len(classes)}: set num_classes={len(classes)} '
-                'of the head (and of data_preprocessor, if it is set there)')
+                f'{mode}_dataloader has {len(classes)}: set '
+                f'num_classes={len(classes)} of the head (and of '
+                'data_preprocessor, if it is set there)')
+        own = getattr(type(dataset), 'get_gt_labels', None)
+        # mmpretrain's default would unpickle every sample to answer.
+        if mode not in self._done and own not in (None,
+                                                  BaseDataset.get_gt_labels):
+            labels = torch.as_tensor(dataset.get_gt_labels())
+            check_labels(labels, num_classes, mode)
+            self._done.add(mode)
 
     def _before_iter(self,
                      runner,
@@ -49,29 +61,47 @@ class LabelCheckHook(Hook):
                      data_batch: Optional[dict] = None,
                      mode: str = 'train') -> None:
         if mode not in self._done:
-            check_labels(data_batch, _num_classes(runner), mode)
+            labels = batch_labels(data_batch)
+            if labels is not None and not labels.is_cuda:
+                check_labels(labels, _num_classes(runner), mode)
 
     def _after_epoch(self, runner, mode: str = 'train') -> None:
         self._done.add(mode)
 
 
-def check_labels(data_batch: dict, num_classes: Optional[int],
-                 mode: str) -> None:
-    """Look at the labels of a batch.
+def batch_labels(data_batch: Optional[dict]) -> Optional[Tensor]:
+    """All labels of a batch, (N,), if it has any.
 
     Args:
-        data_batch (dict): With ``data_samples``.
+        data_batch (dict, optional): With ``data_samples``: ``DataSample`` or
+            ``BatchSamples``.
+    """
+    if not isinstance(data_batch, dict):
+        return None
+    samples = data_batch.get('data_samples')
+    if isinstance(getattr(samples, 'gt_label', None), Tensor):
+        return samples.gt_label  # one tensor for all
+    if not isinstance(samples, Sequence) or not samples:
+        return None
+    if 'gt_label' not in samples[0]:
+        return None
+    return torch.cat([sample.gt_label for sample in samples])
+
+
+def check_labels(labels: Tensor, num_classes: Optional[int],
+                 mode: str) -> None:
+    """Look at labels.
+
+    Args:
+        labels (Tensor): Class indices, in main memory.
         num_classes (int, optional): Classes of the head.
         mode (str): ``'train'``, ``'val'`` or ``'test'``, for the message.
 
     Raises:
         DatasetError: A label is negative or not below ``num_classes``.
     """
-    samples = data_batch.get('data_samples') if isinstance(data_batch,
-                                                           dict) else None
-    if not samples or num_classes is None or 'gt_label' not in samples[0]:
+    if num_classes is None:
         return
-    labels = torch.cat([sample.gt_label for sample in samples])
     wrong = labels[(labels < 0) | (labels >= num_classes)]
     if len(wrong):
         raise DatasetError(

@@ -1,0 +1,72 @@
+"""Weights in the layout that convolutions are fastest in."""
+from typing import Iterator
+
+import torch
+from mmengine.hooks import EMAHook, Hook
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from mmrazor_byot.registry import HOOKS
+
+from .unwrap import unwrap
+
+
+@HOOKS.register_module()
+class ChannelsLastHook(Hook):
+    """``channels_last = True`` in a config: train and test in NHWC.
+
+    Model, moving average, gradient buckets and optimizer state are brought to
+    ``torch.channels_last``, whatever layout a checkpoint has; checkpoints are
+    written in the usual one. Results are the same but for rounding.
+    """
+
+    priority = 'VERY_LOW'  # behind EMAHook, with its copy and its checkpoint
+
+    def before_run(self, runner) -> None:
+        """Convert the model, before a checkpoint is loaded into it."""
+        if not runner.cfg.get('channels_last'):
+            return
+        model = unwrap(runner.model).to(memory_format=torch.channels_last)
+        if isinstance(runner.model, DistributedDataParallel):
+            # Its gradient buckets would keep the old layout.
+            runner.model = runner.wrap_model(
+                runner.cfg.get('model_wrapper_cfg'), model)
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):
+                hook.before_run(runner)  # copies the model anew
+
+    def before_train(self, runner) -> None:
+        """Convert what a checkpoint may have brought for the optimizer."""
+        if runner.cfg.get('channels_last'):
+            follow_weights(runner.optim_wrapper.optimizer)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Write the usual layout: some readers of files know no other."""
+        if not runner.cfg.get('channels_last'):
+            return
+        for tensors in _dicts(checkpoint):
+            for name, value in tensors.items():
+                if isinstance(value, Tensor):
+                    tensors[name] = value.contiguous()
+
+
+def follow_weights(optimizer: torch.optim.Optimizer) -> None:
+    """Bring an optimizer's state to the layout of the weights.
+
+    Args:
+        optimizer (Optimizer): Its momentum buffers and so on are replaced
+            where their strides are not those of the weight.
+    """
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if (isinstance(value, Tensor) and value.shape == weight.shape
+                    and value.stride() != weight.stride()):
+                state[name] = torch.empty_like(
+                    weight, dtype=value.dtype).copy_(value)
+
+
+def _dicts(checkpoint: dict) -> Iterator[dict]:
+    """The dicts of a checkpoint that have the model's tensors as values."""
+    for key in ('state_dict', 'ema_state_dict'):
+        yield checkpoint.get(key, {})
+    yield from checkpoint.get('optimizer', {}).get('state', {}).values()
