@@ -1,4 +1,5 @@
 """A function of tensors that is compiled for training only."""
+import copy
 from typing import Callable
 
 import torch
@@ -26,10 +27,20 @@ class CompiledInTraining:
                  **settings) -> None:
         self.function = function
         self.module = module
+        self.settings = settings
         self.every_shape = settings.get('dynamic') is not None
-        settings.setdefault('dynamic', False)
-        self.compiled = torch.compile(function, **settings)
+        self.compiled = torch.compile(
+            function, **{
+                'dynamic': False,
+                **settings
+            })
         self.shape = None
+
+    def __deepcopy__(self, memo: dict) -> 'CompiledInTraining':
+        """A copy of the model gets a compiled function of its own."""
+        return CompiledInTraining(
+            copy.deepcopy(self.function, memo),
+            copy.deepcopy(self.module, memo), **self.settings)
 
     def __call__(self, inputs: Tensor, *others):
         """Call the function.

@@ -1,5 +1,5 @@
 """A moving average of the weights that never waits for the GPU."""
-from typing import List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 from mmengine.model import ExponentialMovingAverage as MMEngineEMA
@@ -31,12 +31,14 @@ class ExponentialMovingAverage(MMEngineEMA):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self._state: Optional[tuple] = None  # model, steps, what to do
+        self._steps = 0  # as the buffer `steps` says, without asking it
+        self._paired: Optional[Tuple[nn.Module, List[Pairs]]] = None
 
     def load_state_dict(self, *args, **kwargs):
-        """Load, and read the count of steps anew."""
-        self._state = None
-        return super().load_state_dict(*args, **kwargs)
+        """Load, and read the count of steps."""
+        result = super().load_state_dict(*args, **kwargs)
+        self._steps, self._paired = int(self.steps), None
+        return result
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
@@ -45,20 +47,20 @@ class ExponentialMovingAverage(MMEngineEMA):
         Args:
             model (nn.Module): Whose weights are averaged.
         """
-        if self._state is None or self._state[0] is not model:
-            self._state = model, int(self.steps), self._pair(model)
-        _, steps, (averaged, copied_once, copied) = self._state
-        if steps == 0:
+        if self._paired is None or self._paired[0] is not model:
+            self._paired = model, self._pair(model)
+        averaged, copied_once, copied = self._paired[1]
+        if self._steps == 0:
             _copy(averaged)
             _copy(copied_once)
-        elif steps % self.interval == 0 and averaged.averages:
+        elif self._steps % self.interval == 0 and averaged.averages:
             sources = [
-                s.to(a.device) for s, a in zip(averaged.sources,
-                                               averaged.averages)
+                s.to(a.device)
+                for s, a in zip(averaged.sources, averaged.averages)
             ]
             torch._foreach_lerp_(averaged.averages, sources, self.momentum)
         _copy(copied)
-        self._state = model, steps + 1, self._state[2]
+        self._steps += 1
         self.steps += 1
 
     def _pair(self, model: nn.Module) -> List[Pairs]:

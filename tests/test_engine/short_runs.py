@@ -1,21 +1,23 @@
 """Short runs of MMEngine's Runner on a network that is next to nothing."""
 import copy
+import itertools
 import json
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
+from torch import nn
 from torch.utils.data import Dataset
 
-from mmrazor_byot.registry import DATASETS
+from mmrazor_byot.registry import DATASETS, MODELS
 
 MODEL = dict(
     type='mmrazor_byot.BYOT',
     architecture=dict(
         type='ImageClassifier',
-        backbone=dict(
-            type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4),
+        backbone=dict(type='mmrazor_byot.TwoStages'),
         neck=dict(type='GlobalAveragePooling'),
         head=dict(
             type='LinearClsHead',
@@ -24,6 +26,7 @@ MODEL = dict(
             loss=dict(type='CrossEntropyLoss'))),
     data_preprocessor=dict(mean=[127.5] * 3, std=[64.0] * 3, num_classes=5),
     input_size=16)
+NUMBERS = itertools.count()  # a name is one message hub
 HOOKS = [
     dict(type=f'mmrazor_byot.{name}Hook')
     for name in ('ChannelsLast', 'Compile', 'EpochSeed', 'LabelCheck')
@@ -33,6 +36,26 @@ EMA = dict(
     type='EMAHook',
     ema_type='mmrazor_byot.ExponentialMovingAverage',
     momentum=0.2)
+
+
+@MODELS.register_module()
+class TwoStages(nn.Module):
+    """What a ResNet is made of: batch norm, strides, and a shortcut."""
+
+    out_indices = (0, 1)
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.conv2 = nn.Conv2d(16, 32, 3, 2, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(32)
+        self.shortcut = nn.Conv2d(16, 32, 1, 2, bias=False)
+
+    def forward(self, x):
+        first = self.bn1(self.conv1(x)).relu()
+        second = self.bn2(self.conv2(first)) + self.shortcut(first)
+        return first, second.relu()
 
 
 @DATASETS.register_module()
@@ -78,7 +101,7 @@ def config(work_dir, epochs=2, optim=(), default_hooks=(), hooks=(),
     """Of a run with our hooks; an epoch is 8 + 8 + 4 images.
 
     Args:
-        work_dir (Path): For its files; names the experiment.
+        work_dir (Path): For its files.
         epochs (int): How many.
         optim (dict): Changes of ``optim_wrapper``.
         default_hooks (dict): Changes of ``default_hooks``.
@@ -88,7 +111,7 @@ def config(work_dir, epochs=2, optim=(), default_hooks=(), hooks=(),
     cfg = dict(
         model=MODEL,
         work_dir=str(work_dir),
-        experiment_name='_'.join(work_dir.parts[-2:]),
+        experiment_name=f'short_run_{next(NUMBERS)}',
         default_scope='mmpretrain',
         train_dataloader=loader(20, True),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
@@ -127,7 +150,6 @@ def train(work_dir, epochs=2, **changes) -> Runner:
 
 def logged(runner) -> list:
     """All that a run has logged, line by line."""
-    from pathlib import Path
     text = Path(runner.log_dir, 'vis_data/scalars.json').read_text()
     return [json.loads(line) for line in text.splitlines()]
 

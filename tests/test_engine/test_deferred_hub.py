@@ -81,10 +81,11 @@ def test_resuming(tmp_path):
     """The log goes on as if it had not been interrupted."""
     whole = logged(train(tmp_path / 'whole', epochs=2))
     train(tmp_path / 'broken', epochs=1)
-    (last, ) = logged(train(tmp_path / 'broken', epochs=2, resume=True))
-    for line in (last, whole[-1]):
+    resumed = logged(train(tmp_path / 'broken', epochs=2, resume=True))
+    for line in (resumed[-1], whole[-1]):
         del line['time'], line['data_time']
-    assert last == whole[-1]
+    assert resumed[-1] == whole[-1]
+    assert whole[-1]['iter'] == 5  # 3 of the second epoch are not logged
 
 
 @pytest.mark.parametrize('values', [

@@ -8,6 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmrazor_byot.registry import HOOKS
 
+from ..nhwc import check_narrow_convolutions
 from .unwrap import unwrap
 
 
@@ -18,27 +19,45 @@ class ChannelsLastHook(Hook):
     Model, moving average, gradient buckets and optimizer state are brought to
     ``torch.channels_last``, whatever layout a checkpoint has; checkpoints are
     written in the usual one. Results are the same but for rounding.
+
+    Raises:
+        ConfigError: On a CPU, a network too narrow for it.
     """
 
-    priority = 'VERY_LOW'  # behind EMAHook, with its copy and its checkpoint
+    priority = 'VERY_LOW'  # behind EMAHook, whose part of a file it sees
 
-    def before_run(self, runner) -> None:
-        """Convert the model, before a checkpoint is loaded into it."""
-        if not runner.cfg.get('channels_last'):
+    def before_train(self, runner) -> None:
+        """Convert all that takes part in training.
+
+        Not earlier: random weights are drawn in the order of memory, so a
+        seed would mean others.
+        """
+        if runner.cfg.get('channels_last'):
+            self._convert(runner)
+            follow_weights(runner.optim_wrapper.optimizer)
+
+    def before_val(self, runner) -> None:
+        """Convert a model that is not trained before."""
+        if runner.cfg.get('channels_last'):
+            self._convert(runner)
+
+    before_test = before_val
+
+    def _convert(self, runner) -> None:
+        model = unwrap(runner.model)
+        if all(map(_is_channels_last, model.parameters())):
             return
-        model = unwrap(runner.model).to(memory_format=torch.channels_last)
+        check_narrow_convolutions(model, 'channels_last')
+        model.to(memory_format=torch.channels_last)
         if isinstance(runner.model, DistributedDataParallel):
             # Its gradient buckets would keep the old layout.
             runner.model = runner.wrap_model(
                 runner.cfg.get('model_wrapper_cfg'), model)
         for hook in runner.hooks:
             if isinstance(hook, EMAHook):
-                hook.before_run(runner)  # copies the model anew
-
-    def before_train(self, runner) -> None:
-        """Convert what a checkpoint may have brought for the optimizer."""
-        if runner.cfg.get('channels_last'):
-            follow_weights(runner.optim_wrapper.optimizer)
+                average = hook.ema_model.to(memory_format=torch.channels_last)
+                if average.update_buffers:  # it lists the storage itself
+                    average.avg_parameters = average.module.state_dict()
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Write the usual layout: some readers of files know no other."""
@@ -48,6 +67,11 @@ class ChannelsLastHook(Hook):
             for name, value in tensors.items():
                 if isinstance(value, Tensor):
                     tensors[name] = value.contiguous()
+
+
+def _is_channels_last(weight: Tensor) -> bool:
+    return weight.ndim != 4 or weight.is_contiguous(
+        memory_format=torch.channels_last)
 
 
 def follow_weights(optimizer: torch.optim.Optimizer) -> None:

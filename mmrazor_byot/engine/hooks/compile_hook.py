@@ -6,6 +6,7 @@ from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import HOOKS
 
 from ..compiled import CompiledInTraining
+from ..nhwc import check_narrow_convolutions
 from .unwrap import unwrap
 
 
@@ -34,8 +35,11 @@ class CompileHook(Hook):
         if settings is not True and not isinstance(settings, dict):
             raise ConfigError(f'compile={settings!r}: set True, False or a '
                               'dict of arguments of torch.compile')
-        if compile_model(
-                unwrap(runner.model), **({} if settings is True else settings)):
+        model = unwrap(runner.model)
+        arguments = {} if settings is True else dict(settings)
+        if arguments.get('backend', 'inductor') == 'inductor':
+            check_narrow_convolutions(model, 'compile')  # it chooses NHWC
+        if compile_model(model, **arguments):
             self._settings = runner.cfg.pop('compile')
 
     def before_train(self, runner) -> None:
