@@ -98,6 +98,19 @@ def test_nothing_to_look_at(outputs):
     look(hook, 'epoch')
 
 
+def test_one_transfer(monkeypatch):
+    """For all losses of all iterations since the last look."""
+    stacked, stack = [], torch.stack
+    monkeypatch.setattr(
+        torch, 'stack', lambda v: stacked.append(len(v)) or stack(v))
+    hook = FiniteLossHook(interval=4)
+    for i in range(1, 8):
+        step(hook, i, loss=1.0, a_loss=0.5, b_loss=0.5)
+    assert stacked == [12]
+    look(hook, 'epoch')
+    assert stacked == [12, 9]
+
+
 def test_keeps_no_graph():
     weight = torch.ones((), requires_grad=True)
     hook = FiniteLossHook()

@@ -2,8 +2,10 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from mmpretrain.datasets import BaseDataset
 from mmpretrain.structures import DataSample
 from torch import nn
 
@@ -101,6 +103,73 @@ def test_only_the_first_pass_is_looked_at(mode):
     for other in set(MODES) - {mode}:
         with pytest.raises(DatasetError):
             look(hook, other, model, batch(10))
+
+
+class InMemory:
+    """A data set that has its labels at hand, and counts who asks."""
+
+    def __init__(self, labels):
+        self.labels, self.asked = labels, 0
+
+    def get_gt_labels(self):
+        self.asked += 1
+        return np.array(self.labels)
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_all_labels_are_looked_at_before_the_first_pass(mode):
+    hook, model = LabelCheckHook(), with_exits()
+    run = runner(model)
+    loader = getattr(run, f'{mode}_dataloader')
+    loader.dataset = InMemory([0, 9, 12, -1])
+    check = getattr(hook, f'before_{mode}')
+    message = f'the {mode} data has the label 12, but the head has 10 classes'
+    with pytest.raises(DatasetError, match=message):
+        check(run)
+    loader.dataset = InMemory([0, 9])
+    check(run)
+    look(hook, mode, model, batch(99))  # batches need no look any more
+    check(run)
+    assert loader.dataset.asked == 1
+
+
+def test_samples_are_not_unpickled_for_their_labels():
+    """mmpretrain's own answer reads each of a million."""
+
+    class OnDisk(BaseDataset):
+        def get_data_info(self, idx):
+            raise AssertionError
+
+    run = runner(with_exits())
+    run.train_dataloader.dataset = OnDisk('', lazy_init=True)
+    LabelCheckHook().before_train(run)
+
+
+def whole(labels):
+    """A batch as one tensor; its samples must not be made."""
+
+    class Samples:
+        gt_label = labels
+
+        def __getitem__(self, i):
+            raise AssertionError
+
+    return dict(data_samples=Samples())
+
+
+def test_labels_of_a_batch_as_one_tensor():
+    hook = LabelCheckHook()
+    look(hook, 'train', with_exits(), whole(torch.tensor([0, 9])))
+    with pytest.raises(DatasetError, match='has the label 10'):
+        look(hook, 'train', with_exits(), whole(torch.tensor([0, 10])))
+
+
+def test_labels_on_a_gpu_are_left_alone():
+    class OnGpu(torch.Tensor):
+        is_cuda = True
+
+    labels = torch.tensor([10]).as_subclass(OnGpu)
+    look(LabelCheckHook(), 'train', with_exits(), whole(labels))
 
 
 @pytest.mark.parametrize(

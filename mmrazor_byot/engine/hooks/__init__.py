@@ -1,10 +1,15 @@
+from .channels_last_hook import ChannelsLastHook
 from .checkpoint_check_hook import CheckpointCheckHook
+from .compile_hook import CompileHook
 from .epoch_seed_hook import EpochSeedHook, seed_worker
 from .exit_table_hook import ExitTableHook
 from .finite_loss_hook import FiniteLossHook
+from .iter_timer_hook import IterTimerHook
 from .label_check_hook import LabelCheckHook
+from .runtime_info_hook import RuntimeInfoHook
 
 __all__ = [
-    'CheckpointCheckHook', 'EpochSeedHook', 'ExitTableHook', 'FiniteLossHook',
-    'LabelCheckHook', 'seed_worker'
+    'ChannelsLastHook', 'CheckpointCheckHook', 'CompileHook', 'EpochSeedHook',
+    'ExitTableHook', 'FiniteLossHook', 'IterTimerHook', 'LabelCheckHook',
+    'RuntimeInfoHook', 'seed_worker'
 ]

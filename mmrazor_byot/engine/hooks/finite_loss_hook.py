@@ -1,4 +1,5 @@
 """Stops a run whose loss is no longer a number."""
+import math
 from typing import Dict, List, Optional, Tuple
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from mmrazor_byot.errors import NonFiniteLossError
 from mmrazor_byot.registry import HOOKS
 
+from ..fetch import fetch
 from .unwrap import unwrap
 
 
@@ -16,8 +18,9 @@ class FiniteLossHook(Hook):
     """Raises when a loss is NaN or infinite, before anything is saved.
 
     Losses are noted on their device each iteration and looked at every
-    ``interval`` iterations and before every checkpoint, so a GPU is not
-    stopped for it and no checkpoint holds weights from after the fault.
+    ``interval`` iterations and before every checkpoint, all in one transfer,
+    so a GPU is not stopped for it and no checkpoint holds weights from after
+    the fault.
 
     Args:
         interval (int): Iterations between two looks. Defaults to 50.
@@ -36,7 +39,7 @@ class FiniteLossHook(Hook):
                          outputs: Optional[dict] = None) -> None:
         """Note the losses of an iteration, and look now and then."""
         losses = {
-            name: value.detach()
+            name: value.detach() if value.requires_grad else value
             for name, value in (outputs or {}).items()
             if isinstance(value, Tensor) and 'loss' in name
         }
@@ -59,21 +62,15 @@ class FiniteLossHook(Hook):
 
     def _look(self, runner) -> None:
         noted, self._noted = self._noted, []
-        noted = [(i, losses) for i, losses in noted if losses]
-        if not noted:
-            return
-        finite = torch.stack([
-            torch.isfinite(torch.stack(list(losses.values()))).all()
-            for _, losses in noted
-        ]).tolist()
-        if all(finite):
-            return
-        iteration, losses = noted[finite.index(False)]
-        terms = [
-            f'{name} = {value.item()}' for name, value in losses.items()
-            if not torch.isfinite(value) and name != 'loss'
-        ] or [f'loss = {losses["loss"].item()}']
-        self._stop(runner, 'loss is', iteration, ', '.join(terms))
+        numbers = iter(
+            fetch([v for _, losses in noted for v in losses.values()]))
+        for iteration, losses in noted:
+            found = dict(zip(losses, numbers))
+            wrong = [k for k, v in found.items() if not math.isfinite(v)]
+            if wrong:  # the sum says nothing that its terms do not
+                names = [k for k in wrong if k != 'loss'] or wrong
+                terms = ', '.join(f'{k} = {found[k]}' for k in names)
+                self._stop(runner, 'loss is', iteration, terms)
 
     def _stop(self, runner, what: str, iteration: int, names: str) -> None:
         raise NonFiniteLossError(

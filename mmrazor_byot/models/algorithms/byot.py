@@ -12,6 +12,7 @@ from mmrazor_byot.registry import MODELS
 from mmrazor_byot.structures import BatchSamples, ExitOutput, stack_targets
 
 from ..heads import complete_exit_head
+from .loss_sum import LossSum
 from .mmrazor_keys import load_mmrazor_keys, rename_mmrazor_keys
 from .network_view import look_at
 from .sections import build_architecture, per_exit
@@ -21,7 +22,7 @@ OptConfig = Optional[Union[dict, Sequence[Optional[dict]]]]
 
 
 @MODELS.register_module()
-class BYOT(BaseAlgorithm):
+class BYOT(LossSum, BaseAlgorithm):
     r"""Self-distillation of one network (arXiv 1905.08094).
 
     A classifier is cut into C sections. Behind each but the last stands an
@@ -162,11 +163,22 @@ class BYOT(BaseAlgorithm):
             data_samples (BatchSamples | list[DataSample]): Their labels.
 
         Returns:
-            dict[str, Tensor]: ``exit1.label_loss``, ``exit1.logit_loss``,
-            ``exit1.hint_loss`` and so on to ``exitC.label_loss``; MMEngine
-            trains on their sum.
+            dict[str, Tensor]: Those of :meth:`loss_terms`; MMEngine trains on
+            their sum.
         """
-        target = stack_targets(data_samples)
+        return self.loss_terms(inputs, stack_targets(data_samples))
+
+    def loss_terms(self, inputs: Tensor, target: Tensor) -> Dict[str, Tensor]:
+        """Network and losses: tensors in, tensors out (CompileHook's part).
+
+        Args:
+            inputs (Tensor): Preprocessed images, (N, 3, H, W).
+            target (Tensor): Class indices (N,), or probabilities (N, K).
+
+        Returns:
+            dict[str, Tensor]: ``exit1.label_loss``, ``exit1.logit_loss``,
+            ``exit1.hint_loss`` and so on to ``exitC.label_loss``.
+        """
         *shallow, deepest = self.forward_exits(inputs)
         teacher = deepest.detach()  # nothing flows back to the deepest exit
         losses = {}
