@@ -34,6 +34,8 @@ def build_method(name: str,
     # Initialization would log every parameter.
     MMLogger.get_instance('mmengine', log_level='WARNING')
     init_default_scope('mmpretrain')
+    if exits == 1:
+        name, exits = 'plain', None
     if name == 'mmrazor':
         model = MODELS.build(mmrazor_config())
     else:

@@ -8,7 +8,7 @@ from mmengine.registry import OPTIM_WRAPPERS
 from mmpretrain.structures import DataSample
 from peers import build_method
 
-import mmrazor_byot.engine  # noqa: F401  registers AmpOptimWrapper
+from mmrazor_byot.engine.hooks.compile_hook import compile_model
 
 DTYPES = dict(bf16='bfloat16', fp16='float16')
 
@@ -60,7 +60,7 @@ class Trainee:
         if setting.layout == 'channels_last':
             self.model.to(memory_format=torch.channels_last)
         if setting.compile:
-            self.model.compile_tensors()
+            compile_model(self.model)
         self.optimizer = OPTIM_WRAPPERS.build(self._optimizer())
         self.images = torch.randint(0, 256, (setting.batch, 3, 32, 32)).byte()
         self.labels = torch.randint(0, 100, (setting.batch, ))
