@@ -122,7 +122,7 @@ def batched(args: argparse.Namespace, recipe: Config,
         for index in order[:len(images) // args.batch]:
             index = index.to(args.device, non_blocking=True)
             inputs = augment(images.index_select(0, index))
-            yield (inputs.float() - mean) / std
+            yield (inputs - mean).div_(std)
 
 
 def pipelines(args: argparse.Namespace) -> dict:

@@ -53,13 +53,14 @@ def equalize_tables(values: torch.Tensor) -> torch.Tensor:
         torch.Tensor: uint8 (N, C, 256).
     """
     counts, pixels = histograms(values), values.size(2)
-    total = counts.cumsum(2)
+    # Of integers: torch has no deterministic sum of floats on a GPU.
+    total = counts.cumsum(2, dtype=torch.int32)
     # The least of what stands above a value is the count of the highest one.
     last = F.threshold_(pixels - total, 0, pixels).amin(2, keepdim=True)
-    step = (pixels - last).div_(255).floor_()
+    step = ((pixels - last) / 255).floor_()
     half = (step / 2).floor_()
     # Whole numbers below 2**24: rounding a quotient does not make it whole.
-    table = total.sub_(counts).add_(half).div_(step).floor_().clamp_(max=255)
+    table = (total - counts).add_(half).div_(step).floor_().clamp_(max=255)
     greys = torch.arange(256., device=values.device)
     return torch.where(step.bool(), table, greys).to(torch.uint8)
 
@@ -81,7 +82,7 @@ def contrast_tables(images: torch.Tensor, alpha: torch.Tensor,
     n, channels, height, width = images.shape
     total = grey(images, weights).sum((1, 2, 3), True, dtype=torch.float64)
     mean = total.div_(height * width).round_().float()
-    greys = torch.arange(256, device=images.device)
+    greys = torch.arange(256., dtype=alpha.dtype, device=images.device)
     table = blend(greys, alpha, mean, beta).clamp_(0, 255).to(torch.uint8)
     return table[:, 0].expand(n, channels, 256)
 

@@ -70,7 +70,7 @@ def places(slope: torch.Tensor, start: torch.Tensor,
     Returns:
         torch.Tensor: x and y, float32 (N, 2, H, W).
     """
-    across = torch.arange(width, device=slope.device)
+    across = torch.arange(width, dtype=slope.dtype, device=slope.device)
     return (slope * across).add(start).float()
 
 

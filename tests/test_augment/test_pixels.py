@@ -14,8 +14,10 @@ from run import ROOT
 from mmrazor_byot.augment import BatchAutoAugment, BatchRandAugment
 from mmrazor_byot.augment.base import take_steps
 
-#: OpenCV 4 rounds coordinates of a warp to 1/1024 of a pixel, or to 1/32.
-EXACT_WARPS = cv2.__version__ >= '5'
+#: OpenCV 4 rounds coordinates of a warp to 1/1024 of a pixel, or to 1/32, and
+#: blends without a fused multiply-add.
+OPENCV_5 = int(cv2.__version__.split('.')[0]) >= 5
+BLENDS = ('Contrast', 'ColorTransform', 'Sharpness')
 
 TONE = [
     dict(type='AutoContrast'),
@@ -67,7 +69,10 @@ def always(config: dict, **settings) -> list:
 def test_tone_is_equal(config, size):
     images = photographs(64, *size)
     ours, theirs = both(images, always(config))
-    assert torch.equal(ours, theirs)
+    if OPENCV_5 or config['type'] not in BLENDS:
+        assert torch.equal(ours, theirs)
+    apart = (ours.int() - theirs.int()).abs()
+    assert apart.max() <= 1 and (apart > 0).float().mean() < 0.01
     assert not torch.equal(ours, images)
 
 
@@ -77,7 +82,7 @@ def test_nearest_warps_are_equal(config, size):
     images = photographs(48, *size)
     ours, theirs = both(images, always(config, interpolation='nearest'))
     wrong = (ours != theirs).any(1).float().mean()
-    assert wrong == 0 if EXACT_WARPS else wrong < 0.004
+    assert wrong == 0 if OPENCV_5 else wrong < 0.004
     assert (ours != images).float().mean() > 0.2
 
 
@@ -87,7 +92,7 @@ def test_smooth_warps_are_within_a_grey_level(config, interpolation):
     images = photographs(40, 32, 27)
     ours, theirs = both(images, always(config, interpolation=interpolation))
     apart = (ours.int() - theirs.int()).abs()
-    if EXACT_WARPS:
+    if OPENCV_5:
         assert apart.max() <= 1
         assert (apart > 0).float().mean() < 0.002
     else:
@@ -104,7 +109,7 @@ def test_warps_of_large_images(config):
     images = photographs(4, 224, 224)
     ours, theirs = both(images, always(config))
     apart = (ours.int() - theirs.int()).abs()
-    assert apart.max() <= 1 if EXACT_WARPS else apart.float().mean() < 2.
+    assert apart.max() <= 1 if OPENCV_5 else apart.float().mean() < 2.
 
 
 def test_fixed_magnitudes_have_their_sign():
@@ -125,7 +130,7 @@ def exact(policies: list) -> list:
     ] for policy in policies]
 
 
-@pytest.mark.skipif(not EXACT_WARPS, reason='OpenCV 5 warps')
+@pytest.mark.skipif(not OPENCV_5, reason='OpenCV 5')
 @pytest.mark.parametrize('name', ['cifar', 'imagenet'])
 def test_whole_policies_are_equal(name):
     """One operation after the other, sorted by kind in between."""
@@ -148,7 +153,7 @@ def test_the_recipe_takes_its_policies_as_they_are():
     ours, theirs = both(images, config.policies)
     # Shears may be 1 off, and Posterize to 5 bits makes 8 of that.
     wrong = (ours != theirs).float().mean()
-    assert wrong < 1e-3 if EXACT_WARPS else wrong < 0.05
+    assert wrong < 1e-3 if OPENCV_5 else wrong < 0.05
 
 
 def test_named_policies():
@@ -180,7 +185,7 @@ def test_rand_augment_is_equal():
         for draw in drawn.turns() if draw.done[i]
     ] for i in range(200)])
     wrong = (ours != theirs).any(1).float().mean()
-    assert wrong == 0 if EXACT_WARPS else wrong < 0.02
+    assert wrong == 0 if OPENCV_5 else wrong < 0.02
 
 
 def test_grey_of_rgb_images():
