@@ -1,7 +1,6 @@
 """Train a model from a config file."""
 import argparse
 
-import torch
 from mmengine.config import Config
 
 from mmrazor_byot.errors import ConfigError
@@ -47,11 +46,8 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
-        if not torch.cuda.is_available():
-            raise ConfigError('--amp: MMEngine trains in mixed precision on a '
-                              'GPU only, and there is none; leave it out')
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        cfg.optim_wrapper.type = 'mmrazor_byot.AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('type', 'mmrazor_byot.OptimWrapper')
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
