@@ -26,8 +26,11 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
-from mmrazor_byot.augment import BatchCompose
-from mmrazor_byot.datasets import InMemoryDataset, PackedImages
+from mmrazor_byot.datasets import (
+    ImageBatches,
+    InMemoryDataset,
+    PackedImages,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = ROOT / 'configs/_base_/datasets/cifar100_bs16.py'
@@ -85,44 +88,45 @@ def load_images(args: argparse.Namespace, pipeline: list) -> InMemoryDataset:
     return Synthetic(**settings)
 
 
-def per_image(args: argparse.Namespace, recipe: Config,
-              pipeline: list) -> Iterator[torch.Tensor]:
+def batches(args: argparse.Namespace, dataset, preprocessor: dict,
+            **loader) -> Iterator[torch.Tensor]:
     """Endless batches as the runner makes them, without workers."""
-    data = load_images(args, [*pipeline, dict(type='PackInputs')])
     loader = Runner.build_dataloader(
         dict(
             batch_size=args.batch,
             num_workers=0,
             drop_last=True,
-            dataset=data,
-            sampler=dict(type='DefaultSampler', shuffle=True)))
-    preprocessor = MODELS.build(
-        dict(recipe.data_preprocessor, type='ClsDataPreprocessor'))
-    preprocessor.to(args.device)
+            dataset=dataset,
+            sampler=dict(type='DefaultSampler', shuffle=True),
+            **loader))
+    preprocessor = MODELS.build(preprocessor).to(args.device)
     while True:
         for batch in loader:
             yield preprocessor(batch, training=True)['inputs']
 
 
+def per_image(args: argparse.Namespace, recipe: Config,
+              pipeline: list) -> Iterator[torch.Tensor]:
+    """Batches of images that went through mmpretrain's transforms."""
+    return batches(
+        args, load_images(args, [*pipeline, dict(type='PackInputs')]),
+        dict(recipe.data_preprocessor, type='ClsDataPreprocessor'))
+
+
 def batched(args: argparse.Namespace, recipe: Config,
             transforms: list) -> Iterator[torch.Tensor]:
-    """Endless batches by one gather, and augmented as one tensor."""
-    data = load_images(args, [])
-    data.full_init()
-    images = torch.from_numpy(data.images).permute(0, 3, 1, 2).contiguous()
-    images = images.to(args.device)
-    augment = BatchCompose([
-        dict(t, type=f'mmrazor_byot.Batch{t["type"]}') for t in transforms
-    ])
-    mean, std = (
-        torch.tensor(recipe.data_preprocessor[key]).view(3, 1, 1).to(
-            args.device) for key in ('mean', 'std'))
-    while True:
-        order = torch.randperm(len(images)).split(args.batch)
-        for index in order[:len(images) // args.batch]:
-            index = index.to(args.device, non_blocking=True)
-            inputs = augment(images.index_select(0, index))
-            yield (inputs - mean).div_(std)
+    """Batches by one gather, augmented as one tensor."""
+    return batches(
+        args,
+        ImageBatches(load_images(args, []), device=args.device),
+        dict(
+            recipe.data_preprocessor,
+            type='mmrazor_byot.BatchDataPreprocessor',
+            transforms=[
+                dict(t, type=f'mmrazor_byot.Batch{t["type"]}')
+                for t in transforms
+            ]),
+        collate_fn=dict(type='mmrazor_byot.collate_batch'))
 
 
 def pipelines(args: argparse.Namespace) -> dict:
@@ -154,13 +158,13 @@ def measure(args: argparse.Namespace) -> dict:
     made, rates = pipelines(args), {}
     synchronize = (
         torch.cuda.synchronize if args.device == 'cuda' else lambda: None)
-    for batches in made.values():  # loads, builds, warms up
+    for endless in made.values():  # loads, builds, warms up
         for _ in range(3):
-            next(batches)
-    for _, (name, batches) in itertools.product(
+            next(endless)
+    for _, (name, endless) in itertools.product(
             range(args.rounds), made.items()):
         rates.setdefault(name, []).append(
-            rate(batches, args.seconds, synchronize))
+            rate(endless, args.seconds, synchronize))
     rows = {}
     for name, speeds in rates.items():
         theirs = rates[name.replace('batched', 'mmpretrain')]

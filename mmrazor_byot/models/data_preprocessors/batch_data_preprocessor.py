@@ -8,6 +8,7 @@ from mmcv.transforms import BaseTransform
 from mmpretrain.models import ClsDataPreprocessor
 from torch import Tensor
 
+from mmrazor_byot.augment import BatchCompose, BatchTransform
 from mmrazor_byot.datasets import stack_images
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS, TRANSFORMS
@@ -62,6 +63,11 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
         if self._enable_normalize:  # they may have been given as int
             self.mean, self.std = self.mean.float(), self.std.float()
         self.transforms = [build_batch_transform(t) for t in transforms]
+        if all(isinstance(t, BatchTransform) for t in self.transforms):
+            # What all of them draw moves to the device in one copy.
+            self.augment = BatchCompose(self.transforms)
+        else:
+            self.augment = self._one_by_one
         self.mixes = [build_batch_transform(m) for m in mixes]
         if (self.mixes or self.to_onehot) and self.num_classes is None:
             raise ConfigError('BatchDataPreprocessor: labels are mixed as '
@@ -107,6 +113,9 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
                 f'BatchDataPreprocessor: transforms take uint8 images, not '
                 f'{images.dtype}. Leave normalisation and Mixup to mean, std '
                 'and mixes, and floats out of the data set\'s pipeline')
+        return self.augment(images)
+
+    def _one_by_one(self, images: Tensor) -> Tensor:
         for transform in self.transforms:
             images = transform(images)
         return images
