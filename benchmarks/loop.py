@@ -131,7 +131,8 @@ def recipe(variant: str, args: argparse.Namespace, folder: str) -> Config:
     architecture = cfg.model.architecture
     architecture.backbone = dict(type='mmrazor_byot.FourConvolutions')
     architecture.head.update(num_classes=10, in_channels=4)
-    cfg.model.update(exit_head=dict(type='mmrazor_byot.PooledLinear'), input_size=8)
+    cfg.model.update(
+        exit_head=dict(type='mmrazor_byot.PooledLinear'), input_size=8)
     cfg.train_cfg.max_epochs = args.rounds + 1
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.default_hooks.checkpoint = None
