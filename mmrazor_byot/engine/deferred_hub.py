@@ -10,6 +10,8 @@ from .fetch import Number, fetch
 #: So many values are kept at most before they are fetched unasked.
 LIMIT = 20_000
 
+Value = Union[Tensor, Number]
+
 
 class DeferredMessageHub(MessageHub):
     """MMEngine's message hub without a wait for the GPU at every scalar.
@@ -26,7 +28,9 @@ class DeferredMessageHub(MessageHub):
     constructor: :meth:`take_over` changes the class of the hub there is.
     """
 
-    _noted: Dict[str, List[Tuple[Union[Tensor, Number], int]]]
+    _noted: Dict[str, List[Tuple[Value, int]]]
+    _iterations: List[Dict[str, Value]]  # each as note_iteration got it
+    _names: Dict[str, str]  # its keys, and those of their histories
     _count: int
 
     @classmethod
@@ -38,29 +42,41 @@ class DeferredMessageHub(MessageHub):
         """
         if not isinstance(hub, cls):
             hub.__class__ = cls
-            hub._noted, hub._count = {}, 0
+            hub._noted, hub._iterations, hub._names = {}, [], {}
+            hub._count = 0
 
     def update_scalar(self,
                       key: str,
-                      value: Union[Tensor, np.ndarray, np.number, Number],
+                      value: Union[Value, np.ndarray, np.number],
                       count: int = 1,
                       resumed: bool = True) -> None:
         """Note a value, see :meth:`MessageHub.update_scalar`."""
-        self._set_resumed_keys(key, resumed)
-        if isinstance(value, Tensor):
-            assert value.numel() == 1
-            value = value.detach() if value.requires_grad else value
-            value = value.reshape(()) if value.ndim else value
-        else:
-            value = self._get_valid_value(value)
+        value = self._as_noted(value)
         assert isinstance(count, int), (
             f'The type of count must be int. but got {type(count)}')
-        if key not in self._log_scalars:  # its place in the log
-            self._log_scalars[key] = HistoryBuffer()
+        self._place(key, resumed)
+        if key in self._names.values():
+            self._unfold()
         self._noted.setdefault(key, []).append((value, count))
-        self._count += 1
-        if self._count > LIMIT:
-            self.flush()
+        self._counted(1)
+
+    def note_iteration(self, outputs: Dict[str, Value]) -> None:
+        """Note all that an iteration gives to the log, in one go.
+
+        Args:
+            outputs (dict): What ``train_step`` returned; the value of
+                ``loss`` goes to the history ``train/loss``.
+        """
+        if outputs.keys() != self._names.keys():
+            self._unfold()
+            self._names = {name: f'train/{name}' for name in outputs}
+            for key in self._names.values():
+                self._place(key, True)
+        self._iterations.append({
+            name: self._as_noted(value)
+            for name, value in outputs.items()
+        })
+        self._counted(len(outputs))
 
     def flush(self, key: Optional[str] = None) -> None:
         """Bring the histories up to date.
@@ -69,13 +85,12 @@ class DeferredMessageHub(MessageHub):
             key (str, optional): Only this one is wanted: where it is no
                 tensor, the others wait.
         """
-        entries = self._noted.get(key, ())
-        if key is None or any(isinstance(v, Tensor) for v, _ in entries):
-            noted, self._noted, self._count = self._noted, {}, 0
-        elif entries:
-            noted = {key: self._noted.pop(key)}
-        else:
-            return
+        noted = {}
+        if key is None or self._is_tensor(key):
+            self._unfold()
+            noted, self._noted, self._count = self._noted, noted, 0
+        elif key in self._noted:
+            noted[key] = self._noted.pop(key)
         values = iter(fetch([v for e in noted.values() for v, _ in e]))
         for name, entries in noted.items():
             extend(self._log_scalars[name], [next(values) for _ in entries],
@@ -103,6 +118,37 @@ class DeferredMessageHub(MessageHub):
         """Resume; what was noted before counts as before."""
         self.flush()
         super().load_state_dict(state_dict)
+
+    def _as_noted(self, value: Union[Value, np.ndarray, np.number]) -> Value:
+        if not isinstance(value, Tensor):
+            return self._get_valid_value(value)
+        assert value.numel() == 1
+        value = value.detach() if value.requires_grad else value
+        return value.reshape(()) if value.ndim else value
+
+    def _place(self, key: str, resumed: bool) -> None:
+        self._set_resumed_keys(key, resumed)
+        if key not in self._log_scalars:  # its place in the log
+            self._log_scalars[key] = HistoryBuffer()
+
+    def _counted(self, count: int) -> None:
+        self._count += count
+        if self._count > LIMIT:
+            self.flush()
+
+    def _is_tensor(self, key: str) -> bool:
+        if self._iterations and key in self._names.values():
+            return True
+        return any(
+            isinstance(v, Tensor) for v, _ in self._noted.get(key, ()))
+
+    def _unfold(self) -> None:
+        """Bring what was noted of whole iterations to the single values."""
+        for outputs in self._iterations:
+            for name, value in outputs.items():
+                self._noted.setdefault(self._names[name], []).append(
+                    (value, 1))
+        self._iterations = []
 
 
 def extend(buffer: HistoryBuffer, values: List[Number],

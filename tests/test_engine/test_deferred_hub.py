@@ -151,13 +151,52 @@ def test_one_transfer_for_all(hubs, monkeypatch):
     assert stacked == [100]
 
 
+def test_whole_iterations(hubs):
+    """They may change what they give, and single values may come between."""
+    iterations = [
+        dict(loss=1.0, a=torch.tensor(2.0)),
+        dict(loss=torch.tensor(3), a=4),
+        dict(a=torch.tensor([5.0])),
+        dict(loss=6.0, b=torch.tensor(7.0, requires_grad=True), a=8.0),
+    ]
+    theirs, ours = hubs
+    for i, outputs in enumerate(iterations):
+        ours.note_iteration(outputs)
+        for name, value in outputs.items():
+            theirs.update_scalar(f'train/{name}', value)
+        for hub in hubs:
+            hub.update_scalar('train/a', 10 * i, count=2)
+            hub.update_scalar('train/lr', 0.1)
+            if i == 2:
+                assert hub.get_scalar('train/a').current() == 20
+    assert list(ours.log_scalars) == list(theirs.log_scalars)
+    for key, history in theirs.log_scalars.items():
+        for a, b in zip(history.data, ours.get_scalar(key).data):
+            assert a.dtype == b.dtype and a.tolist() == b.tolist(), key
+    assert ours.get_scalar('train/a').data[0].tolist() == [
+        2, 0, 4, 10, 5, 20, 8, 30]
+
+
+def test_a_number_does_not_fetch_the_losses(hubs, monkeypatch):
+    _, hub = hubs
+    hub.note_iteration(dict(loss=torch.tensor(1.0)))
+    hub.update_scalar('time', 0.5)
+    monkeypatch.setattr(torch, 'stack', None)
+    for _ in range(2):  # also when it is up to date
+        assert hub.get_scalar('time').current() == 0.5
+    monkeypatch.undo()
+    assert hub.get_scalar('train/loss').current() == 1.0
+
+
 def test_not_too_much_is_kept(hubs, monkeypatch):
     monkeypatch.setattr(deferred_hub, 'LIMIT', 5)
     _, hub = hubs
     for i in range(13):
         hub.update_scalar('a', torch.tensor(i))
-        assert sum(map(len, hub._noted.values())) <= 5
+        hub.note_iteration(dict(b=torch.tensor(-i)))
+        assert sum(map(len, (hub._iterations, *hub._noted.values()))) <= 5
     assert hub.get_scalar('a').data[0].tolist() == list(range(13))
+    assert hub.get_scalar('train/b').current() == -12
 
 
 def test_a_history_has_an_end(hubs):

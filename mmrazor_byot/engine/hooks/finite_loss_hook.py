@@ -41,7 +41,7 @@ class FiniteLossHook(Hook):
         losses = {
             name: value.detach() if value.requires_grad else value
             for name, value in (outputs or {}).items()
-            if isinstance(value, Tensor) and 'loss' in name
+            if 'loss' in name and isinstance(value, Tensor)
         }
         self._noted.append((runner.iter + 1, losses))
         if len(self._noted) >= self.interval:

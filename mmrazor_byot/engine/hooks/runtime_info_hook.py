@@ -1,4 +1,6 @@
 """Losses for the log, without a wait for the GPU at each of them."""
+from typing import Optional
+
 from mmengine.hooks import RuntimeInfoHook as MMEngineRuntimeInfoHook
 
 from mmrazor_byot.registry import HOOKS
@@ -19,3 +21,12 @@ class RuntimeInfoHook(MMEngineRuntimeInfoHook):
         """Let the hub defer, before anything is written to it."""
         DeferredMessageHub.take_over(runner.message_hub)
         super().before_run(runner)
+
+    def after_train_iter(self,
+                         runner,
+                         batch_idx: int,
+                         data_batch=None,
+                         outputs: Optional[dict] = None) -> None:
+        """Note the losses."""
+        if outputs is not None:
+            runner.message_hub.note_iteration(outputs)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS
 
+from .precision import full_precision
 from .weight import checked_weight
 
 REDUCTIONS = ('mean', 'mmrazor', 'mmrazor_broadcast')
@@ -35,9 +36,8 @@ def hint_loss(feature: Tensor,
     """
     if reduction == 'mmrazor_broadcast':
         return _norm_of_all_pairs(feature, teacher_feature)
-    difference = feature - teacher_feature
-    if difference.dtype in (torch.float16, torch.bfloat16):
-        difference = difference.float()  # squares overflow half precision
+    # Squares overflow half precision.
+    difference = full_precision(feature) - full_precision(teacher_feature)
     if reduction == 'mmrazor':
         return torch.linalg.vector_norm(difference)
     return difference.square().flatten(1).sum(dim=1).mean()

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS
 
+from .precision import full_precision
 from .weight import checked_weight
 
 
@@ -25,8 +26,9 @@ def logit_loss(logits: Tensor,
     Returns:
         Tensor: A scalar, in nats.
     """
-    student = F.log_softmax(logits / temperature, dim=1)
-    teacher = F.log_softmax(teacher_logits / temperature, dim=1)
+    student = F.log_softmax(full_precision(logits) / temperature, dim=1)
+    teacher = F.log_softmax(
+        full_precision(teacher_logits) / temperature, dim=1)
     divergence = F.kl_div(
         student, teacher, reduction='batchmean', log_target=True)
     return temperature**2 * divergence
