@@ -38,6 +38,17 @@ EMA = dict(
     momentum=0.2)
 
 
+GRAPHS = []
+
+
+@torch._dynamo.register_backend
+def counted(graph, example_inputs):
+    """Runs a graph as it is, and notes the size of its batch."""
+    GRAPHS.append(max(x.shape[0] for x in example_inputs if x.ndim == 4
+                      and x.shape[1:] == (3, 16, 16)))
+    return graph.forward
+
+
 @MODELS.register_module()
 class TwoStages(nn.Module):
     """What a ResNet is made of: batch norm, strides, and a shortcut."""
