@@ -85,7 +85,7 @@ def prepare(args: argparse.Namespace, task: dict, folder: str) -> tuple:
     """The config that is run, and whether its images are random."""
     cfg = (Config.fromfile(task['config']) if task['config'] else
            mmrazor_recipe(*args.configs[:1]))
-    if args.cfg_options:
+    if args.cfg_options and task['config']:  # MMRazor's is run as it is
         cfg.merge_from_dict(args.cfg_options)
     loader = cfg.train_dataloader
     if args.batch:

@@ -32,7 +32,7 @@ def build_method(name: str,
         nn.Module: With MMEngine's ``train_step``, in training mode.
     """
     # Initialization would log every parameter.
-    MMLogger.get_instance('mmengine', log_level='WARNING')
+    MMLogger.get_instance('mmengine').setLevel('WARNING')
     init_default_scope('mmpretrain')
     if exits == 1:
         name, exits = 'plain', None

@@ -1,5 +1,6 @@
 """What the tools share: flags, configs, processes, and how errors look."""
 import argparse
+import atexit
 import os
 import sys
 import time
@@ -43,9 +44,7 @@ def run_tool(main: Callable[[], None]) -> None:
     try:
         main()
         if dist.is_initialized():
-            # A rank that leaves while others still talk to it crashes.
-            dist.barrier()
-            dist.destroy_process_group()
+            leave_processes()
     except ByotError as e:
         if int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))):
             time.sleep(REPORT_DELAY_S)
@@ -53,6 +52,23 @@ def run_tool(main: Callable[[], None]) -> None:
         print(f'error: {e}', file=sys.stderr, flush=True)
         # Without clean-up, which would wait for the other ranks.
         os._exit(REPORTED if 'TORCHELASTIC_RUN_ID' in os.environ else 1)
+
+
+def leave_processes() -> None:
+    """End this process when all that work together are done.
+
+    With gloo it ends without torch's last clean-up, in which gloo's threads
+    now and then abort a process that has done all it had to.
+    """
+    # A rank that leaves while others still talk to it crashes.
+    dist.barrier()
+    backend = dist.get_backend()
+    dist.destroy_process_group()
+    if backend == 'gloo':
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,5 +1,11 @@
 """What many tests build."""
+# ruff: noqa: E402
 import copy
+import os
+
+# Before torch: tests share the cores with each other, and with processes that
+# they start.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
 import torch

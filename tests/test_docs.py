@@ -23,7 +23,7 @@ def test_the_two_commands():
         'sh tools/dist_train.sh '
         'configs/distill/mmcls/byot/byot_resnet18_2xb64_digits.py 2',
         'pip install -c requirements/constraints.txt -e ".[tests]" && '
-        'python -m pytest'
+        'python -m pytest -n 2 --dist worksteal'
     ]
 
 

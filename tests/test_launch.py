@@ -78,6 +78,34 @@ def test_a_tool_reports_one_line(tmp_path):
     assert lines == [f'error: config "{path}" does not exist; check the path']
 
 
+RANK = """
+import atexit, os, sys
+import torch.distributed as dist
+from mmrazor_byot.launch import run_tool
+atexit.register(print, 'kept')
+def main():
+    dist.init_process_group('gloo')
+    print('said', end=' ')
+run_tool(main)
+print('not reached')
+"""
+
+
+def test_processes_leave_together(tmp_path):
+    """Without torch's clean-up, but with all that was said and planned."""
+    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'WORLD_SIZE': '2',
+           'MASTER_ADDR': 'localhost', 'MASTER_PORT': '29677'}
+    ranks = [
+        subprocess.Popen([sys.executable, '-c', RANK],
+                         env={**env, 'RANK': str(rank)},
+                         stdout=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    for rank in ranks:
+        assert rank.communicate(timeout=120)[0] == 'said kept\n'
+        assert rank.returncode == 0
+
+
 @pytest.fixture
 def left(monkeypatch):
     """Notes how long the tool slept and its exit status; it goes on then."""

@@ -6,11 +6,13 @@ import os
 import sys
 
 import torch
+import torch.distributed as dist
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmrazor_byot.compat import no_cuda_device
+from mmrazor_byot.launch import leave_processes
 from mmrazor_byot.registry import TRANSFORMS
 from mmrazor_byot.structures import BatchSamples
 
@@ -127,6 +129,8 @@ def main():
         flipped=not equal(unbroken, weights))
     if int(os.environ.get('RANK', 0)) == 0:
         print('\nFACTS', facts)
+    if dist.is_initialized():
+        leave_processes()
 
 
 if __name__ == '__main__':

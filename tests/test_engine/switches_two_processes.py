@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from short_runs import EMA, config, logged, saved
 
-from mmrazor_byot.launch import start_processes
+from mmrazor_byot.launch import leave_processes, start_processes
 
 WRAPPER = {}  # DDP's settings on a CPU
 SWITCHES = dict(channels_last=True, compile=dict(backend='aot_eager'))
@@ -62,8 +62,7 @@ def main() -> None:
               f'resumed {worst(two, three):.3e}, '
               f'stride warnings {len(strides)}, losses {losses}, '
               f'moved {worst(one, saved(plain, 1)):.3e}')
-    dist.barrier()
-    dist.destroy_process_group()
+    leave_processes()
 
 
 if __name__ == '__main__':

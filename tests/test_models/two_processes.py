@@ -10,6 +10,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
 
+from mmrazor_byot.launch import leave_processes
 from mmrazor_byot.models import BYOT
 
 
@@ -49,8 +50,7 @@ def main():
     largest = max(g.abs().max().item() for g in whole.values())
     if rank == 0:
         print(f'{world} processes, worst {worst:.3e}, largest {largest:.3e}')
-    dist.barrier()
-    dist.destroy_process_group()
+    leave_processes()
 
 
 if __name__ == '__main__':

@@ -94,7 +94,7 @@ def test_times_of_a_device(tmp_path):
         sections=[3., 3., 3., 3.], heads=[9., 9., 9., 0.],
         fixed=[7., 8., 9., 10.], unit='ms'))))
     succeeded(
-        tool('calibrate_exits.py', DIGITS, WEIGHTS, '--max-drop', '0.5',
+        tool('calibrate_exits.py', DIGITS, WEIGHTS, '--max-drop', '5',
              '--costs', costs, '--out', out))
     facts = json.loads(out.read_text())['calibration']
     # Reading an exit costs more than it can save: stop at the first for all.

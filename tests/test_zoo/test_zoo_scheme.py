@@ -47,9 +47,9 @@ def test_code_is_refused(zoo, server, malicious, marker):
 
 
 RANKS = '''
-import os, sys
 import torch.distributed as dist
 from mmengine.runner import CheckpointLoader
+from mmrazor_byot.launch import leave_processes
 from mmrazor_byot.zoo import ZooError, scheme
 dist.init_process_group('gloo')
 try:
@@ -57,10 +57,7 @@ try:
 except ZooError as error:
     print('ZooError', error)
 print(CheckpointLoader.load_checkpoint('zoo://net')['weight'].tolist())
-dist.barrier()  # a rank that leaves early can hang the other at its exit
-dist.destroy_process_group()
-sys.stdout.flush()
-os._exit(0)
+leave_processes()
 '''
 
 
