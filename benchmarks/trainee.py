@@ -71,7 +71,7 @@ class Trainee:
             lr=0.01,
             momentum=0.9,
             weight_decay=5e-4,
-            fused=self.setting.fused)
+            **(dict(fused=True) if self.setting.fused else {}))
         if self.setting.amp is None:
             return dict(type='OptimWrapper', optimizer=sgd)
         return dict(
