@@ -2,6 +2,7 @@
 import time
 
 import torch
+from machine import synchronize
 from torch.utils.flop_counter import FlopCounterMode
 from trainee import Trainee
 
@@ -37,7 +38,6 @@ def matmul_rate(device: str, dtype: torch.dtype, seconds: float = 2.) -> float:
     while time.perf_counter() < end or best == float('inf'):
         start = time.perf_counter()
         torch.mm(a, b)
-        if device == 'cuda':
-            torch.cuda.synchronize()
+        synchronize()
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best

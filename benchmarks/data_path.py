@@ -14,17 +14,22 @@ import itertools
 import statistics
 import time
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Iterator
 
 import cv2
 import jpeg_path
-import numpy as np
 import torch
-from machine import RESULTS, describe_machine, save_result
+from machine import (
+    add_common_arguments,
+    describe_machine,
+    save_result,
+    synchronize,
+)
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
+from synthetic import RandomImages
 
 from mmrazor_byot.datasets import (
     ImageBatches,
@@ -61,31 +66,18 @@ def parse_args() -> argparse.Namespace:
         '--seconds', type=float, default=0.5,
         help='of each pipeline in each round')  # yapf: disable
     parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument(
         '--jpeg', action='store_true',
         help='decoding of large JPEG files instead')  # yapf: disable
-    parser.add_argument('--name', help='of the result file')
-    parser.add_argument('--out', default=RESULTS, help='folder for it')
+    add_common_arguments(parser)
     return parser.parse_args()
-
-
-class Synthetic(InMemoryDataset):
-    """Noise of 100 classes."""
-
-    def load_arrays(self):
-        rng = np.random.default_rng(0)
-        images = rng.integers(0, 256, (self._indices, 32, 32, 3), np.uint8)
-        labels = np.arange(self._indices) % 100
-        return images, labels, [str(i) for i in range(100)]
 
 
 def load_images(args: argparse.Namespace, pipeline: list) -> InMemoryDataset:
     """The images with a pipeline of mmpretrain's transforms."""
-    settings = dict(pipeline=pipeline, indices=args.count)
     if args.images:
-        return PackedImages(args.images, **settings)
-    return Synthetic(**settings)
+        return PackedImages(
+            args.images, pipeline=pipeline, indices=args.count)
+    return RandomImages(args.count, size=32, classes=100, pipeline=pipeline)
 
 
 def batches(args: argparse.Namespace, dataset, preprocessor: dict,
@@ -144,8 +136,7 @@ def pipelines(args: argparse.Namespace) -> dict:
     return made
 
 
-def rate(batches: Iterator[torch.Tensor], seconds: float,
-         synchronize: Callable) -> float:
+def rate(batches: Iterator[torch.Tensor], seconds: float) -> float:
     """Images per second over a while."""
     images, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
@@ -156,15 +147,13 @@ def rate(batches: Iterator[torch.Tensor], seconds: float,
 
 def measure(args: argparse.Namespace) -> dict:
     made, rates = pipelines(args), {}
-    synchronize = (
-        torch.cuda.synchronize if args.device == 'cuda' else lambda: None)
     for endless in made.values():  # loads, builds, warms up
         for _ in range(3):
             next(endless)
     for _, (name, endless) in itertools.product(
             range(args.rounds), made.items()):
         rates.setdefault(name, []).append(
-            rate(endless, args.seconds, synchronize))
+            rate(endless, args.seconds))
     rows = {}
     for name, speeds in rates.items():
         theirs = rates[name.replace('batched', 'mmpretrain')]

@@ -1,4 +1,5 @@
-"""What a result was measured on, and where it is kept."""
+"""What a result is measured on, and where it is kept."""
+import argparse
 import json
 import os
 import platform
@@ -8,6 +9,24 @@ import mmengine
 import torch
 
 RESULTS = Path(__file__).resolve().parent / 'results'
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``, ``--name`` and ``--out``.
+
+    Args:
+        parser: To add them to.
+    """
+    parser.add_argument(
+        '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--name', help='of the result file')
+    parser.add_argument('--out', default=RESULTS, help='folder for it')
+
+
+def synchronize() -> None:
+    """Let the GPU, if there is one, catch up."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def describe_machine(device: str) -> dict:

@@ -13,10 +13,12 @@ import statistics
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from machine import RESULTS, describe_machine, save_result
+from machine import add_common_arguments, describe_machine, save_result
 from memory import peak_memory
 from mmengine.model import MMDistributedDataParallel
 from trainee import Setting, Trainee
+
+from mmrazor_byot.launch import leave_processes
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,10 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--depths', nargs='+', type=int, default=[34, 50])
     parser.add_argument('--processes', nargs='+', type=int, default=[1, 2])
     parser.add_argument('--steps', type=int, default=5)
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--name', help='of the result file')
-    parser.add_argument('--out', default=RESULTS, help='folder for it')
+    add_common_arguments(parser)
     return parser.parse_args()
 
 
@@ -86,8 +85,7 @@ def _rank(rank: int, setting: Setting, steps: int, processes: int,
     seconds = [trainee.step() for _ in range(steps + 2)][2:]
     if rank == 0:
         times.put(statistics.median(seconds))
-    dist.barrier()
-    dist.destroy_process_group()
+    leave_processes()
 
 
 def measure(args: argparse.Namespace) -> dict:

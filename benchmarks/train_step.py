@@ -9,9 +9,8 @@ meets all of them; a step is forward, losses, backward and SGD on a batch of
 import argparse
 import statistics
 
-import torch
 from arithmetic import matmul_rate, step_flops
-from machine import RESULTS, describe_machine, save_result
+from machine import add_common_arguments, describe_machine, save_result
 from memory import peak_memory
 from peers import METHODS
 from trainee import DTYPES, Setting, Trainee
@@ -36,10 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--fused', action='store_true', help='fused SGD')
     parser.add_argument('--steps', type=int, default=15)
     parser.add_argument('--warmup', type=int, default=3)
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--name', help='of the result file')
-    parser.add_argument('--out', default=RESULTS, help='folder for it')
+    add_common_arguments(parser)
     return parser.parse_args()
 
 

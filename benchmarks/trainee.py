@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 import torch
+from machine import synchronize
 from mmengine.registry import OPTIM_WRAPPERS
 from mmpretrain.structures import DataSample
 from peers import build_method
@@ -89,6 +90,5 @@ class Trainee:
         batch = self.batch()
         start = time.perf_counter()
         self.model.train_step(batch, self.optimizer)
-        if self.setting.device == 'cuda':
-            torch.cuda.synchronize()
+        synchronize()
         return time.perf_counter() - start

@@ -6,6 +6,7 @@ import time
 from typing import Iterable, List, Optional, Tuple
 
 import torch
+from machine import synchronize
 from mmengine.hooks import Hook
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
@@ -136,12 +137,6 @@ def covered(spans: Iterable[Tuple[float, float]]) -> float:
         total += max(0.0, last - max(first, end))
         end = max(end, last)
     return total
-
-
-def synchronize() -> None:
-    """Let the GPU, if there is one, catch up."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def peak_mib() -> float:

@@ -64,9 +64,8 @@ class BatchMix(ABC):
         return mix(images, scores.float(), **tensors)
 
 
-@TRANSFORMS.register_module()
-class BatchMixup(BatchMix):
-    """mmpretrain's ``Mixup``, with a weight for each image.
+class WeightedMix(BatchMix):
+    """Base of the mixes with a weight for each image.
 
     Args:
         alpha (float): The weights are Beta(alpha, alpha).
@@ -77,15 +76,39 @@ class BatchMixup(BatchMix):
     """
 
     def __init__(self, alpha: float, prob: float = 1.):
-        self.weights = Weights(type(self).__name__, alpha, prob)
+        name = type(self).__name__
+        if not alpha > 0:
+            raise ConfigError(f'{name}: alpha={alpha}; above 0')
+        if not 0 <= prob <= 1:
+            raise ConfigError(f'{name}: prob={prob}; from 0 to 1')
+        both = torch.tensor([alpha, alpha], dtype=torch.float64)
+        self.beta, self.prob = torch.distributions.Dirichlet(both), prob
+
+    def draw_weights(self, n: int) -> np.ndarray:
+        """Float64 (n,); 1 for the images that are not mixed."""
+        drawn = self.beta.sample((n, ))[:, 0].numpy()
+        return np.where(uniform(n) < self.prob, drawn, 1.)
+
+
+@TRANSFORMS.register_module()
+class BatchMixup(WeightedMix):
+    """mmpretrain's ``Mixup``, with a weight for each image.
+
+    Args:
+        alpha (float): The weights are Beta(alpha, alpha).
+        prob (float): Chance that an image is mixed. Defaults to 1.
+
+    Raises:
+        ConfigError: A setting out of range.
+    """
 
     def draw(self, n: int, size: Tuple[int, int]) -> Mixing:
-        weight = self.weights.draw(n).astype(np.float32)
+        weight = self.draw_weights(n).astype(np.float32)
         return Mixing(weight, pixel=weight)
 
 
 @TRANSFORMS.register_module()
-class BatchCutMix(BatchMix):
+class BatchCutMix(WeightedMix):
     """mmpretrain's ``CutMix``, with a box for each image.
 
     Args:
@@ -97,11 +120,8 @@ class BatchCutMix(BatchMix):
         ConfigError: A setting out of range.
     """
 
-    def __init__(self, alpha: float, prob: float = 1.):
-        self.weights = Weights(type(self).__name__, alpha, prob)
-
     def draw(self, n: int, size: Tuple[int, int]) -> Mixing:
-        boxes = cutmix_boxes(self.weights.draw(n), uniform(n, 2), size)
+        boxes = cutmix_boxes(self.draw_weights(n), uniform(n, 2), size)
         area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
         label = 1 - area / (size[0] * size[1])
         return Mixing(label.astype(np.float32), boxes=boxes)
@@ -152,29 +172,6 @@ class BatchMixChoice(BatchMix):
             if drawn.boxes is not None:
                 boxes[chosen] = drawn.boxes[chosen]
         return Mixing(label, pixel, boxes)
-
-
-class Weights:
-    """Draws of Beta(alpha, alpha) for the images mixed, of 1 for the others.
-
-    Args:
-        name (str): Whose they are, for messages.
-        alpha (float): Above 0.
-        prob (float): Chance that an image is mixed.
-    """
-
-    def __init__(self, name: str, alpha: float, prob: float):
-        if not alpha > 0:
-            raise ConfigError(f'{name}: alpha={alpha}; above 0')
-        if not 0 <= prob <= 1:
-            raise ConfigError(f'{name}: prob={prob}; from 0 to 1')
-        both = torch.tensor([alpha, alpha], dtype=torch.float64)
-        self.beta, self.prob = torch.distributions.Dirichlet(both), prob
-
-    def draw(self, n: int) -> np.ndarray:
-        """Float64 (n,)."""
-        drawn = self.beta.sample((n, ))[:, 0].numpy()
-        return np.where(uniform(n) < self.prob, drawn, 1.)
 
 
 def cutmix_boxes(weights: np.ndarray, places: np.ndarray,

@@ -20,24 +20,18 @@ loader = dict(
     pin_memory=False,
     persistent_workers=False,
     collate_fn=dict(type='mmrazor_byot.collate_batch'))
+batches = dict(
+    _delete_=True, type='mmrazor_byot.ImageBatches', device='auto')
 cifar100 = dict(type='mmrazor_byot.CIFAR100', data_root='data/cifar100')
 
 train_dataloader = dict(
     batch_size=128,
-    dataset=dict(
-        _delete_=True,
-        type='mmrazor_byot.ImageBatches',
-        device='auto',
-        dataset=dict(split='train', **cifar100)),
+    dataset=dict(dataset=dict(split='train', **cifar100), **batches),
     **loader)
 
 val_dataloader = dict(
     batch_size=500,
-    dataset=dict(
-        _delete_=True,
-        type='mmrazor_byot.ImageBatches',
-        device='auto',
-        dataset=dict(split='test', **cifar100)),
+    dataset=dict(dataset=dict(split='test', **cifar100), **batches),
     **loader)
 val_evaluator = dict(
     _delete_=True,
@@ -50,9 +44,7 @@ test_evaluator = val_evaluator
 calibration_dataloader = dict(
     batch_size=500,
     dataset=dict(
-        _delete_=True,
-        type='mmrazor_byot.ImageBatches',
-        device='auto',
         dataset=dict(
-            split='train', hold_out_every=10, held_out=True, **cifar100)),
+            split='train', hold_out_every=10, held_out=True, **cifar100),
+        **batches),
     **loader)
