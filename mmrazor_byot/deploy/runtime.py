@@ -2,6 +2,7 @@
 
     python -m mmrazor_byot.deploy.runtime DIR IMAGE...
 """
+import functools
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
@@ -77,25 +78,15 @@ class DeployedNetwork:
         self.threads = threads
         self.manifest: Manifest = read_manifest(folder)
         check_files(folder, self.manifest, precision)
+        #: Exits, C, and classes, K.
+        self.num_exits = self.manifest.num_exits
+        self.num_classes = self.manifest.num_classes
+        #: Height and width of an image.
+        self.input_size: Tuple[int, int] = tuple(self.manifest.input_size)
         self._models: Dict[Tuple[str, int], _Model] = {}
         self._model('exit', 1)  # the smallest shows what onnxruntime can read
 
-    @property
-    def num_exits(self) -> int:
-        """Exits, C."""
-        return self.manifest.num_exits
-
-    @property
-    def num_classes(self) -> int:
-        """Classes, K."""
-        return self.manifest.num_classes
-
-    @property
-    def input_size(self) -> Tuple[int, int]:
-        """Height and width of an image."""
-        return tuple(self.manifest.input_size)
-
-    @property
+    @functools.cached_property
     def policy(self) -> ExitPolicy:
         """The exported exit policy; without one, the deepest exit's."""
         if self.manifest.policy is None:
@@ -187,14 +178,15 @@ class DeployedNetwork:
             state, _ = self.stage(number, state, read)
 
     def _check_images(self, images: np.ndarray) -> None:
-        shape = (*self.input_size, 3)
-        if (not isinstance(images, np.ndarray) or images.dtype != np.uint8
-                or images.shape[1:] != shape or not len(images)):
-            found = f'{images.dtype} {images.shape}' if isinstance(
-                images, np.ndarray) else type(images).__name__
-            raise ConfigError(f'images must be a uint8 array (N, {shape[0]}, '
-                              f'{shape[1]}, 3) in RGB order with at least one '
-                              f'image, not {found}')
+        if (isinstance(images, np.ndarray) and images.dtype == np.uint8
+                and images.shape[1:] == (*self.input_size, 3) and len(images)):
+            return
+        found = f'{images.dtype} {images.shape}' if isinstance(
+            images, np.ndarray) else type(images).__name__
+        height, width = self.input_size
+        raise ConfigError(f'images must be a uint8 array (N, {height}, '
+                          f'{width}, 3) in RGB order with at least one '
+                          f'image, not {found}')
 
     def _model(self, part: str, number: int) -> _Model:
         """A model, loaded when it is first asked for."""

@@ -45,6 +45,38 @@ def run_policy(network: Any, inputs: Array, policy: ExitPolicy) -> EarlyExit:
     """
     policy.check(network.num_exits)
     last = policy.last(network.num_exits)
+    if len(inputs) == 1:
+        return _run_one(network, inputs, policy, last)
+    return _run_many(network, inputs, policy, last)
+
+
+def _run_one(network: Any, inputs: Array, policy: ExitPolicy,
+             last: int) -> EarlyExit:
+    """One sample: nothing to select or to put in order.
+
+    Beside one small image each call counts: done as for many, a decision
+    takes twice as long.
+    """
+    state, reached, read = (inputs, ), [], []
+    for number in range(1, last + 1):
+        reads = number == last or policy.reads(number)
+        state, logits = network.stage(number, state, reads)
+        if reads:
+            reached.append(policy.probabilities(logits, number))
+            read.append(number - 1)
+            if number == last or policy.leaves(reached, number).item():
+                break
+    first = reached[0]
+    shape = (1, network.num_exits, first.shape[1])
+    exit_scores = _unknown(shape, first)
+    for i, probabilities in zip(read, reached):
+        exit_scores[0, i] = probabilities[0]
+    return EarlyExit(policy.answer(reached), np.array([number]), exit_scores)
+
+
+def _run_many(network: Any, inputs: Array, policy: ExitPolicy,
+              last: int) -> EarlyExit:
+    """Many samples, of which some leave and the rest go on."""
     state, reached, alive = (inputs, ), [], None  # None: all of them
     seen, left = [], []
     for number in range(1, last + 1):
@@ -92,9 +124,7 @@ def _gather(network: Any, count: int, seen: List[Part],
     """Put together what came of the samples, in the order of the inputs."""
     _, _, first = seen[0]
     xp = namespace(first)
-    like = {} if xp is np else dict(device=first.device)
-    shape = (count, network.num_exits, first.shape[1])
-    exit_scores = xp.full(shape, float('nan'), dtype=first.dtype, **like)
+    exit_scores = _unknown((count, network.num_exits, first.shape[1]), first)
     for number, who, probabilities in seen:
         exit_scores[slice(None) if who is None else who,
                     number - 1] = probabilities
@@ -105,3 +135,10 @@ def _gather(network: Any, count: int, seen: List[Part],
         for number, who, answer in left:
             scores[who], exits[who] = answer, number
     return EarlyExit(scores, exits, exit_scores)
+
+
+def _unknown(shape: Tuple[int, ...], like: Array) -> Array:
+    """NaNs of the type and on the device of an array."""
+    if isinstance(like, np.ndarray):
+        return np.full(shape, np.nan, like.dtype)
+    return like.new_full(shape, float('nan'))
