@@ -1,0 +1,209 @@
+"""The methods that are compared by accuracy, as changes of one recipe.
+
+All of a scale share network, data, data order, schedule and epochs; only how
+the network learns differs.
+"""
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Callable, Dict, Optional
+
+from mmengine.config import Config
+from peers import RECIPES, mmrazor_config
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A network, its data and its schedule.
+
+    Attributes:
+        recipe: The BYOT recipe that all methods start from.
+        options: Changes of it, as of ``--cfg-options``.
+        schedule: A file of configs/_base_/schedules in the place of its own.
+        teacher: What makes the backbone of the larger teacher.
+        hold_out_every: With ``--held-out`` every so many-th training image
+            is kept from training, and tested on.
+    """
+    recipe: str
+    options: dict = field(default_factory=dict)
+    schedule: Optional[str] = None
+    teacher: dict = field(default_factory=dict)
+    hold_out_every: int = 10
+
+
+ONE_PROCESS = {'train_dataloader.batch_size': 128, 'channels_last': True}
+SCALES = {
+    'small':
+    Scale(
+        'byot_resnet18-fast_2xb64_tin32-small.py',
+        ONE_PROCESS,
+        teacher=dict(stem_channels=24, base_channels=24),
+        # It trains on 150 of 500 images of a class, so half can be kept.
+        hold_out_every=2),
+    'full':
+    Scale(
+        'byot_resnet18-fast_1xb128_tin32.py',
+        ONE_PROCESS,
+        teacher=dict(depth=50)),
+    'full-60e':
+    Scale(
+        'byot_resnet18-fast_1xb128_tin32.py',
+        ONE_PROCESS,
+        schedule='onecycle_60e.py',
+        teacher=dict(depth=50)),
+}
+
+
+def method_config(scale: Scale, method: str) -> Config:
+    """The config that trains a method.
+
+    Args:
+        scale: Of the comparison.
+        method: One of ``METHODS``.
+    """
+    cfg = Config.fromfile(RECIPES / scale.recipe)
+    if scale.schedule:
+        file = RECIPES.parents[2] / '_base_/schedules' / scale.schedule
+        schedule = Config.fromfile(file)
+        for key in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
+            cfg[key] = schedule[key]
+    cfg.merge_from_dict(scale.options)
+    METHODS[method](cfg, scale)
+    return cfg
+
+
+def keep_apart(cfg: Config, every: int) -> None:
+    """Train without every so many-th training image, and test on those.
+
+    Args:
+        cfg: Config with data in whole batches; it is changed.
+        every: The first of so many is held out.
+    """
+    images = cfg.train_dataloader.dataset.dataset
+    images.hold_out_every = every
+    held_out = {**cfg.val_dataloader.dataset.dataset, 'split': 'train',
+                'hold_out_every': every, 'held_out': True}
+    for name in ('val_dataloader', 'test_dataloader'):
+        cfg[name].dataset.dataset = deepcopy(held_out)
+
+
+def _plain(cfg: Config, scale: Scale) -> None:
+    cfg.model = _network(cfg)
+
+
+def _network(cfg: Config, **backbone) -> dict:
+    """The classifier without exits, its backbone perhaps a larger one."""
+    network = deepcopy(cfg.model.architecture)
+    network.backbone.update(backbone)
+    widest = 8 * network.backbone.get('base_channels', 64)
+    expansion = 1 if network.backbone.depth < 50 else 4
+    network.head.in_channels = expansion * widest
+    network.head.type = 'mmrazor_byot.BatchLinearClsHead'
+    return network
+
+
+def _teacher(cfg: Config, scale: Scale) -> None:
+    cfg.model = _network(cfg, **scale.teacher)
+
+
+def _byot(cfg: Config, scale: Scale) -> None:
+    """The recipe as it is: the paper's losses and heads."""
+
+
+def _without(*losses: str) -> Callable[[Config, Scale], None]:
+    def change(cfg: Config, scale: Scale) -> None:
+        for name in losses:
+            cfg.model[name] = None
+        if 'logit_loss' in losses:  # alpha = 0
+            cfg.model.label_loss.loss_weight = 1.0
+    return change
+
+
+def _strided(*losses: str) -> Callable[[Config, Scale], None]:
+    """Stronger heads, no hint loss."""
+    def change(cfg: Config, scale: Scale) -> None:
+        cfg.model.exit_head = dict(type='mmrazor_byot.StridedHead')
+        _without('hint_loss', *losses)(cfg, scale)
+    return change
+
+
+def _classic(cfg: Config, scale: Scale) -> None:
+    """Distillation from the trained teacher, by MMRazor's algorithm."""
+    logits = dict(type='mmrazor.ModuleOutputs', source='head.fc')
+    cfg.model = dict(
+        type='mmrazor.SingleTeacherDistill',
+        architecture=_network(cfg),
+        teacher=_network(cfg, **scale.teacher),
+        teacher_ckpt=None,  # accuracy.py knows where it is
+        data_preprocessor=cfg.data_preprocessor,
+        distiller=dict(
+            type='mmrazor.ConfigurableDistiller',
+            student_recorders=dict(fc=logits),
+            teacher_recorders=dict(fc=logits),
+            distill_losses=dict(
+                loss_kl=dict(
+                    type='mmrazor.KLDivergence', tau=3, loss_weight=1)),
+            loss_forward_mappings=dict(
+                loss_kl=dict(
+                    preds_S=dict(from_student=True, recorder='fc'),
+                    preds_T=dict(from_student=False, recorder='fc')))))
+
+
+def _mmrazor(cfg: Config, scale: Scale) -> None:
+    """MMRazor's own classes, in the network's widths."""
+    model = mmrazor_config()
+    network = _network(cfg)
+    model.architecture.backbone = {
+        **network.backbone, 'type': 'mmpretrain.ResNet_CIFAR'}
+    model.architecture.head.update(
+        in_channels=network.head.in_channels,
+        num_classes=network.head.num_classes)
+    width = network.backbone.get('base_channels', 64)
+    for i, head in enumerate(model.distiller.connectors.values()):
+        head.update(
+            in_channel=width * 2**i,
+            out_channel=width * 8,
+            num_classes=network.head.num_classes)
+    for name, loss in model.distiller.distill_losses.items():
+        if name.startswith('loss_fet'):
+            loss.loss_weight *= _of_its_batch(cfg)
+    model.data_preprocessor = cfg.data_preprocessor
+    cfg.model = model
+
+
+def _mmrazor_equal(cfg: Config, scale: Scale) -> None:
+    """What those classes compute, by our recipe: equal, and faster."""
+    recipe = Config.fromfile(
+        RECIPES / 'byot_mmrazor_resnet18_8xb16_cifar100.py').model
+    cfg.model.architecture.backbone.type = recipe.architecture.backbone.type
+    for key in ('exit_head', 'label_loss', 'logit_loss', 'hint_loss'):
+        cfg.model[key] = recipe[key]
+    for loss in filter(None, cfg.model.hint_loss):
+        loss.loss_weight *= _of_its_batch(cfg)
+
+
+def _of_its_batch(cfg: Config) -> float:
+    """What keeps MMRazor's hint loss as strong as in its recipe.
+
+    It is a norm over all of a GPU's batch, which is 16 there, and grows as
+    the batch does.
+    """
+    return 16 / cfg.train_dataloader.batch_size
+
+
+#: Name to what it changes.
+METHODS: Dict[str, Callable[[Config, Scale], None]] = {
+    'plain': _plain,
+    'deep-supervision': _without('logit_loss', 'hint_loss'),
+    'byot': _byot,
+    'byot-no-hint': _without('hint_loss'),
+    'byot-no-logit': _without('logit_loss'),
+    'byot-strided': _strided(),
+    'deep-supervision-strided': _strided('logit_loss'),
+    'mmrazor': _mmrazor,
+    'mmrazor-equal': _mmrazor_equal,
+    'teacher': _teacher,
+    'single-teacher': _classic,
+}
+
+#: What must have been trained first.
+NEEDS = {'single-teacher': 'teacher'}
