@@ -74,6 +74,8 @@ class ExitPolicy:
         """
         if not self.ensemble:
             return reached[-1]
+        if isinstance(reached[0], list):
+            return [sum(of_class) / len(reached) for of_class in zip(*reached)]
         total = reached[0]
         for probabilities in reached[1:]:
             total = total + probabilities

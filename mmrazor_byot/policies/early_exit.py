@@ -1,10 +1,15 @@
 """Run a network stage by stage, and let samples leave."""
+import itertools
+import math
 from typing import Any, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from .base import ExitPolicy
 from .scores import Array, namespace
+
+#: Up to so many classes, a list of floats is faster than an array.
+FEW_CLASSES = 128
 
 #: An exit's number, samples (None: all) and their probabilities.
 Part = Tuple[int, Optional[np.ndarray], Array]
@@ -52,26 +57,37 @@ def run_policy(network: Any, inputs: Array, policy: ExitPolicy) -> EarlyExit:
 
 def _run_one(network: Any, inputs: Array, policy: ExitPolicy,
              last: int) -> EarlyExit:
-    """One sample: nothing to select or to put in order.
+    """One sample: nothing to select, and its few numbers as a list.
 
-    Beside one small image each call counts: done as for many, a decision
-    takes twice as long.
+    Beside one small image, which takes less than a millisecond, every call
+    of NumPy counts.
     """
     state, reached, read = (inputs, ), [], []
     for number in range(1, last + 1):
         reads = number == last or policy.reads(number)
         state, logits = network.stage(number, state, reads)
         if reads:
-            reached.append(policy.probabilities(logits, number))
-            read.append(number - 1)
-            if number == last or policy.leaves(reached, number).item():
+            row = _row(logits)
+            reached.append(policy.probabilities(row, number))
+            read.append(number)
+            if number == last or policy.leaves(reached, number):
                 break
-    first = reached[0]
-    shape = (1, network.num_exits, first.shape[1])
-    exit_scores = _unknown(shape, first)
-    for i, probabilities in zip(read, reached):
-        exit_scores[0, i] = probabilities[0]
-    return EarlyExit(policy.answer(reached), np.array([number]), exit_scores)
+    answer = policy.answer(reached)
+    if isinstance(answer, list):
+        dtype = np.promote_types(logits.dtype, np.float32)
+        rows = [[math.nan] * len(answer)] * network.num_exits
+        for i, probabilities in zip(read, reached):
+            rows[i - 1] = probabilities
+        answer = np.array([answer], dtype)
+        return EarlyExit(answer, np.array([number]), np.array([rows], dtype))
+    return _gather(network, 1, [*zip(read, itertools.repeat(None), reached)],
+                   [(number, None, answer)])
+
+
+def _row(logits: Array) -> Array:
+    """One sample of few classes (1, K) as a list; any other as it is."""
+    few = isinstance(logits, np.ndarray) and logits.shape[1] <= FEW_CLASSES
+    return logits[0].tolist() if few else logits
 
 
 def _run_many(network: Any, inputs: Array, policy: ExitPolicy,
@@ -124,7 +140,9 @@ def _gather(network: Any, count: int, seen: List[Part],
     """Put together what came of the samples, in the order of the inputs."""
     _, _, first = seen[0]
     xp = namespace(first)
-    exit_scores = _unknown((count, network.num_exits, first.shape[1]), first)
+    like = {} if xp is np else dict(device=first.device)
+    shape = (count, network.num_exits, first.shape[1])
+    exit_scores = xp.full(shape, float('nan'), dtype=first.dtype, **like)
     for number, who, probabilities in seen:
         exit_scores[slice(None) if who is None else who,
                     number - 1] = probabilities
@@ -135,10 +153,3 @@ def _gather(network: Any, count: int, seen: List[Part],
         for number, who, answer in left:
             scores[who], exits[who] = answer, number
     return EarlyExit(scores, exits, exit_scores)
-
-
-def _unknown(shape: Tuple[int, ...], like: Array) -> Array:
-    """NaNs of the type and on the device of an array."""
-    if isinstance(like, np.ndarray):
-        return np.full(shape, np.nan, like.dtype)
-    return like.new_full(shape, float('nan'))

@@ -1,6 +1,8 @@
 """Stop where several exits agree."""
 from typing import List, Optional, Sequence
 
+import numpy as np
+
 from mmrazor_byot.errors import ConfigError
 
 from .base import ExitPolicy
@@ -26,6 +28,8 @@ class PatiencePolicy(ExitPolicy):
                               'be a whole number, at least 1')
 
     def leaves(self, reached: List[Array], exit_number: int) -> Array:
+        if isinstance(reached[-1], list):
+            reached = [np.array([p]) for p in reached]
         xp = namespace(reached[-1])
         labels = xp.stack([xp.argmax(p, -1) for p in reached], -1)
         return agreement(labels) >= self.patience

@@ -1,4 +1,8 @@
-"""How sure an exit is: pure functions of NumPy arrays or torch tensors."""
+"""How sure an exit is: pure functions of NumPy arrays or torch tensors.
+
+A single sample may also be a list of K floats, (K,): where a network is small
+and runs on NumPy, the calls of NumPy would take longer than the numbers.
+"""
 import math
 import sys
 from types import ModuleType
@@ -6,13 +10,11 @@ from typing import Any
 
 import numpy as np
 
-#: A NumPy array, or a torch tensor where torch is in use.
+from . import one_sample
+
+#: A NumPy array, a torch tensor where torch is in use, or for one sample a
+#: list of floats.
 Array = Any
-
-
-#: Up to so many classes, Python is faster than NumPy on a single sample:
-#: between two stages of a network, each NumPy function starts from cold.
-FEW_CLASSES = 128
 
 
 def namespace(x: Array) -> ModuleType:
@@ -31,14 +33,14 @@ def softmax(logits: Array, temperature: float = 1.0) -> Array:
     Returns:
         Array: Probabilities (N, K), float32 or wider.
     """
+    if isinstance(logits, list):
+        return one_sample.softmax(logits, temperature)
     if not isinstance(logits, np.ndarray):
         torch = namespace(logits)
         wide = torch.promote_types(logits.dtype, torch.float32)
         return (logits.to(wide) / temperature).softmax(-1)
     if logits.dtype == np.float16:
         logits = logits.astype(np.float32)
-    if _is_small(logits):
-        return _softmax_of_one(logits, temperature)
     powers = logits / temperature
     # In place, and by ufuncs: beside one small image NumPy's calls count.
     powers -= np.maximum.reduce(powers, -1, keepdims=True)
@@ -49,15 +51,16 @@ def softmax(logits: Array, temperature: float = 1.0) -> Array:
 
 def confidence(probabilities: Array) -> Array:
     """The largest probability: (N, K) to (N,)."""
+    if isinstance(probabilities, list):
+        return one_sample.confidence(probabilities)
     return namespace(probabilities).amax(probabilities, -1)
 
 
 def margin(probabilities: Array) -> Array:
     """By how much the largest probability leads: (N, K) to (N,)."""
+    if isinstance(probabilities, list):
+        return one_sample.margin(probabilities)
     if namespace(probabilities) is np:
-        if _is_small(probabilities):
-            second, first = sorted(probabilities[0].tolist())[-2:]
-            return np.array([first - second], probabilities.dtype)
         two = np.partition(probabilities, -2, axis=-1)[..., -2:]
         return two[..., 1] - two[..., 0]
     two = probabilities.topk(2, dim=-1).values
@@ -69,6 +72,8 @@ def entropy(probabilities: Array) -> Array:
 
     It is 0 where one class has all, and 1 where all K have 1 / K.
     """
+    if isinstance(probabilities, list):
+        return one_sample.entropy(probabilities)
     xp = namespace(probabilities)
     logs = xp.log(xp.clip(probabilities, 1e-30, 1))
     nats = -xp.sum(probabilities * logs, -1)
@@ -93,17 +98,6 @@ def agreement(labels: Array) -> Array:
 
 def nobody(probabilities: Array) -> Array:
     """No sample: (N, K) to (N,), all False."""
+    if isinstance(probabilities, list):
+        return False
     return namespace(probabilities).zeros_like(probabilities[..., 0]) > 0
-
-
-def _is_small(x: np.ndarray) -> bool:
-    """Whether it is one sample of few classes."""
-    return x.ndim == 2 and len(x) == 1 and 2 <= x.shape[1] <= FEW_CLASSES
-
-
-def _softmax_of_one(logits: np.ndarray, temperature: float) -> np.ndarray:
-    row = logits[0].tolist()
-    largest = max(row)
-    powers = [math.exp((x - largest) / temperature) for x in row]
-    total = sum(powers)
-    return np.array([[x / total for x in powers]], logits.dtype)
