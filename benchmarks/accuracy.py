@@ -47,7 +47,8 @@ def parse_args() -> argparse.Namespace:
         help='folder for logs and checkpoints')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, default={},
-        metavar='KEY=VALUE', help='change settings of all methods')
+        metavar='KEY=VALUE',
+        help='change the recipe that all methods start from')
     parser.add_argument('--name', help='of the results; default by scale')
     parser.add_argument('--out', default=RESULTS, help='folder for them')
     parser.add_argument(
@@ -83,10 +84,9 @@ class Run:
     def config(self) -> Config:
         """What it trains."""
         scale = SCALES[self.args.scale]
-        cfg = method_config(scale, self.method)
+        cfg = method_config(scale, self.method, self.args.cfg_options)
         if self.args.held_out:
             keep_apart(cfg, scale.hold_out_every)
-        cfg.merge_from_dict(self.args.cfg_options)
         if self.method in NEEDS:
             teacher = Run(NEEDS[self.method], 0, self.args).folder
             epochs = cfg.train_cfg.max_epochs

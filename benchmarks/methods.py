@@ -53,12 +53,13 @@ SCALES = {
 }
 
 
-def method_config(scale: Scale, method: str) -> Config:
+def method_config(scale: Scale, method: str, options: dict = {}) -> Config:
     """The config that trains a method.
 
     Args:
         scale: Of the comparison.
         method: One of ``METHODS``.
+        options: More changes of the recipe that all methods start from.
     """
     cfg = Config.fromfile(RECIPES / scale.recipe)
     if scale.schedule:
@@ -66,7 +67,7 @@ def method_config(scale: Scale, method: str) -> Config:
         schedule = Config.fromfile(file)
         for key in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
             cfg[key] = schedule[key]
-    cfg.merge_from_dict(scale.options)
+    cfg.merge_from_dict({**scale.options, **options})
     METHODS[method](cfg, scale)
     return cfg
 

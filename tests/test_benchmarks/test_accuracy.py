@@ -1,0 +1,155 @@
+"""The comparison of methods: what they share, and the command, cut short."""
+import json
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from accuracy_report import summarize, table
+from methods import METHODS, SCALES, Scale, keep_apart, method_config
+from mmengine.optim import OptimWrapper
+from mmpretrain.structures import DataSample
+from run import ROOT, run, succeeded
+
+from mmrazor_byot.datasets.packed_images import pack_images
+from mmrazor_byot.registry import MODELS
+
+NARROW = {
+    'model.architecture.backbone.base_channels': 4,
+    'model.architecture.backbone.stem_channels': 4,
+}
+SHARED = ('train_dataloader', 'test_dataloader', 'optim_wrapper',
+          'param_scheduler', 'train_cfg', 'custom_hooks', 'default_hooks')
+
+
+@pytest.mark.parametrize('scale', SCALES)
+def test_methods_differ_in_how_they_learn_alone(scale):
+    byot = method_config(SCALES[scale], 'byot')
+    for method in METHODS:
+        cfg = method_config(SCALES[scale], method)
+        for key in SHARED:
+            assert cfg[key] == byot[key], (method, key)
+        prepared = {**cfg.data_preprocessor,
+                    **cfg.model.get('data_preprocessor', {})}
+        assert prepared == byot.data_preprocessor
+
+
+def test_schedule_of_the_full_scale():
+    epochs = [method_config(SCALES[name], 'plain').train_cfg.max_epochs
+              for name in ('full', 'full-60e')]
+    assert epochs == [250, 60]
+
+
+def test_kept_images_are_not_trained_on():
+    cfg = method_config(SCALES['small'], 'byot')
+    keep_apart(cfg, 2)
+    train, test = (cfg[f'{name}_dataloader'].dataset.dataset
+                   for name in ('train', 'test'))
+    assert (train.split, train.hold_out_every) == ('train', 2)
+    assert (test.split, test.hold_out_every) == ('train', 2)
+    assert test.held_out and not train.get('held_out')
+
+
+def losses(method, steps=2):
+    """Of a batch of four, as MMEngine takes them."""
+    scale = Scale(SCALES['small'].recipe)
+    cfg = method_config(scale, method,
+                        {**NARROW, 'train_dataloader.batch_size': 4})
+    torch.manual_seed(0)
+    model = MODELS.build(
+        {'data_preprocessor': cfg.data_preprocessor, **cfg.model})
+    model.init_weights()
+    model.train()
+    optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    images = torch.arange(4 * 3 * 32 * 32).reshape(4, 3, 32, 32) * 7 % 256
+    samples = [DataSample().set_gt_label(i) for i in range(4)]
+    # Augmentation draws: the same for both.
+    found = []
+    for step in range(steps):
+        torch.manual_seed(step)
+        found.append(model.train_step(
+            dict(inputs=images.byte(), data_samples=samples), optimizer))
+    return [losses['loss'].item() for losses in found]
+
+
+def test_mmrazors_classes_and_the_equal_recipe():
+    """The second step shows that also the gradients are equal."""
+    theirs, ours = losses('mmrazor'), losses('mmrazor-equal')
+    assert theirs[0] != pytest.approx(theirs[1], rel=1e-2)
+    assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def result(method, seed, **top1):
+    return dict(method=method, seed=seed, epochs=60, top1=top1)
+
+
+def test_table():
+    runs = [result('plain', 0, accuracy=40.0), result('plain', 1, accuracy=44),
+            result('byot', 0, exit1=30.0, exit2=41.0, ensemble=45.0,
+                   accuracy=41.0)]
+    found = summarize(runs)
+    assert found['plain']['top1']['accuracy'] == dict(
+        mean=42, std=pytest.approx(8**0.5))
+    assert table(found).splitlines()[2:] == [
+        '| plain | - | 42.0 ± 2.8 | - | 2 | 60 |',
+        '| byot | 30.0 | 41.0 | 45.0 | 1 | 60 |']
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A packed file of twenty classes, each of one grey."""
+    greys = [np.full((32, 32, 3), 12 * i, np.uint8) for i in range(20)]
+    encoded = [cv2.imencode('.png', grey)[1].tobytes() for grey in greys]
+    half = (encoded * 4, [*range(20)] * 4)
+    pack_images(str(tmp_path / 'set.npz'), list('abcdefghijklmnopqrst'),
+                train=half, test=half)
+    return str(tmp_path / 'set.npz')
+
+
+def test_the_command(tmp_path, images):
+    """Done runs are kept; other settings do not pass for them."""
+    def accuracy(*more):
+        return run(
+            sys.executable, ROOT / 'benchmarks/accuracy.py', '--methods',
+            'plain', 'byot', 'single-teacher', '--seeds', 3, '--jobs', 2,
+            '--out', tmp_path, '--work-dir', tmp_path / 'work', *more,
+            '--cfg-options', 'channels_last=False', 'train_cfg.max_epochs=1',
+            'param_scheduler=None', 'default_hooks.checkpoint.interval=1',
+            *(f'{key}={value}' for key, value in NARROW.items()),
+            TIN32=images)
+
+    first = succeeded(accuracy())
+    folder = tmp_path / 'accuracy_small'
+    assert sorted(p.name for p in folder.iterdir()) == [
+        'byot-3.json', 'plain-3.json', 'single-teacher-3.json',
+        'teacher-0.json']
+    kept = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+    byot = json.loads((folder / 'byot-3.json').read_text())['top1']
+    assert set(byot) == {'exit1', 'exit2', 'exit3', 'exit4', 'ensemble',
+                         'accuracy'}
+    cells = [f'{byot[name]:.1f}'
+             for name in ('exit1', 'exit2', 'exit3', 'exit4', 'ensemble')]
+    assert f'| byot | {" | ".join(cells)} | 1 | 1 |' in first
+    for suffix in ('json', 'png', 'svg'):
+        assert (tmp_path / f'accuracy_small.{suffix}').stat().st_size > 200
+
+    assert succeeded(accuracy()).splitlines()[-6:] == \
+        first.splitlines()[-6:]
+    assert kept == {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+    other = accuracy('--seeds', 3, '--methods', 'byot', '--held-out',
+                     '--name', 'accuracy_small')
+    assert other.returncode != 0
+    assert 'byot-3.json was made with other settings' in other.stderr
+
+
+def test_a_run_that_fails_says_where_to_look(tmp_path, images):
+    done = run(
+        sys.executable, ROOT / 'benchmarks/accuracy.py', '--methods', 'byot',
+        '--seeds', 0, '--out', tmp_path, '--work-dir', tmp_path / 'work',
+        '--cfg-options', 'model.sections=9', TIN32=images)
+    assert done.returncode != 0
+    assert 'byot-0 failed, see ' in done.stdout
+    assert 'error: 1 runs failed: byot-0' in done.stderr
+    log = tmp_path / 'work/accuracy_small/byot-0/output.log'
+    assert 'sections' in log.read_text()
