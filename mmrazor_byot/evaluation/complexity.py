@@ -89,6 +89,7 @@ def stage_flops(model: BaseModel,
 def _prepared(model: BaseModel,
               input_size: Sequence[int]) -> Tuple[BaseModel, Tensor]:
     """A copy to count on, as the caller's stays as it is; and an image."""
+    _forget_records(model)
     model = copy.deepcopy(model).cpu().float()
     model.eval()
     for parameter in model.parameters():
@@ -97,6 +98,15 @@ def _prepared(model: BaseModel,
         if getattr(module, 'with_cp', False):
             module.with_cp = False  # it hides its graph from autograd.grad
     return model, torch.zeros(1, *input_size)
+
+
+def _forget_records(model: BaseModel) -> None:
+    """What MMRazor's recorders kept of the last batch cannot be copied."""
+    distiller = getattr(model, 'distiller', None)
+    for name in ('student_recorders', 'teacher_recorders'):
+        manager = getattr(distiller, name, None)
+        for recorder in getattr(manager, 'recorders', {}).values():
+            recorder.reset_data_buffer()
 
 
 def _params(network: nn.Module, image: Tensor) -> int:
