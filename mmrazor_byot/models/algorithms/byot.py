@@ -1,28 +1,30 @@
 """Be Your Own Teacher: sections -> exits -> losses."""
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
-import torch
 from mmengine.model import BaseModel, ModuleList
-from mmpretrain.structures import DataSample
 from mmrazor.models.algorithms.base import BaseAlgorithm
 from torch import Tensor, nn
 
-from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS
-from mmrazor_byot.structures import BatchSamples, ExitOutput, stack_targets
+from mmrazor_byot.structures import ExitOutput, stack_targets
 
 from ..heads import complete_exit_head
+from .exit_answers import ExitAnswers, Samples
+from .exit_losses import (
+    build_exit_losses,
+    exit_loss_terms,
+    logit_losses_with_target,
+)
 from .loss_sum import LossSum
 from .mmrazor_keys import load_mmrazor_keys, rename_mmrazor_keys
 from .network_view import look_at
 from .sections import build_architecture, per_exit
 
-Samples = Union[BatchSamples, List[DataSample]]
 OptConfig = Optional[Union[dict, Sequence[Optional[dict]]]]
 
 
 @MODELS.register_module()
-class BYOT(LossSum, BaseAlgorithm):
+class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
     r"""Self-distillation of one network (arXiv 1905.08094).
 
     A classifier is cut into C sections. Behind each but the last stands an
@@ -47,6 +49,9 @@ class BYOT(LossSum, BaseAlgorithm):
             exit's logits. The weight is :math:`\alpha`.
         hint_loss (dict | list | None): Called with the feature and the
             deepest exit's feature. The weight is :math:`\lambda`.
+        teacher (dict): Who teaches. Defaults to the deepest exit; with
+            ``EnsembleTeacher`` it learns too, and the lists above have one
+            more for it, but for ``hint_loss``.
         sections (Sequence[int], optional): The backbone's ``out_indices``: a
             section ends behind each. Defaults to what the backbone is set to,
             or where that is one feature map, to all its stages.
@@ -86,6 +91,7 @@ class BYOT(LossSum, BaseAlgorithm):
                      loss_weight=0.3),
                  hint_loss: OptConfig = dict(
                      type='mmrazor_byot.HintLoss', loss_weight=0.03),
+                 teacher: dict = dict(type='mmrazor_byot.DeepestTeacher'),
                  sections: Optional[Sequence[int]] = None,
                  input_size: Union[int, Sequence[int]] = 32,
                  predict_with: Union[str, int] = 'deepest',
@@ -117,18 +123,11 @@ class BYOT(LossSum, BaseAlgorithm):
                 per_exit('exit_head', exit_head, shallow), view.head_shapes())
         ]
         self.exit_heads = ModuleList(map(MODELS.build, self.exit_head_configs))
-        configs = {
-            name: per_exit(name, cfg, shallow)
-            for name, cfg in dict(
-                label_loss=label_loss,
-                logit_loss=logit_loss,
-                hint_loss=hint_loss).items()
-        }
-        self.exit_losses = nn.ModuleList(
-            nn.ModuleDict({
-                name: MODELS.build(cfgs[i])
-                for name, cfgs in configs.items() if cfgs[i] is not None
-            }) for i in range(shallow))
+        self.teacher = MODELS.build(teacher)
+        self.exit_losses = build_exit_losses(label_loss, logit_loss, hint_loss,
+                                             shallow,
+                                             self.teacher.teaches_deepest)
+        self._with_target = logit_losses_with_target(self.exit_losses)
         view.check_heads(self.exit_heads, self.exit_losses)
         self._register_load_state_dict_pre_hook(load_mmrazor_keys)
 
@@ -179,19 +178,13 @@ class BYOT(LossSum, BaseAlgorithm):
             dict[str, Tensor]: ``exit1.label_loss``, ``exit1.logit_loss``,
             ``exit1.hint_loss`` and so on to ``exitC.label_loss``.
         """
-        *shallow, deepest = self.forward_exits(inputs)
-        teacher = deepest.detach()  # nothing flows back to the deepest exit
-        losses = {}
-        for i, (out, exit_losses) in enumerate(
-                zip(shallow, self.exit_losses), start=1):
-            arguments = dict(
-                label_loss=(out.logits, target),
-                logit_loss=(out.logits, teacher.logits),
-                hint_loss=(out.feature, teacher.feature))
-            for name, loss in exit_losses.items():
-                losses[f'exit{i}.{name}'] = loss(*arguments[name])
-        losses[f'exit{self.num_exits}.label_loss'] = \
-            self.architecture.head.loss_module(deepest.logits, target)
+        exits = self.forward_exits(inputs)
+        teacher = self.teacher(exits).detach()  # nothing flows back to it
+        losses = exit_loss_terms(exits, teacher, target, self.exit_losses,
+                                 self._with_target)
+        if not self.teacher.teaches_deepest:
+            losses[f'exit{self.num_exits}.label_loss'] = \
+                self.architecture.head.loss_module(exits[-1].logits, target)
         return losses
 
     def _forward(self,
@@ -199,51 +192,3 @@ class BYOT(LossSum, BaseAlgorithm):
                  data_samples: Optional[list] = None) -> Tuple[Tensor, ...]:
         """The logits (N, K) of exit 1 to C."""
         return tuple(out.logits for out in self.forward_exits(inputs))
-
-    def _predict(
-            self,
-            inputs: Tensor,
-            data_samples: Optional[Samples] = None) -> Samples:
-        """Classify images.
-
-        Args:
-            inputs (Tensor): Preprocessed images, (N, 3, H, W).
-            data_samples (BatchSamples | list[DataSample], optional): To fill
-                in.
-
-        Returns:
-            BatchSamples | list[DataSample]: Each with ``pred_score`` (K,) and
-            ``pred_label`` as ``predict_with`` says, and ``exit_scores``
-            (C, K), the softmax of every exit.
-        """
-        logits = torch.stack(self._forward(inputs), dim=1)
-        exit_scores = logits.float().softmax(dim=-1)
-        scores = self._answer(exit_scores)
-        labels = scores.argmax(dim=1, keepdim=True)
-        if isinstance(data_samples, BatchSamples):
-            return data_samples.set_fields(
-                pred_score=scores,
-                pred_label=labels[:, 0],
-                exit_scores=exit_scores)
-        if data_samples is None:
-            data_samples = [DataSample() for _ in range(len(scores))]
-        for sample, score, label, all_scores in zip(data_samples, scores,
-                                                    labels, exit_scores):
-            sample.set_pred_score(score).set_pred_label(label)
-            sample.set_field(all_scores, 'exit_scores')
-        return data_samples
-
-    def _answer(self, exit_scores: Tensor) -> Tensor:
-        """Scores (N, K) to answer with, from those of all exits (N, C, K)."""
-        if self.predict_with == 'ensemble':
-            return exit_scores.mean(dim=1)
-        if self.predict_with == 'deepest':
-            return exit_scores[:, -1]
-        return exit_scores[:, self.predict_with - 1]
-
-    def _checked_answer(self, predict_with: Union[str, int]):
-        answers = ['deepest', 'ensemble', *range(1, self.num_exits + 1)]
-        if predict_with not in answers:
-            raise ConfigError(
-                f'predict_with={predict_with!r}: choose from {answers}')
-        return predict_with
