@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional
 
+import torch
 from accuracy_report import report
 from machine import RESULTS, describe_machine, save_result
 from methods import METHODS, NEEDS, SCALES, keep_apart, method_config
@@ -24,6 +25,7 @@ from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 
 ROOT = Path(__file__).resolve().parent.parent
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 def parse_args() -> argparse.Namespace:
@@ -131,7 +133,7 @@ class Run:
             dict(method=self.method, seed=self.seed, scale=self.args.scale,
                  held_out=self.args.held_out, settings=self.settings(),
                  epochs=self.config().train_cfg.max_epochs, seconds=seconds,
-                 machine=describe_machine('cpu'),
+                 machine=describe_machine(DEVICE),
                  top1={name.split('/')[0]: value
                        for name, value in found[-1].items()
                        if name.endswith('/top1')}),

@@ -23,6 +23,9 @@ python benchmarks/epoch.py $fast $recipes/plain_resnet18-fast_1xb128_tin32.py \
 # shellcheck disable=SC2086
 python benchmarks/epoch.py $fast --batch 128 --cfg-options $amp compile=True --name epoch_cuda_compile --out "$out"
 [ -n "${TIN32:-}" ] || exit 0
+# Accuracies over seeds; stopped, it goes on where it was.
+# shellcheck disable=SC2086
+python benchmarks/accuracy.py --scale full-60e --jobs 4 --out "$out" --work-dir "$out/accuracy" --cfg-options $amp compile=True
 # The whole recipe of 250 epochs; the log has the time.
 # shellcheck disable=SC2086
 python tools/train.py $fast --work-dir "$out/byot_250e" --cfg-options $amp train_cfg.val_interval=50
