@@ -20,7 +20,14 @@ from typing import List, Optional
 import torch
 from accuracy_report import report
 from machine import RESULTS, describe_machine, save_result
-from methods import METHODS, NEEDS, SCALES, keep_apart, method_config
+from methods import (
+    METHODS,
+    NEEDS,
+    SCALES,
+    TRIED,
+    keep_apart,
+    method_config,
+)
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 
@@ -32,10 +39,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--scale', choices=SCALES, default='small')
     parser.add_argument(
-        '--methods', nargs='+', choices=METHODS, metavar='METHOD',
+        '--methods', nargs='+', choices=[*METHODS, *TRIED], metavar='METHOD',
         default=[m for m in METHODS if m not in ('mmrazor', 'teacher')],
-        help=f'of {", ".join(METHODS)}; mmrazor, its own classes, is left '
-        'out if not named: mmrazor-equal computes the same, much faster')
+        help=f'of {", ".join([*METHODS, *TRIED])}; by default those that the '
+        'tables compare; mmrazor, its own classes, only if it is named: '
+        'mmrazor-equal computes the same, much faster')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument(
         '--held-out', action='store_true',

@@ -8,6 +8,8 @@ from pathlib import Path
 import mmengine
 import torch
 
+from mmrazor_byot.deploy.timing import processor_name
+
 RESULTS = Path(__file__).resolve().parent / 'results'
 
 
@@ -35,13 +37,8 @@ def describe_machine(device: str) -> dict:
     Args:
         device: ``'cpu'`` or ``'cuda'``.
     """
-    processor = platform.processor() or platform.machine()
-    if os.path.exists('/proc/cpuinfo'):
-        with open('/proc/cpuinfo') as f:
-            names = [s.split(':')[1].strip() for s in f if 'model name' in s]
-        processor = names[0] if names else processor
     return dict(
-        processor=processor,
+        processor=processor_name(),
         cores=os.cpu_count(),
         threads=torch.get_num_threads(),
         gpu=torch.cuda.get_device_name() if device == 'cuda' else None,

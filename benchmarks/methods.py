@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Dict, Optional
 
 from mmengine.config import Config
+from options import options
 from peers import RECIPES, mmrazor_config
 
 
@@ -58,7 +59,7 @@ def method_config(scale: Scale, method: str, options: dict = {}) -> Config:
 
     Args:
         scale: Of the comparison.
-        method: One of ``METHODS``.
+        method: One of ``METHODS`` or ``TRIED``.
         options: More changes of the recipe that all methods start from.
     """
     cfg = Config.fromfile(RECIPES / scale.recipe)
@@ -68,7 +69,7 @@ def method_config(scale: Scale, method: str, options: dict = {}) -> Config:
         for key in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
             cfg[key] = schedule[key]
     cfg.merge_from_dict({**scale.options, **options})
-    METHODS[method](cfg, scale)
+    {**METHODS, **TRIED}[method](cfg, scale)
     return cfg
 
 
@@ -205,6 +206,9 @@ METHODS: Dict[str, Callable[[Config, Scale], None]] = {
     'teacher': _teacher,
     'single-teacher': _classic,
 }
+
+#: More of them, which are run if they are named.
+TRIED = options(_plain, _strided())
 
 #: What must have been trained first.
 NEEDS = {'single-teacher': 'teacher'}

@@ -73,17 +73,22 @@ def summary(times: Sequence[float], batch: int) -> Dict[str, float]:
 
 def describe_machine() -> dict:
     """Processor, how busy it is, and versions."""
-    processor = platform.processor() or platform.machine()
-    if os.path.exists('/proc/cpuinfo'):
-        with open('/proc/cpuinfo', encoding='utf-8') as f:
-            names = [s.split(':')[1].strip() for s in f if 'model name' in s]
-        processor = names[0] if names else processor
     load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else None
     return dict(
-        processor=processor,
+        processor=processor_name(),
         cores=os.cpu_count(),
         load_average=load,
         system=platform.system(),
         python=platform.python_version(),
         numpy=np.__version__,
         onnxruntime=import_onnxruntime().__version__)
+
+
+def processor_name() -> str:
+    """Name of the processor, as the system knows it."""
+    if os.path.exists('/proc/cpuinfo'):
+        with open('/proc/cpuinfo', encoding='utf-8') as f:
+            names = [s.split(':')[1].strip() for s in f if 'model name' in s]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()

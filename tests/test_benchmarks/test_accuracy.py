@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import torch
 from accuracy_report import summarize, table
-from methods import METHODS, SCALES, Scale, keep_apart, method_config
+from methods import (
+    METHODS,
+    SCALES,
+    TRIED,
+    Scale,
+    keep_apart,
+    method_config,
+)
 from mmengine.optim import OptimWrapper
 from mmpretrain.structures import DataSample
 from run import ROOT, run, succeeded
@@ -49,6 +56,11 @@ def test_kept_images_are_not_trained_on():
     assert (train.split, train.hold_out_every) == ('train', 2)
     assert (test.split, test.hold_out_every) == ('train', 2)
     assert test.held_out and not train.get('held_out')
+
+
+@pytest.mark.parametrize('method', TRIED)
+def test_options_train(method):
+    assert all(0 < loss < 100 for loss in losses(method))
 
 
 def losses(method, steps=2):
