@@ -50,6 +50,9 @@ def options(plain: Callable, byot: Callable) -> Dict[str, Callable]:
     return {
         'byot-ensemble':
         option(byot, teacher=dict(type='mmrazor_byot.EnsembleTeacher')),
+        'byot-averaged':
+        option(byot, hooks=[dict(type='mmrazor_byot.AveragedTeacherHook')],
+               teacher=dict(type='mmrazor_byot.AveragedTeacher')),
         'byot-standardized':
         option(byot, logit_loss=dict(LOGIT, standardize=True)),
         'byot-dkd':

@@ -23,8 +23,8 @@ def test_mean_logits_by_hand():
 def test_teachers_by_hand():
     exits = [ExitOutput(torch.zeros(1, 1), torch.tensor([[4., 0.]])),
              ExitOutput(torch.ones(1, 1), torch.tensor([[0., 2.]]))]
-    assert DeepestTeacher()(exits).logits.tolist() == [[0., 2.]]
-    feature, logits = EnsembleTeacher()(exits)
+    assert DeepestTeacher()(exits, None).logits.tolist() == [[0., 2.]]
+    feature, logits = EnsembleTeacher()(exits, None)
     assert feature.tolist() == [[1.]] and logits.tolist() == [[2., 1.]]
 
 
@@ -101,3 +101,26 @@ def test_mmrazors_dkd_loss_gets_the_labels(build_byot, batch):
         torch.testing.assert_close(
             losses[f'exit{i + 1}.logit_loss'],
             DKDLoss(**settings)(logits[i], logits[3], labels))
+
+
+def test_the_average_teaches(build_byot, batch):
+    """Its logits are the teacher's, and nothing flows back to it."""
+    settings = dict(teacher=dict(type='mmrazor_byot.AveragedTeacher'))
+    model, average = build_byot(**settings), build_byot(**settings)
+    model.teacher.follow(average)
+    assert model.state_dict().keys() == build_byot().state_dict().keys()
+    images, samples = batch()
+    losses = model.loss(images, samples)
+    mean = sum(average(images)) / 4
+    for i, logits in enumerate(model(images)):
+        torch.testing.assert_close(losses[f'exit{i + 1}.logit_loss'],
+                                   0.3 * logit_loss(logits, mean, 3))
+    sum(losses.values()).backward()
+    assert all(p.grad is None for p in average.parameters())
+    assert model.architecture.head.fc.weight.grad is not None
+
+
+def test_no_average(build_byot, batch):
+    model = build_byot(teacher=dict(type='mmrazor_byot.AveragedTeacher'))
+    with pytest.raises(ConfigError, match='AveragedTeacherHook'):
+        model.loss(*batch())

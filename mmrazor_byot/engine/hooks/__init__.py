@@ -1,3 +1,4 @@
+from .averaged_teacher_hook import AveragedTeacherHook
 from .channels_last_hook import ChannelsLastHook
 from .checkpoint_check_hook import CheckpointCheckHook
 from .compile_hook import CompileHook
@@ -10,7 +11,8 @@ from .label_check_hook import LabelCheckHook
 from .runtime_info_hook import RuntimeInfoHook
 
 __all__ = [
-    'ChannelsLastHook', 'CheckpointCheckHook', 'CompileHook',
-    'DistillWarmupHook', 'EpochSeedHook', 'ExitTableHook', 'FiniteLossHook',
-    'IterTimerHook', 'LabelCheckHook', 'RuntimeInfoHook', 'seed_worker'
+    'AveragedTeacherHook', 'ChannelsLastHook', 'CheckpointCheckHook',
+    'CompileHook', 'DistillWarmupHook', 'EpochSeedHook', 'ExitTableHook',
+    'FiniteLossHook', 'IterTimerHook', 'LabelCheckHook', 'RuntimeInfoHook',
+    'seed_worker'
 ]

@@ -179,7 +179,8 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
             ``exit1.hint_loss`` and so on to ``exitC.label_loss``.
         """
         exits = self.forward_exits(inputs)
-        teacher = self.teacher(exits).detach()  # nothing flows back to it
+        # Nothing flows back to the teacher.
+        teacher = self.teacher(exits, inputs).detach()
         losses = exit_loss_terms(exits, teacher, target, self.exit_losses,
                                  self._with_target)
         if not self.teacher.teaches_deepest:
