@@ -126,7 +126,7 @@ def plot(found: Dict[str, dict]) -> Figure:
         axes.axhline(found['plain']['top1']['accuracy']['mean'],
                      color='#d1495b', linestyle='--', linewidth=1.2, zorder=1)
     axes.set_xticks(range(len(found)),
-                    [m.replace('-', '-\n', 1) for m in found], fontsize=8)
+                    [m.replace('-', '-\n') for m in found], fontsize=8)
     axes.grid(False, axis='x')
     axes.set_ylabel('top-1 accuracy (%)')
     axes.legend(frameon=False, fontsize=8, loc='center left',
