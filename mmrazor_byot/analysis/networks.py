@@ -6,14 +6,10 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.runner import set_random_seed
 
 from mmrazor_byot.deploy.export import build_model, load_weights
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.launch import add_config_options, load_config
-
-#: In the place of a checkpoint: weights as a training begins with them.
-INIT = 'init'
 
 
 class Network(NamedTuple):
@@ -117,8 +113,8 @@ def load_network(config: str,
 
     Args:
         config: Config file.
-        checkpoint: File, address or ``zoo://NAME``; or ``init``.
-        args: With ``cfg_options`` and ``seed``, the latter for ``init``.
+        checkpoint: File, address or ``zoo://NAME``.
+        args: Of :func:`add_output_arguments`.
         name: What figures call it. Defaults to the config's name.
 
     Raises:
@@ -133,10 +129,6 @@ def load_network(config: str,
     if cfg.get('model') is None:
         raise ConfigError(f'config "{config}" has no model; give a recipe')
     model = build_model(cfg)
-    if checkpoint == INIT:
-        set_random_seed(args.seed)
-        model.init_weights()
-    else:
-        load_weights(model, cfg, checkpoint)
+    load_weights(model, cfg, checkpoint)
     model.to('cuda' if torch.cuda.is_available() else 'cpu')
     return Network(name or Path(config).stem, cfg, checkpoint, model)

@@ -86,7 +86,8 @@ def plot_gradients(networks: Dict[str, Sequence[float]],
 
     Args:
         networks (dict): By name, for each of the layers its gradient, from
-            the first to the classifier; NaN where it has none.
+            the first to the classifier; NaN or 0, which a logarithmic axis
+            has not, is a gap.
         starts (Sequence[int]): Numbers of layers, from 0, with which the
             second and later sections begin.
 
@@ -99,7 +100,8 @@ def plot_gradients(networks: Dict[str, Sequence[float]],
     for (name, values), colour in zip(networks.items(),
                                       network_colours(len(networks))):
         numbers = np.arange(1, len(values) + 1)
-        axes.semilogy(numbers, values, 'o-', color=colour, linewidth=1.8,
+        shown = np.where(np.asarray(values) > 0, values, np.nan)
+        axes.semilogy(numbers, shown, 'o-', color=colour, linewidth=1.8,
                       markersize=4, label=name)
     last = len(next(iter(networks.values())))
     axes.set_xlim(0.5, last + 0.5)
@@ -182,6 +184,9 @@ def _label_directions(axes: Axes, explained: Sequence[float]) -> None:
 
 def _legend_below(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    columns = 110 // (max(map(len, labels)) + 8)  # as many as there is room
+    room = 14 * figure.get_figwidth()  # letters; a handle takes 8
+    widths = [len(label) + 8 for label in labels]
+    columns = (len(labels) if sum(widths) <= room
+               else max(1, int(room / max(widths))))
     figure.legend(handles, labels, loc='outside lower center', frameon=False,
-                  fontsize=8, ncols=max(1, min(4, columns, len(labels))))
+                  fontsize=8, ncols=columns)

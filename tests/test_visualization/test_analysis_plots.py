@@ -75,7 +75,21 @@ def test_gradients():
     assert borders == [1.5, 3.5]  # between the first two layers, and so on
     titles = {text.get_text(): text.get_position()[0] for text in axes.texts}
     assert titles == {'section 1': 1, 'section 2': 2.5, 'section 3': 4}
-    assert not plot_gradients(dict(a=[1., 2]), []).axes[0].texts
+    plain = plot_gradients(dict(a=[1., 0, 2, float('nan')]), []).axes[0]
+    np.testing.assert_array_equal(
+        lines(plain)['a'], [1, float('nan'), 2, float('nan')])
+    assert not plain.texts
+
+
+@pytest.mark.parametrize('names, columns', [
+    (['BYOT', 'plain'], 2),
+    (['a_rather_long_name_of_a_config_1', 'and_another_one'], 2),
+    ([f'a_rather_long_name_of_a_config_{i}' for i in range(3)], 2),
+    (['x' * 200, 'y'], 1),
+])
+def test_a_legend_has_as_many_columns_as_there_is_room(names, columns):
+    figure = plot_gradients({name: [1., 2] for name in names}, [])
+    assert figure.legends[0]._ncols == columns
 
 
 def panel(name, points, explained=(0.5, 0.25)):

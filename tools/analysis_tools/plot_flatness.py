@@ -6,6 +6,8 @@ Example:
 """
 import argparse
 
+from mmengine.logging import MMLogger
+
 from mmrazor_byot.analysis import (
     add_network_arguments,
     check_same_images,
@@ -56,6 +58,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    MMLogger.get_instance('mmengine').setLevel('WARNING')
     sigmas = args.sigmas or (RELATIVE_SIGMAS if args.relative else SIGMAS)
     sigmas = sorted({0., *sigmas})
     check_noise(sigmas, args.draws)

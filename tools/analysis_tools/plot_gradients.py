@@ -3,12 +3,11 @@
 Example:
     python tools/analysis_tools/plot_gradients.py --model CONFIG CKPT \\
         --model CONFIG2 CKPT2 --names BYOT plain --out DIR
-
-The checkpoint "init" stands for weights as a training begins with them.
 """
 import argparse
 import itertools
 
+from mmengine.logging import MMLogger
 from mmengine.runner import set_random_seed
 
 from mmrazor_byot.analysis import (
@@ -45,6 +44,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    MMLogger.get_instance('mmengine').setLevel('WARNING')
     if args.batches < 1:
         raise ConfigError(f'--batches {args.batches}: at least 1')
     networks = load_networks(args)

@@ -6,6 +6,7 @@ Example:
 import argparse
 
 import numpy as np
+from mmengine.logging import MMLogger
 
 from mmrazor_byot.analysis import (
     add_output_arguments,
@@ -56,6 +57,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    MMLogger.get_instance('mmengine').setLevel('WARNING')
     if not 2 <= args.classes <= 20:
         raise ConfigError(f'--classes {args.classes}: 2 to 20 are told apart '
                           'by their colours')
