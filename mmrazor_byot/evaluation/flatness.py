@@ -25,7 +25,7 @@ def measure_flatness(model: BaseModel,
                      relative: bool = False) -> dict:
     r"""Accuracy and cross entropy under Gaussian noise on the weights.
 
-    In a flat minimum they change little (section 5.1 of the paper). Weight
+    In a flat minimum they change little (the discussion of the paper). Weight
     :math:`w` becomes :math:`w + \sigma n`, with :math:`n \sim N(0, 1)`; with
     ``relative`` it becomes :math:`w + \sigma s n`, where :math:`s` is the
     standard deviation of its tensor. All sigmas share the draws n, and so

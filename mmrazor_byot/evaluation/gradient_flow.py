@@ -79,7 +79,8 @@ def mean_gradients(model: BaseModel,
                    batches: Iterable[dict]) -> Dict[str, float]:
     r"""Mean magnitude of the gradient of each layer's weight.
 
-    For a weight of n numbers and B batches it is
+    The paper's discussion holds that exits bring more of it to the early
+    layers. For a weight of n numbers and B batches it is
     :math:`\frac{1}{B} \sum_b \frac{1}{n} \sum_i |\partial L_b / \partial
     w_i|`, where L is the sum of the losses that the network is trained on.
     All happens on a copy in training mode: weights and batch-norm statistics

@@ -93,7 +93,7 @@ def exit_outputs(model: BaseModel, images: Tensor) -> List[ExitOutput]:
 
 
 def scatter(features: np.ndarray, labels: np.ndarray) -> Dict[str, float]:
-    r"""Squares between and within the classes (section 5.3 of the paper).
+    r"""Squares between and within the classes (the discussion of the paper).
 
     With :math:`n_k` samples of mean :math:`\mu_k` in class k, and
     :math:`\mu` the mean of all M samples:
