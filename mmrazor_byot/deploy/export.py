@@ -111,8 +111,7 @@ def load_byot(cfg: Config,
         checkpoint (str): File, address or ``zoo://NAME``.
 
     Returns:
-        tuple: The network, for evaluation; its state dict, in the precision
-        of the checkpoint; and ``meta`` of the checkpoint.
+        tuple: As of :func:`load_weights`.
 
     Raises:
         ConfigError: The model is no BYOT.
@@ -123,6 +122,26 @@ def load_byot(cfg: Config,
         raise ConfigError(f'the model of {cfg.filename} is a '
                           f'{type(model).__name__} without exits; give the '
                           'config of a mmrazor_byot.BYOT')
+    return load_weights(model, cfg, checkpoint)
+
+
+def load_weights(
+        model: nn.Module, cfg: Config,
+        checkpoint: str) -> Tuple[nn.Module, Dict[str, Tensor], dict]:
+    """Load the weights of a network, with or without exits, all of them.
+
+    Args:
+        model (nn.Module): Of :func:`build_model`.
+        cfg (Config): The config it was built of, to be named in messages.
+        checkpoint (str): File, address or ``zoo://NAME``.
+
+    Returns:
+        tuple: The network, for evaluation; its state dict, in the precision
+        of the checkpoint; and ``meta`` of the checkpoint.
+
+    Raises:
+        CheckpointError: The checkpoint is broken or does not fit.
+    """
     loaded = CheckpointLoader.load_checkpoint(
         checkpoint, map_location='cpu', logger='silent')
     state = state_for(model, loaded)

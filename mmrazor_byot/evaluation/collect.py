@@ -1,5 +1,5 @@
 """The logits of a whole data set."""
-from typing import NamedTuple, Tuple
+from typing import Iterable, NamedTuple, Tuple
 
 import numpy as np
 import torch
@@ -26,10 +26,11 @@ class Logits(NamedTuple):
 
 
 def collect_logits(model: BaseModel, loader: DataLoader) -> Logits:
-    """Run a network over labelled images.
+    """Run a network over labelled images, and show how far it is.
 
     Args:
-        model (BaseModel): BYOT, where it is to run.
+        model (BaseModel): BYOT, or a plain classifier, which has one exit;
+            where it is to run.
         loader (DataLoader): The images.
 
     Returns:
@@ -38,20 +39,37 @@ def collect_logits(model: BaseModel, loader: DataLoader) -> Logits:
     Raises:
         DatasetError: A label is no class of the network.
     """
+    return run_over(
+        model, track(loader, description='Images', transient=True))
+
+
+def run_over(model: BaseModel, batches: Iterable[dict]) -> Logits:
+    """Run a network over batches, see :func:`collect_logits`."""
     logits, labels = [], []
     with looking(model):
-        for batch in track(loader, description='Images', transient=True):
+        for batch in batches:
             images, target = network_inputs(model, batch)
             answers = model(images, mode='tensor')
-            logits.append(torch.stack(answers, dim=1).float().cpu().numpy())
+            answers = [answers] if isinstance(answers, Tensor) else answers
+            logits.append(
+                torch.stack(list(answers), dim=1).float().cpu().numpy())
             labels.append(target)
-    logits, labels = np.concatenate(logits), np.concatenate(labels)
-    if labels.min() < 0 or labels.max() >= logits.shape[-1]:
+    found = Logits(np.concatenate(logits), np.concatenate(labels))
+    check_classes(found.labels, found.logits.shape[-1])
+    return found
+
+
+def check_classes(labels: np.ndarray, num_classes: int) -> None:
+    """Refuse labels that are no classes of a network.
+
+    Raises:
+        DatasetError: There are some.
+    """
+    if labels.min() < 0 or labels.max() >= num_classes:
         raise DatasetError(
             f'labels from {labels.min()} to {labels.max()} for a network of '
-            f'{logits.shape[-1]} classes: config and checkpoint do not fit '
+            f'{num_classes} classes: config and checkpoint do not fit '
             'the data')
-    return Logits(logits, labels)
 
 
 def network_inputs(model: BaseModel, batch: dict) -> Tuple[Tensor, np.ndarray]:

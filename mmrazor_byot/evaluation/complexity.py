@@ -86,6 +86,23 @@ def stage_flops(model: BaseModel,
     return dict(sections=sections, heads=heads)
 
 
+def exit_parameters(model: BaseModel,
+                    input_size: Sequence[int]) -> List[List[str]]:
+    """Which parameters the logits of each exit depend on.
+
+    Args:
+        model (BaseModel): As in :func:`exit_complexity`.
+        input_size (Sequence[int]): (C, H, W) of one image.
+
+    Returns:
+        list[list[str]]: Their names, for exit 1 to C.
+    """
+    model, image = _prepared(model, input_size)
+    names = {p: name for name, p in model.named_parameters()}
+    return [[names[p] for p in _reached(_CutNetwork(model, [i]), image)]
+            for i in range(getattr(model, 'num_exits', 1))]
+
+
 def _prepared(model: BaseModel,
               input_size: Sequence[int]) -> Tuple[BaseModel, Tensor]:
     """A copy to count on, as the caller's stays as it is; and an image."""
@@ -110,11 +127,16 @@ def _forget_records(model: BaseModel) -> None:
 
 
 def _params(network: nn.Module, image: Tensor) -> int:
+    return sum(p.numel() for p in _reached(network, image))
+
+
+def _reached(network: nn.Module, image: Tensor) -> List[nn.Parameter]:
+    """The parameters that a gradient of the logits reaches."""
     parameters = list(network.parameters())
     with torch.enable_grad():
         answer = sum(logits.sum() for logits in network(image))
         grads = torch.autograd.grad(answer, parameters, allow_unused=True)
-    return sum(p.numel() for p, g in zip(parameters, grads) if g is not None)
+    return [p for p, g in zip(parameters, grads) if g is not None]
 
 
 def _flops(network: nn.Module, image: Tensor) -> int:

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .style import exit_colours, tidy
+from .style import exit_colours, short_name, tidy
 
 
 def plot_trade_off(curve: Sequence[dict], exits: Sequence[dict],
@@ -98,15 +98,10 @@ def plot_gallery(rows: Sequence[List[Dict]], names: Sequence[str],
             axes.set_axis_off()
         for axes, item in zip(line, images):
             axes.imshow(item['image'], interpolation='nearest')
-            axes.set_title(_short(item['answer']), fontsize=6.5, pad=2,
+            axes.set_title(short_name(item['answer']), fontsize=6.5, pad=2,
                            color='0.15' if item['right'] else '#c1121f')
         line[0].text(-0.12, 0.5, name, transform=line[0].transAxes,
                      ha='right', va='center', fontsize=8, color=colour,
                      fontweight='bold')
     figure.subplots_adjust(wspace=0.08, hspace=0.28)
     return figure
-
-
-def _short(name: str, length: int = 14) -> str:
-    name = name.split(',')[0]
-    return name if len(name) <= length else name[:length - 1] + '…'

@@ -5,6 +5,7 @@ from typing import List, Union
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from mmrazor_byot.checkpoint import AtomicBackend
@@ -23,11 +24,36 @@ def exit_colours(count: int) -> List[tuple]:
     return [scale(0.15 + 0.75 * i / max(1, count - 1)) for i in range(count)]
 
 
+def network_colours(count: int) -> List[tuple]:
+    """A colour for each network that is compared.
+
+    Args:
+        count (int): Number of networks.
+    """
+    first = [to_rgba(c) for c in ('#d1495b', '#30638e', '#edae49', '#2a9d8f')]
+    return (first + list(colormaps['tab20b'].colors))[:count]
+
+
+def class_colours(count: int) -> List[tuple]:
+    """A colour for each class.
+
+    Args:
+        count (int): Number of classes, at most 20.
+    """
+    return list(colormaps['tab10' if count <= 10 else 'tab20'].colors)[:count]
+
+
 def tidy(axes: Axes) -> None:
     """Leave out what says nothing: the upper and the right border."""
     axes.spines[['top', 'right']].set_visible(False)
     axes.grid(True, color='0.92', linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def short_name(name: str, length: int = 14) -> str:
+    """The first of a class's names, cut to so many characters."""
+    name = name.split(',')[0]
+    return name if len(name) <= length else name[:length - 1] + '…'
 
 
 def save_figure(figure: Figure, path: Union[str, Path]) -> List[Path]:

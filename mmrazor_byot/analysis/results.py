@@ -1,0 +1,57 @@
+"""Figures and numbers, written side by side."""
+import json
+import math
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mmrazor_byot.checkpoint import AtomicBackend
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.visualization.style import save_figure
+
+
+def output_folder(path: str) -> Path:
+    """Make a folder to write to.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise ConfigError(f'--out {path} cannot be made: '
+                          f'{e.strerror or e}') from e
+    return folder
+
+
+def write_results(folder: Path, name: str, figure: Figure,
+                  found: dict) -> None:
+    """Write a figure and its numbers, and say where they are.
+
+    Args:
+        folder (Path): Of :func:`output_folder`.
+        name (str): Of the files, without ending.
+        figure (Figure): The figure.
+        found (dict): The numbers.
+    """
+    for path in save_figure(figure, folder / name):
+        print(path)
+    AtomicBackend().put_text(
+        json.dumps(json_ready(found), indent=2), str(folder / f'{name}.json'))
+    print(folder / f'{name}.json')
+
+
+def json_ready(value: object) -> Union[dict, list, str, float, None]:
+    """Arrays as lists, and numbers that JSON has not as None."""
+    if isinstance(value, dict):
+        return {key: json_ready(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [json_ready(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
