@@ -1,6 +1,9 @@
 """The comparison of methods: what they share, and the command, cut short."""
 import json
+import os
+import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -167,3 +170,30 @@ def test_a_run_that_fails_says_where_to_look(tmp_path, images):
     assert 'error: 1 runs failed: byot-0' in done.stderr
     log = tmp_path / 'work/accuracy_small/byot-0/output.log'
     assert 'sections' in log.read_text()
+
+
+def test_stopping_it_stops_its_runs(tmp_path, images):
+    """And what it had begun goes on from its last checkpoint."""
+    folder = tmp_path / 'work/accuracy_small/byot-0'
+    command = [
+        sys.executable, str(ROOT / 'benchmarks/accuracy.py'), '--methods',
+        'byot', '--seeds', '0', '--out', str(tmp_path), '--work-dir',
+        str(tmp_path / 'work'), '--cfg-options', 'channels_last=False',
+        'train_cfg.max_epochs=6', 'param_scheduler=None',
+        'default_hooks.checkpoint.interval=1',
+        *(f'{key}={value}' for key, value in NARROW.items())]
+    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, 'TIN32': images,
+                                'PYTHONPATH': path})
+    deadline = time.time() + 240
+    while not (folder / 'epoch_1.pth').exists():
+        assert process.poll() is None and time.time() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait() != 0
+    assert not list(tmp_path.glob('accuracy_small/*.json'))
+    succeeded(run(*command, TIN32=images))
+    assert (tmp_path / 'accuracy_small/byot-0.json').exists()
+    log = (folder / 'output.log').read_text()
+    assert 'resumed epoch: ' in log

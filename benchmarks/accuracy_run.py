@@ -1,0 +1,129 @@
+"""One run of accuracy.py: a method with a seed."""
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List
+
+import torch
+from machine import describe_machine, save_result
+from methods import NEEDS, SCALES, keep_apart, method_config
+from mmengine.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+@dataclass
+class Run:
+    """A method with a seed."""
+    method: str
+    seed: int
+    args: argparse.Namespace
+
+    @property
+    def name(self) -> str:
+        return f'{self.method}-{self.seed}'
+
+    @property
+    def result(self) -> Path:
+        """What is kept of it when it is done."""
+        return Path(self.args.out) / self.args.name / f'{self.name}.json'
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.args.work_dir) / self.args.name / self.name
+
+    def config(self) -> Config:
+        """What it trains."""
+        scale = SCALES[self.args.scale]
+        cfg = method_config(scale, self.method, self.args.cfg_options)
+        if self.args.held_out:
+            keep_apart(cfg, scale.hold_out_every)
+        if self.method in NEEDS:
+            teacher = Run(NEEDS[self.method], 0, self.args).folder
+            epochs = cfg.train_cfg.max_epochs
+            cfg.model.teacher_ckpt = str(teacher / f'epoch_{epochs}.pth')
+        cfg.randomness = dict(seed=self.seed)
+        cfg.train_cfg.val_interval = cfg.train_cfg.max_epochs  # one look
+        cfg.work_dir = str(self.folder)
+        return cfg
+
+    def start(self, threads: int) -> subprocess.Popen:
+        """Train it with tools/train.py, from where it was stopped."""
+        cfg = self.config()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / 'config.py'
+        cfg.dump(file)
+        with open(self.folder / 'output.log', 'w') as log:
+            return subprocess.Popen(
+                [sys.executable, str(ROOT / 'tools/train.py'), str(file),
+                 '--resume'],
+                stdout=log, stderr=subprocess.STDOUT,
+                env={**os.environ, 'OMP_NUM_THREADS': str(threads)})
+
+    def log(self) -> List[dict]:
+        """What its newest log holds: losses, and accuracies at the end."""
+        logs = sorted(self.folder.glob('*/vis_data/scalars.json'))
+        if not logs:
+            return []
+        lines = logs[-1].read_text().splitlines()
+        return [json.loads(line) for line in lines if line.endswith('}')]
+
+    def epoch(self) -> int:
+        """How far it is."""
+        return max([line.get('epoch', 0) for line in self.log()], default=0)
+
+    def finish(self, seconds: float) -> bool:
+        """Keep its result; says whether there is one."""
+        found = [x for x in self.log() if 'accuracy/top1' in x]
+        if not found:
+            return False
+        save_result(
+            self.name,
+            dict(method=self.method, seed=self.seed, scale=self.args.scale,
+                 held_out=self.args.held_out, settings=self.settings(),
+                 epochs=self.config().train_cfg.max_epochs, seconds=seconds,
+                 machine=describe_machine(DEVICE),
+                 top1={name.split('/')[0]: value
+                       for name, value in found[-1].items()
+                       if name.endswith('/top1')}),
+            self.result.parent)
+        return True
+
+    def settings(self) -> str:
+        """Digest of all that could change the result."""
+        cfg = self.config()
+        for key in ('work_dir', 'default_hooks', 'log_processor'):
+            cfg.pop(key, None)
+        text = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
+        for path in (str(Path(self.args.work_dir)), os.environ.get('TIN32')):
+            text = text.replace(path or '\0', '')
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def is_done(self) -> bool:
+        """Whether its result is there.
+
+        Raises:
+            SystemExit: It is there, but of other settings.
+        """
+        if not self.result.is_file():
+            return False
+        kept = json.loads(self.result.read_text())
+        if kept['settings'] != self.settings():
+            sys.exit(f'error: {self.result} was made with other settings; '
+                     'remove it to train again, or choose another --name')
+        return True
+
+
+def all_runs(args: argparse.Namespace) -> List[Run]:
+    """Seed by seed, so that all methods soon have one; teachers first."""
+    teachers = {NEEDS[m] for m in args.methods if m in NEEDS}
+    runs = [Run(m, 0, args) for m in sorted(teachers)]
+    runs += [Run(m, seed, args) for seed in args.seeds for m in args.methods
+             if not (m in teachers and seed == 0)]
+    return runs
