@@ -172,6 +172,7 @@ def test_a_run_that_fails_says_where_to_look(tmp_path, images):
     assert 'sections' in log.read_text()
 
 
+@pytest.mark.slow
 def test_stopping_it_stops_its_runs(tmp_path, images):
     """And what it had begun goes on from its last checkpoint."""
     folder = tmp_path / 'work/accuracy_small/byot-0'
