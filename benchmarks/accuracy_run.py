@@ -101,8 +101,10 @@ class Run:
         for key in ('work_dir', 'default_hooks', 'log_processor'):
             cfg.pop(key, None)
         text = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
-        for path in (str(Path(self.args.work_dir)), os.environ.get('TIN32')):
-            text = text.replace(path or '\0', '')
+        # Where images and teacher lie on this machine is no setting.
+        images = cfg.train_dataloader.dataset.dataset.ann_file
+        for path in (str(Path(self.args.work_dir)), images):
+            text = text.replace(path, '')
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def is_done(self) -> bool:

@@ -54,13 +54,13 @@ SCALES = {
 }
 
 
-def method_config(scale: Scale, method: str, options: dict = {}) -> Config:
+def method_config(scale: Scale, method: str, changes: dict = {}) -> Config:
     """The config that trains a method.
 
     Args:
         scale: Of the comparison.
-        method: One of ``METHODS`` or ``TRIED``.
-        options: More changes of the recipe that all methods start from.
+        method: One of ``METHODS`` or ``OPTIONS``.
+        changes: More options of the recipe that all methods start from.
     """
     cfg = Config.fromfile(RECIPES / scale.recipe)
     if scale.schedule:
@@ -68,8 +68,8 @@ def method_config(scale: Scale, method: str, options: dict = {}) -> Config:
         schedule = Config.fromfile(file)
         for key in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
             cfg[key] = schedule[key]
-    cfg.merge_from_dict({**scale.options, **options})
-    {**METHODS, **TRIED}[method](cfg, scale)
+    cfg.merge_from_dict({**scale.options, **changes})
+    {**METHODS, **OPTIONS}[method](cfg, scale)
     return cfg
 
 
@@ -208,7 +208,7 @@ METHODS: Dict[str, Callable[[Config, Scale], None]] = {
 }
 
 #: More of them, which are run if they are named.
-TRIED = options(_plain, _strided())
+OPTIONS = options(_plain, _strided())
 
 #: What must have been trained first.
 NEEDS = {'single-teacher': 'teacher'}

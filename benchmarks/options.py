@@ -1,4 +1,4 @@
-"""Options of self-distillation that were tried, each on ``byot-strided``.
+"""Options of self-distillation, each on ``byot-strided``.
 
 They are methods of accuracy.py like any other, to be named by ``--methods``.
 """

@@ -2,7 +2,7 @@
 import json
 import math
 from pathlib import Path
-from typing import Union
+from typing import Dict, Union
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -27,18 +27,19 @@ def output_folder(path: str) -> Path:
     return folder
 
 
-def write_results(folder: Path, name: str, figure: Figure,
+def write_results(folder: Path, figures: Dict[str, Figure], name: str,
                   found: dict) -> None:
-    """Write a figure and its numbers, and say where they are.
+    """Write figures and their numbers, and say where they are.
 
     Args:
         folder (Path): Of :func:`output_folder`.
-        name (str): Of the files, without ending.
-        figure (Figure): The figure.
+        figures (dict[str, Figure]): By name of the files, without ending.
+        name (str): Of the numbers' file, without ending.
         found (dict): The numbers.
     """
-    for path in save_figure(figure, folder / name):
-        print(path)
+    for figure_name, figure in figures.items():
+        for path in save_figure(figure, folder / figure_name):
+            print(path)
     AtomicBackend().put_text(
         json.dumps(json_ready(found), indent=2), str(folder / f'{name}.json'))
     print(folder / f'{name}.json')

@@ -58,14 +58,12 @@ class EnsembleTeacher(nn.Module):
 
 
 @MODELS.register_module()
-class AveragedTeacher(nn.Module):
+class AveragedTeacher(EnsembleTeacher):
     """A moving average of the network teaches every exit, the deepest too.
 
     Its exits' mean logits and its deepest feature, on the same images; one
     more run forward in each step. ``AveragedTeacherHook`` keeps the average.
     """
-
-    teaches_deepest = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,5 +91,4 @@ class AveragedTeacher(nn.Module):
                 "'mmrazor_byot.AveragedTeacherHook') to custom_hooks")
         with torch.no_grad():
             exits = self._average[0].forward_exits(inputs)
-        return ExitOutput(exits[-1].feature,
-                          mean_logits([out.logits for out in exits]))
+        return super().forward(exits, inputs)

@@ -1,7 +1,9 @@
 """Exit policies: which answer is good enough to stop at.
 
 A policy sees the probabilities of the exits reached so far and knows no
-network. Its arguments are plain numbers, so that a JSON file can hold it.
+network. Those of a single sample may be a list (K,), and its answers then are
+a list and a bool. Its arguments are plain numbers, so that a JSON file can
+hold it.
 """
 import inspect
 from typing import Dict, List, Optional, Sequence

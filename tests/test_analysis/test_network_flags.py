@@ -119,7 +119,8 @@ def test_results_are_plain_json(tmp_path, capsys):
     expected = dict(a=[[1, None]], b=0.5, c=[1, None], d=None, e='text', f=3)
     assert json_ready(found) == expected
     folder = output_folder(str(tmp_path / 'new/folder'))
-    write_results(folder, 'x', plot_gradients(dict(n=[1., 2.]), []), found)
+    figure = plot_gradients(dict(n=[1., 2.]), [])
+    write_results(folder, dict(x=figure), 'x', found)
     assert json.loads((folder / 'x.json').read_text()) == expected
     names = [f'x.{ending}' for ending in ('png', 'svg', 'json')]
     assert capsys.readouterr().out.split() == [str(folder / n) for n in names]

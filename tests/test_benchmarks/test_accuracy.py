@@ -12,8 +12,8 @@ import torch
 from accuracy_report import summarize, table
 from methods import (
     METHODS,
+    OPTIONS,
     SCALES,
-    TRIED,
     Scale,
     keep_apart,
     method_config,
@@ -63,7 +63,7 @@ def test_kept_images_are_not_trained_on():
 
 # The average needs a Runner's hook, and has a test of its own.
 @pytest.mark.parametrize(
-    'method', [m for m in TRIED if m != 'byot-averaged'])
+    'method', [m for m in OPTIONS if m != 'byot-averaged'])
 def test_options_train(method):
     assert all(0 < loss < 100 for loss in losses(method))
 

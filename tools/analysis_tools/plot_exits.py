@@ -1,12 +1,11 @@
 """Figures of a network that stops early: accuracy, cost, time, images."""
 import argparse
-import json
 from pathlib import Path
 
 import torch
 from mmengine.runner import Runner
 
-from mmrazor_byot.checkpoint import AtomicBackend
+from mmrazor_byot.analysis import output_folder, write_results
 from mmrazor_byot.datasets import per_image
 from mmrazor_byot.deploy.export import load_byot
 from mmrazor_byot.evaluation.curves import gallery_rows, measure_trade_off
@@ -18,7 +17,6 @@ from mmrazor_byot.visualization.exit_plots import (
     plot_shares,
     plot_trade_off,
 )
-from mmrazor_byot.visualization.style import save_figure
 
 #: By which the gallery is sorted where no policy is given.
 GALLERY = ConfidencePolicy(0.7)
@@ -64,20 +62,14 @@ def main() -> None:
         data, loader, shown, args.columns,
         reads_bgr(per_image(cfg.test_dataloader).dataset.pipeline))
     names = [f'exit {i + 1}/{len(rows)}' for i in range(len(rows))]
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = output_folder(args.out)
     points = [found[name] for name in ('curve', 'exits', 'policies')]
     figures = dict(
         accuracy_flops=plot_trade_off(*points, 'mflops', 'FLOPs (M)'),
         accuracy_time=plot_trade_off(*points, 'ms', 'time of an image (ms)'),
         exit_shares=plot_shares(found['curve'], model.num_exits),
         gallery=plot_gallery(rows, names, args.columns))
-    for name, figure in figures.items():
-        for path in save_figure(figure, out / name):
-            print(path)
-    AtomicBackend().put_text(
-        json.dumps(found, indent=2), str(out / 'exits.json'))
-    print(out / 'exits.json')
+    write_results(out, figures, 'exits', found)
 
 
 if __name__ == '__main__':

@@ -85,7 +85,7 @@ def main() -> None:
     if args.relative:
         label += ' / std of the tensor'
     write_results(
-        out, 'flatness', plot_flatness(curves, sigmas, label),
+        out, dict(flatness=plot_flatness(curves, sigmas, label)), 'flatness',
         dict(
             noise='relative' if args.relative else 'absolute',
             sigmas=sigmas,

@@ -63,8 +63,9 @@ def main() -> None:
         for name, found in gradients.items()
     }
     sections = max(layers.values(), key=lambda x: x[-1].section)
+    figure = plot_gradients(curves, section_starts(sections))
     write_results(
-        out, 'gradients', plot_gradients(curves, section_starts(sections)),
+        out, dict(gradients=figure), 'gradients',
         dict(
             layers=trunk,
             sections=[layer.section for layer in sections],

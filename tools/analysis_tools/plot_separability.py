@@ -85,7 +85,7 @@ def main() -> None:
     numbers = [{k: v for k, v in panel.items() if k != 'points'}
                for panel in panels]
     write_results(
-        out, 'separability', figure,
+        out, dict(separability=figure), 'separability',
         dict(
             **network.facts(),
             images=len(labels),
