@@ -37,6 +37,10 @@ def parse_args() -> argparse.Namespace:
         help='train without a part of the training images and test on it, '
         'to choose settings')
     parser.add_argument(
+        '--unused', action='store_true',
+        help='test what has been trained on the training images that were '
+        'not used, which a scale on a part of them leaves')
+    parser.add_argument(
         '--jobs', type=int, default=1,
         help='runs at a time, which share the cores')
     parser.add_argument(
@@ -51,10 +55,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--report', action='store_true', help='train nothing')
     args = parser.parse_args()
-    args.name = args.name or f'accuracy_{args.scale}' + (
+    args.trained = args.name or f'accuracy_{args.scale}' + (
         '_held_out' if args.held_out else '')
+    args.name = args.trained + ('_unused' if args.unused else '')
     if args.jobs < 1:
         parser.error(f'--jobs {args.jobs}: at least 1')
+    if args.unused and args.held_out:
+        parser.error('--unused: with --held-out the test is on unused images')
     return args
 
 

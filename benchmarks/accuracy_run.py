@@ -7,11 +7,17 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 import torch
 from machine import describe_machine, save_result
-from methods import NEEDS, SCALES, keep_apart, method_config
+from methods import (
+    NEEDS,
+    SCALES,
+    keep_apart,
+    method_config,
+    look_at_unused,
+)
 from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,7 +42,14 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        return Path(self.args.work_dir) / self.args.name / self.name
+        """Of its logs and checkpoints."""
+        return Path(self.args.work_dir) / self.args.trained / self.name
+
+    @property
+    def checkpoint(self) -> Path:
+        """The trained network."""
+        epochs = self.config().train_cfg.max_epochs
+        return self.folder / f'epoch_{epochs}.pth'
 
     def config(self) -> Config:
         """What it trains."""
@@ -45,24 +58,27 @@ class Run:
         if self.args.held_out:
             keep_apart(cfg, scale.hold_out_every)
         if self.method in NEEDS:
-            teacher = Run(NEEDS[self.method], 0, self.args).folder
-            epochs = cfg.train_cfg.max_epochs
-            cfg.model.teacher_ckpt = str(teacher / f'epoch_{epochs}.pth')
+            teacher = Run(NEEDS[self.method], 0, self.args)
+            cfg.model.teacher_ckpt = str(teacher.checkpoint)
         cfg.randomness = dict(seed=self.seed)
         cfg.train_cfg.val_interval = cfg.train_cfg.max_epochs  # one look
         cfg.work_dir = str(self.folder)
         return cfg
 
-    def start(self, threads: int) -> subprocess.Popen:
+    def command(self, config: Path) -> List[str]:
         """Train it with tools/train.py, from where it was stopped."""
+        return ['train.py', str(config), '--resume']
+
+    def start(self, threads: int) -> subprocess.Popen:
+        """Start its command."""
         cfg = self.config()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        file = self.folder / 'config.py'
-        cfg.dump(file)
-        with open(self.folder / 'output.log', 'w') as log:
+        folder = Path(cfg.work_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        cfg.dump(folder / 'config.py')
+        tool, *arguments = self.command(folder / 'config.py')
+        with open(folder / 'output.log', 'w') as log:
             return subprocess.Popen(
-                [sys.executable, str(ROOT / 'tools/train.py'), str(file),
-                 '--resume'],
+                [sys.executable, str(ROOT / 'tools' / tool), *arguments],
                 stdout=log, stderr=subprocess.STDOUT,
                 env={**os.environ, 'OMP_NUM_THREADS': str(threads)})
 
@@ -78,19 +94,25 @@ class Run:
         """How far it is."""
         return max([line.get('epoch', 0) for line in self.log()], default=0)
 
+    def metrics(self) -> Optional[dict]:
+        """Accuracies of its end, by their names in the log."""
+        found = [x for x in self.log() if 'accuracy/top1' in x]
+        return found[-1] if found else None
+
     def finish(self, seconds: float) -> bool:
         """Keep its result; says whether there is one."""
-        found = [x for x in self.log() if 'accuracy/top1' in x]
-        if not found:
+        metrics = self.metrics()
+        if not metrics:
             return False
         save_result(
             self.name,
             dict(method=self.method, seed=self.seed, scale=self.args.scale,
-                 held_out=self.args.held_out, settings=self.settings(),
+                 held_out=self.args.held_out, unused=self.args.unused,
+                 settings=self.settings(),
                  epochs=self.config().train_cfg.max_epochs, seconds=seconds,
                  machine=describe_machine(DEVICE),
                  top1={name.split('/')[0]: value
-                       for name, value in found[-1].items()
+                       for name, value in metrics.items()
                        if name.endswith('/top1')}),
             self.result.parent)
         return True
@@ -122,10 +144,44 @@ class Run:
         return True
 
 
+class UnusedRun(Run):
+    """A trained network, tested on the training images that it was not shown.
+
+    They are many more than the test images, so chance says less.
+    """
+
+    def config(self) -> Config:
+        cfg = super().config()
+        look_at_unused(cfg)
+        cfg.work_dir = str(self.folder / 'unused')
+        return cfg
+
+    def command(self, config: Path) -> List[str]:
+        """Test it with tools/test.py.
+
+        Raises:
+            SystemExit: It has not been trained.
+        """
+        if not self.checkpoint.is_file():
+            raise SystemExit(f'error: --unused: {self.checkpoint} is missing; '
+                             'train it by the same command without --unused')
+        return ['test.py', str(config), str(self.checkpoint), '--out',
+                str(self.accuracies), '--out-item', 'metrics']
+
+    @property
+    def accuracies(self) -> Path:
+        """What the test writes."""
+        return self.folder / 'unused/metrics.json'
+
+    def metrics(self) -> Optional[dict]:
+        return json.loads(self.accuracies.read_text())
+
+
 def all_runs(args: argparse.Namespace) -> List[Run]:
     """Seed by seed, so that all methods soon have one; teachers first."""
+    kind = UnusedRun if args.unused else Run
     teachers = {NEEDS[m] for m in args.methods if m in NEEDS}
-    runs = [Run(m, 0, args) for m in sorted(teachers)]
-    runs += [Run(m, seed, args) for seed in args.seeds for m in args.methods
+    runs = [kind(m, 0, args) for m in sorted(teachers)]
+    runs += [kind(m, seed, args) for seed in args.seeds for m in args.methods
              if not (m in teachers and seed == 0)]
     return runs

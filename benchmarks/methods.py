@@ -88,6 +88,23 @@ def keep_apart(cfg: Config, every: int) -> None:
         cfg[name].dataset.dataset = deepcopy(held_out)
 
 
+def look_at_unused(cfg: Config) -> None:
+    """Test on those of the training images that a part of them leaves.
+
+    Args:
+        cfg: Config with data in whole batches; it is changed.
+
+    Raises:
+        SystemExit: It trains on all images.
+    """
+    images = cfg.train_dataloader.dataset.dataset
+    if not images.get('samples_per_class'):
+        raise SystemExit('error: --unused: this scale trains on all images, '
+                         'none is left to test on')
+    cfg.test_dataloader.dataset.dataset.update(
+        split=images.split, skip_per_class=images.samples_per_class)
+
+
 def _plain(cfg: Config, scale: Scale) -> None:
     cfg.model = _network(cfg)
 

@@ -10,7 +10,7 @@ from mmrazor_byot.errors import ConfigError
 
 #: What says how a split is read, or how much of it, but not which split.
 PARTS = ('pipeline', 'hold_out_every', 'held_out', 'num_classes',
-         'samples_per_class', 'test_mode', '_scope_')
+         'skip_per_class', 'samples_per_class', 'test_mode', '_scope_')
 
 
 def calibration_loader(cfg: Config) -> DataLoader:

@@ -27,6 +27,8 @@ class InMemoryDataset(BaseDataset):
             class, to tune or calibrate on.
         held_out (bool): Keep the images set apart instead of the others.
             Defaults to False.
+        skip_per_class (int): Of these, leave out the first images of each
+            class. Defaults to 0.
         samples_per_class (int, optional): Of these, keep the first images of
             each class only.
         **kwargs: As in mmpretrain's ``BaseDataset``: ``metainfo``,
@@ -39,11 +41,13 @@ class InMemoryDataset(BaseDataset):
     def __init__(self,
                  pipeline: Sequence = (),
                  num_classes: Optional[int] = None,
+                 skip_per_class: int = 0,
                  samples_per_class: Optional[int] = None,
                  hold_out_every: Optional[int] = None,
                  held_out: bool = False,
                  **kwargs):
         self.num_classes = num_classes
+        self.skip_per_class = skip_per_class
         self.samples_per_class = samples_per_class
         self.hold_out_every = hold_out_every
         self.held_out = held_out
@@ -135,6 +139,10 @@ class InMemoryDataset(BaseDataset):
         if self.hold_out_every is not None or self.held_out:
             keep = keep[is_part(labels[keep], self.hold_out_every,
                                 self.held_out, self._name)]
+        if self.skip_per_class < 0:
+            raise DatasetError(f'{self._name}: skip_per_class='
+                               f'{self.skip_per_class}; at least 0')
+        keep = keep[_rank_in_class(labels[keep]) >= self.skip_per_class]
         if self.samples_per_class is not None:
             if self.samples_per_class < 1:
                 raise DatasetError(f'{self._name}: samples_per_class='

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from methods import (
     SCALES,
     Scale,
     keep_apart,
+    look_at_unused,
     method_config,
 )
 from mmengine.optim import OptimWrapper
@@ -23,7 +25,7 @@ from mmpretrain.structures import DataSample
 from run import ROOT, run, succeeded
 
 from mmrazor_byot.datasets.packed_images import pack_images
-from mmrazor_byot.registry import MODELS
+from mmrazor_byot.registry import DATASETS, MODELS
 
 NARROW = {
     'model.architecture.backbone.base_channels': 4,
@@ -59,6 +61,22 @@ def test_kept_images_are_not_trained_on():
     assert (train.split, train.hold_out_every) == ('train', 2)
     assert (test.split, test.hold_out_every) == ('train', 2)
     assert test.held_out and not train.get('held_out')
+
+
+def test_unused_images_are_those_behind_the_ones_trained_on(images):
+    cfg = method_config(SCALES['small'], 'byot', {
+        'train_dataloader.dataset.dataset.samples_per_class': 3})
+    look_at_unused(cfg)
+    shown, unused = (DATASETS.build(
+        {**cfg[f'{name}_dataloader'].dataset.dataset, 'ann_file': images})
+        for name in ('train', 'test'))
+    assert (shown.split, unused.split) == ('train', 'train')
+    # The images of a class come one after another, each brighter than the
+    # one before.
+    assert shown[20]['img'].max() == shown[0]['img'].max() + 1
+    assert [len(shown), len(unused)] == [60, 20]
+    for label in range(20):
+        assert unused[label]['img'].max() == 12 * label + 3
 
 
 # The average needs a Runner's hook, and has a test of its own.
@@ -115,10 +133,11 @@ def test_table():
 
 @pytest.fixture
 def images(tmp_path):
-    """A packed file of twenty classes, each of one grey."""
-    greys = [np.full((32, 32, 3), 12 * i, np.uint8) for i in range(20)]
+    """A packed file of twenty classes, each of four greys."""
+    greys = [np.full((32, 32, 3), 12 * label + i, np.uint8)
+             for i in range(4) for label in range(20)]
     encoded = [cv2.imencode('.png', grey)[1].tobytes() for grey in greys]
-    half = (encoded * 4, [*range(20)] * 4)
+    half = (encoded, [*range(20)] * 4)
     pack_images(str(tmp_path / 'set.npz'), list('abcdefghijklmnopqrst'),
                 train=half, test=half)
     return str(tmp_path / 'set.npz')
@@ -133,6 +152,7 @@ def test_the_command(tmp_path, images):
             '--out', tmp_path, '--work-dir', tmp_path / 'work', *more,
             '--cfg-options', 'channels_last=False', 'train_cfg.max_epochs=1',
             'param_scheduler=None', 'default_hooks.checkpoint.interval=1',
+            'train_dataloader.dataset.dataset.samples_per_class=3',
             *(f'{key}={value}' for key, value in NARROW.items()),
             TIN32=images)
 
@@ -154,6 +174,14 @@ def test_the_command(tmp_path, images):
     assert succeeded(accuracy()).splitlines()[-6:] == \
         first.splitlines()[-6:]
     assert kept == {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+    succeeded(accuracy('--unused', '--methods', 'byot'))
+    unused = tmp_path / 'accuracy_small_unused/byot-3.json'
+    assert set(json.loads(unused.read_text())['top1']) == set(byot)
+    tested = Path('work/accuracy_small/byot-3/unused/metrics.json')
+    assert json.loads((tmp_path / tested).read_text())['exit1/top5'] > 0
+    missing = accuracy('--unused', '--methods', 'byot', '--seeds', 4)
+    assert 'byot-4/epoch_1.pth is missing; train it' in missing.stderr
+
     other = accuracy('--seeds', 3, '--methods', 'byot', '--held-out',
                      '--name', 'accuracy_small')
     assert other.returncode != 0
