@@ -58,6 +58,9 @@ def options(plain: Callable, byot: Callable) -> Dict[str, Callable]:
         'byot-dkd':
         option(byot, logit_loss=dict(
             type='mmrazor.DKDLoss', tau=3, beta=2, loss_weight=0.3)),
+        'byot-wide':
+        option(byot, exit_head=dict(
+            type='mmrazor_byot.StridedHead', growth=2)),
         'byot-hint':
         option(byot, hint_loss=dict(
             type='mmrazor_byot.HintLoss', loss_weight=0.03)),
