@@ -17,7 +17,7 @@ from typing import List, Optional
 from accuracy_report import report
 from accuracy_run import Run, all_runs
 from machine import RESULTS
-from methods import METHODS, NEEDS, OPTIONS, SCALES
+from methods import METHODS, NEEDS, SCALES
 from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
@@ -26,10 +26,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--scale', choices=SCALES, default='small')
     parser.add_argument(
-        '--methods', nargs='+', choices=[*METHODS, *OPTIONS], metavar='METHOD',
+        '--methods', nargs='+', choices=METHODS, metavar='METHOD',
         default=[m for m in METHODS if m not in ('mmrazor', 'teacher')],
-        help=f'of {", ".join([*METHODS, *OPTIONS])}; by default those that '
-        'the tables compare; mmrazor, its own classes, only if it is named: '
+        help=f'of {", ".join(METHODS)}; by default those that the tables '
+        'compare; mmrazor, its own classes, only if it is named: '
         'mmrazor-equal computes the same, much faster')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument(

@@ -15,8 +15,8 @@ from methods import (
     NEEDS,
     SCALES,
     keep_apart,
-    method_config,
     look_at_unused,
+    method_config,
 )
 from mmengine.config import Config
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Callable, Dict, Optional
 
 from mmengine.config import Config
-from options import options
 from peers import RECIPES, mmrazor_config
 
 
@@ -59,7 +58,7 @@ def method_config(scale: Scale, method: str, changes: dict = {}) -> Config:
 
     Args:
         scale: Of the comparison.
-        method: One of ``METHODS`` or ``OPTIONS``.
+        method: One of ``METHODS``.
         changes: More options of the recipe that all methods start from.
     """
     cfg = Config.fromfile(RECIPES / scale.recipe)
@@ -69,7 +68,7 @@ def method_config(scale: Scale, method: str, changes: dict = {}) -> Config:
         for key in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
             cfg[key] = schedule[key]
     cfg.merge_from_dict({**scale.options, **changes})
-    {**METHODS, **OPTIONS}[method](cfg, scale)
+    METHODS[method](cfg, scale)
     return cfg
 
 
@@ -223,9 +222,6 @@ METHODS: Dict[str, Callable[[Config, Scale], None]] = {
     'teacher': _teacher,
     'single-teacher': _classic,
 }
-
-#: More of them, which are run if they are named.
-OPTIONS = options(_plain, _strided())
 
 #: What must have been trained first.
 NEEDS = {'single-teacher': 'teacher'}

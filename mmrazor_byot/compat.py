@@ -24,6 +24,7 @@ import contextlib
 import importlib.abc
 import importlib.machinery
 import sys
+import warnings
 from types import ModuleType
 from typing import Callable, Dict, Iterator
 from unittest import mock
@@ -32,6 +33,9 @@ QUANTIZATION = 'mmrazor.structures.quantization'
 CHECKPOINT = 'mmengine.runner.checkpoint'
 #: What the rest of MMRazor imports from its quantization subpackage.
 _QUANTIZATION_NAMES = ('BackendConfigs', 'QConfigHandler')
+#: Warnings at every start, of code that none of our users can change.
+_NOISE = ('pkg_resources is deprecated', 'Fail to import ``MultiScaleDef',
+          '`broadcast_buffers` is deprecated')
 
 
 def install() -> None:
@@ -40,6 +44,8 @@ def install() -> None:
         sys.meta_path.insert(0, _MendFinder())
     if CHECKPOINT in sys.modules:
         _use_safe_loader()
+    for message in _NOISE:
+        warnings.filterwarnings('ignore', message=message)
 
 
 @contextlib.contextmanager

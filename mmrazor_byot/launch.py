@@ -4,7 +4,6 @@ import atexit
 import os
 import sys
 import time
-import warnings
 from copy import deepcopy
 from typing import Callable
 
@@ -26,11 +25,6 @@ REPORT_DELAY_S = 15
 
 #: Exit status by which tools/dist_run.py knows that all has been said.
 REPORTED = 3
-
-# Said at every start, by code that none of our users can change.
-warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
-warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDef')
-warnings.filterwarnings('ignore', message='`broadcast_buffers` is deprecated')
 
 
 def run_tool(main: Callable[[], None]) -> None:

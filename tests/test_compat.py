@@ -22,6 +22,7 @@ import json, sys
 import mmrazor_byot
 heavy = sorted({name.split('.')[0] for name in sys.modules} & {
     'torch', 'numpy', 'mmengine', 'mmcv', 'mmpretrain', 'mmrazor'})
+import mmcv.cnn.bricks.transformer
 import mmrazor.models, mmrazor.engine, mmrazor.datasets
 from mmrazor.registry import MODELS
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -68,6 +69,7 @@ def run(code, cwd=ROOT, **env):
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    assert 'Fail to import' not in done.stderr  # mmcv-lite's advice
     return json.loads(done.stdout.strip().split('\n')[-1])
 
 

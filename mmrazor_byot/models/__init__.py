@@ -4,4 +4,3 @@ from .data_preprocessors import *  # noqa: F401,F403
 from .ema import ExponentialMovingAverage
 from .heads import *  # noqa: F401,F403
 from .losses import *  # noqa: F401,F403
-from .teachers import AveragedTeacher, DeepestTeacher, EnsembleTeacher

@@ -21,7 +21,7 @@ TWINS = sorted(set(ALL) - set(BYOT))
 NAME = re.compile(
     r'(byot|byot_logits|byot_mmrazor|plain|deep-supervision)'
     r'_[a-z][a-z0-9-]+_(?:[a-z0-9]+_)?(?P<gpus>\d+)xb(?P<batch>\d+)_'
-    r'[a-z0-9-]+')
+    r'[a-z0-9-]+(?:_strong)?')
 
 
 @pytest.fixture(params=ALL)

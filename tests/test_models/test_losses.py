@@ -164,30 +164,3 @@ def test_bad_temperatures(temperature):
 def test_unknown_reduction():
     with pytest.raises(ConfigError, match="'sum'.*'mean', 'mmrazor'"):
         HintLoss(reduction='sum')
-
-
-def test_standardized_logits_by_hand():
-    """(0, 2) and (5, 9) are both (-1, 1), so there is nothing to learn."""
-    student, teacher = torch.tensor([[0., 2.]]), torch.tensor([[5., 9.]])
-    assert logit_loss(student, teacher, 3, standardize=True).item() == \
-        pytest.approx(0, abs=1e-7)
-    # Against (9, 5): softmax(-1, 1) is (1, e^2) / (1 + e^2), and back.
-    other = logit_loss(student, teacher.flip(1), standardize=True).item()
-    low, high = 1 / (1 + math.e**2), math.e**2 / (1 + math.e**2)
-    assert other == pytest.approx((high - low) * 2, rel=1e-6)
-
-
-def test_standardized_logits_that_are_equal():
-    student = torch.full((1, 3), 7., requires_grad=True)
-    loss = logit_loss(student, torch.tensor([[0., 1., 2.]]), standardize=True)
-    loss.backward()
-    assert torch.isfinite(loss) and torch.isfinite(student.grad).all()
-
-
-@pytest.mark.parametrize('length', [1.0, 100.0])
-def test_normalized_hint_by_hand(length):
-    """Of two features 60 degrees apart: 2 - 2 cos 60 = 1."""
-    feature = torch.tensor([[length, 0.]], requires_grad=True)
-    teacher = torch.tensor([[0.5, math.sqrt(3) / 2]])
-    loss = HintLoss(0.5, normalize=True)(feature, teacher)
-    assert loss.item() == pytest.approx(0.5, rel=1e-5)

@@ -32,7 +32,7 @@ class OtherFeature(ThreeLogits):
     (dict(sections=(1, 0)), 'in rising order'),
     (dict(sections=(2, 2)), 'in rising order'),
     (dict(exit_head=[dict(type='mmrazor_byot.BottleneckHead')] * 2),
-     'exit_head lists 2 configs.*for 3 exits'),
+     'exit_head lists 2 configs.*3 shallow exits'),
     (dict(hint_loss=[None] * 4), 'hint_loss lists 4 configs'),
     (dict(exit_head=dict(type=ThreeLogits)),
      r'exit head 1 \(ThreeLogits\) returns logits \(1, 3\).*\(1, 5\)'),

@@ -1,8 +1,6 @@
-from .averaged_teacher_hook import AveragedTeacherHook
 from .channels_last_hook import ChannelsLastHook
 from .checkpoint_check_hook import CheckpointCheckHook
 from .compile_hook import CompileHook
-from .distill_warmup_hook import DistillWarmupHook
 from .epoch_seed_hook import EpochSeedHook, seed_worker
 from .exit_table_hook import ExitTableHook
 from .finite_loss_hook import FiniteLossHook
@@ -11,8 +9,7 @@ from .label_check_hook import LabelCheckHook
 from .runtime_info_hook import RuntimeInfoHook
 
 __all__ = [
-    'AveragedTeacherHook', 'ChannelsLastHook', 'CheckpointCheckHook',
-    'CompileHook', 'DistillWarmupHook', 'EpochSeedHook', 'ExitTableHook',
-    'FiniteLossHook', 'IterTimerHook', 'LabelCheckHook', 'RuntimeInfoHook',
-    'seed_worker'
+    'ChannelsLastHook', 'CheckpointCheckHook', 'CompileHook', 'EpochSeedHook',
+    'ExitTableHook', 'FiniteLossHook', 'IterTimerHook', 'LabelCheckHook',
+    'RuntimeInfoHook', 'seed_worker'
 ]

@@ -10,11 +10,6 @@ from mmrazor_byot.structures import ExitOutput, stack_targets
 
 from ..heads import complete_exit_head
 from .exit_answers import ExitAnswers, Samples
-from .exit_losses import (
-    build_exit_losses,
-    exit_loss_terms,
-    logit_losses_with_target,
-)
 from .loss_sum import LossSum
 from .mmrazor_keys import load_mmrazor_keys, rename_mmrazor_keys
 from .network_view import look_at
@@ -49,9 +44,6 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
             exit's logits. The weight is :math:`\alpha`.
         hint_loss (dict | list | None): Called with the feature and the
             deepest exit's feature. The weight is :math:`\lambda`.
-        teacher (dict): Who teaches. Defaults to the deepest exit; with
-            ``EnsembleTeacher`` it learns too, and the lists above have one
-            more for it, but for ``hint_loss``.
         sections (Sequence[int], optional): The backbone's ``out_indices``: a
             section ends behind each. Defaults to what the backbone is set to,
             or where that is one feature map, to all its stages.
@@ -91,7 +83,6 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
                      loss_weight=0.3),
                  hint_loss: OptConfig = dict(
                      type='mmrazor_byot.HintLoss', loss_weight=0.03),
-                 teacher: dict = dict(type='mmrazor_byot.DeepestTeacher'),
                  sections: Optional[Sequence[int]] = None,
                  input_size: Union[int, Sequence[int]] = 32,
                  predict_with: Union[str, int] = 'deepest',
@@ -123,11 +114,18 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
                 per_exit('exit_head', exit_head, shallow), view.head_shapes())
         ]
         self.exit_heads = ModuleList(map(MODELS.build, self.exit_head_configs))
-        self.teacher = MODELS.build(teacher)
-        self.exit_losses = build_exit_losses(label_loss, logit_loss, hint_loss,
-                                             shallow,
-                                             self.teacher.teaches_deepest)
-        self._with_target = logit_losses_with_target(self.exit_losses)
+        configs = {
+            name: per_exit(name, cfg, shallow)
+            for name, cfg in dict(
+                label_loss=label_loss,
+                logit_loss=logit_loss,
+                hint_loss=hint_loss).items()
+        }
+        self.exit_losses = nn.ModuleList(
+            nn.ModuleDict({
+                name: MODELS.build(cfgs[i])
+                for name, cfgs in configs.items() if cfgs[i] is not None
+            }) for i in range(shallow))
         view.check_heads(self.exit_heads, self.exit_losses)
         self._register_load_state_dict_pre_hook(load_mmrazor_keys)
 
@@ -178,14 +176,19 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
             dict[str, Tensor]: ``exit1.label_loss``, ``exit1.logit_loss``,
             ``exit1.hint_loss`` and so on to ``exitC.label_loss``.
         """
-        exits = self.forward_exits(inputs)
-        # Nothing flows back to the teacher.
-        teacher = self.teacher(exits, inputs).detach()
-        losses = exit_loss_terms(exits, teacher, target, self.exit_losses,
-                                 self._with_target)
-        if not self.teacher.teaches_deepest:
-            losses[f'exit{self.num_exits}.label_loss'] = \
-                self.architecture.head.loss_module(exits[-1].logits, target)
+        *shallow, deepest = self.forward_exits(inputs)
+        teacher = deepest.detach()  # nothing flows back to the deepest exit
+        losses = {}
+        for i, (out, exit_losses) in enumerate(
+                zip(shallow, self.exit_losses), start=1):
+            arguments = dict(
+                label_loss=(out.logits, target),
+                logit_loss=(out.logits, teacher.logits),
+                hint_loss=(out.feature, teacher.feature))
+            for name, loss in exit_losses.items():
+                losses[f'exit{i}.{name}'] = loss(*arguments[name])
+        losses[f'exit{self.num_exits}.label_loss'] = \
+            self.architecture.head.loss_module(deepest.logits, target)
         return losses
 
     def _forward(self,

@@ -90,12 +90,12 @@ def _set_sections(backbone: nn.Module, sections: Optional[tuple]) -> None:
 
 
 def per_exit(name: str, cfg, count: int) -> list:
-    """One config for each exit that it is for.
+    """One config for each shallow exit.
 
     Args:
         name (str): The setting's name, for the message.
         cfg (dict | Sequence | None): One for all, or a list of them.
-        count (int): Number of these exits: the shallow ones, or all.
+        count (int): Number of shallow exits.
 
     Raises:
         ConfigError: A list of another length.
@@ -103,6 +103,6 @@ def per_exit(name: str, cfg, count: int) -> list:
     if cfg is None or isinstance(cfg, dict):
         return [cfg] * count
     if len(cfg) != count:
-        raise ConfigError(f'{name} lists {len(cfg)} configs, but is for '
-                          f'{count} exits of the network')
+        raise ConfigError(f'{name} lists {len(cfg)} configs, but the network '
+                          f'has {count} shallow exits')
     return list(cfg)

@@ -1,6 +1,5 @@
 """Loss source 3 of the paper: the deepest exit's feature (section 3.2)."""
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrazor_byot.errors import ConfigError
@@ -14,8 +13,7 @@ REDUCTIONS = ('mean', 'mmrazor', 'mmrazor_broadcast')
 
 def hint_loss(feature: Tensor,
               teacher_feature: Tensor,
-              reduction: str = 'mean',
-              normalize: bool = False) -> Tensor:
+              reduction: str = 'mean') -> Tensor:
     r"""Squared L2 distance to the teacher's feature.
 
     .. math:: \frac{1}{N} \sum_n \| F_i^{(n)} - F_C^{(n)} \|_2^2
@@ -32,16 +30,10 @@ def hint_loss(feature: Tensor,
             that MMRazor's BYOT trains on: it subtracts (N, D) from
             (N, D, 1, 1), so each of the N x D numbers of the feature is
             compared with each of the teacher's.
-        normalize (bool): Bring each feature to length 1 first. The loss is
-            then 2 - 2 cos of the angle between them, whatever their channels
-            and size. Defaults to False.
 
     Returns:
         Tensor: A scalar.
     """
-    if normalize:
-        feature = F.normalize(full_precision(feature), dim=1)
-        teacher_feature = F.normalize(full_precision(teacher_feature), dim=1)
     if reduction == 'mmrazor_broadcast':
         return _norm_of_all_pairs(feature, teacher_feature)
     # Squares overflow half precision.
@@ -79,7 +71,6 @@ class HintLoss(nn.Module):
         loss_weight (float): Not negative. Defaults to 1.0.
         reduction (str): ``'mean'``, ``'mmrazor'`` or
             ``'mmrazor_broadcast'``. Defaults to ``'mean'``.
-        normalize (bool): See :func:`hint_loss`. Defaults to False.
 
     Raises:
         ConfigError: The weight is negative, or the reduction unknown.
@@ -87,17 +78,15 @@ class HintLoss(nn.Module):
 
     def __init__(self,
                  loss_weight: float = 1.0,
-                 reduction: str = 'mean',
-                 normalize: bool = False) -> None:
+                 reduction: str = 'mean') -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ConfigError(f'HintLoss(reduction={reduction!r}): choose '
                               f'from {REDUCTIONS}')
         self.reduction = reduction
-        self.normalize = normalize
         self.loss_weight = checked_weight(self, loss_weight)
 
     def forward(self, feature: Tensor, teacher_feature: Tensor) -> Tensor:
         """The weighted loss of feature and teacher feature (N, D)."""
         return self.loss_weight * hint_loss(feature, teacher_feature,
-                                            self.reduction, self.normalize)
+                                            self.reduction)

@@ -11,8 +11,7 @@ from .weight import checked_weight
 
 def logit_loss(logits: Tensor,
                teacher_logits: Tensor,
-               temperature: float = 1.0,
-               standardize: bool = False) -> Tensor:
+               temperature: float = 1.0) -> Tensor:
     r"""Kullback-Leibler divergence from the teacher, a mean over samples.
 
     .. math:: T^2 \, KL(softmax(z_C / T) \,\|\, softmax(z_i / T))
@@ -23,37 +22,16 @@ def logit_loss(logits: Tensor,
             The caller detaches them.
         temperature (float): :math:`T`. The factor :math:`T^2` keeps the
             gradient's size independent of it.
-        standardize (bool): Take :func:`standard_scores` of both first, so
-            that the exit learns how the classes compare and is free to be as
-            sure as it likes (arXiv 2403.01427). Defaults to False.
 
     Returns:
         Tensor: A scalar, in nats.
     """
-    logits = full_precision(logits)
-    teacher_logits = full_precision(teacher_logits)
-    if standardize:
-        logits = standard_scores(logits)
-        teacher_logits = standard_scores(teacher_logits)
-    student = F.log_softmax(logits / temperature, dim=1)
-    teacher = F.log_softmax(teacher_logits / temperature, dim=1)
+    student = F.log_softmax(full_precision(logits) / temperature, dim=1)
+    teacher = F.log_softmax(
+        full_precision(teacher_logits) / temperature, dim=1)
     divergence = F.kl_div(
         student, teacher, reduction='batchmean', log_target=True)
     return temperature**2 * divergence
-
-
-def standard_scores(logits: Tensor) -> Tensor:
-    """Each sample's logits less their mean, over their standard deviation.
-
-    Args:
-        logits (Tensor): (N, K).
-
-    Returns:
-        Tensor: (N, K), 0 where all logits of a sample are equal.
-    """
-    centred = logits - logits.mean(dim=1, keepdim=True)
-    variance = centred.square().mean(dim=1, keepdim=True)
-    return centred / variance.clamp_min(1e-12).sqrt()
 
 
 @MODELS.register_module()
@@ -66,7 +44,6 @@ class LogitLoss(nn.Module):
     Args:
         temperature (float): Positive. Defaults to 3.0.
         loss_weight (float): Not negative. Defaults to 1.0.
-        standardize (bool): See :func:`logit_loss`. Defaults to False.
 
     Raises:
         ConfigError: The temperature is not positive, or the weight negative.
@@ -74,18 +51,16 @@ class LogitLoss(nn.Module):
 
     def __init__(self,
                  temperature: float = 3.0,
-                 loss_weight: float = 1.0,
-                 standardize: bool = False) -> None:
+                 loss_weight: float = 1.0) -> None:
         super().__init__()
         if not 0 < temperature < float('inf'):
             raise ConfigError(
                 f'LogitLoss(temperature={temperature}): the temperature must '
                 'be a positive number, 3 in the paper')
         self.temperature = temperature
-        self.standardize = standardize
         self.loss_weight = checked_weight(self, loss_weight)
 
     def forward(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
         """The weighted loss of logits and teacher logits (N, K), a scalar."""
-        return self.loss_weight * logit_loss(
-            logits, teacher_logits, self.temperature, self.standardize)
+        return self.loss_weight * logit_loss(logits, teacher_logits,
+                                             self.temperature)
