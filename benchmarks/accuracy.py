@@ -50,6 +50,10 @@ def parse_args() -> argparse.Namespace:
         '--cfg-options', nargs='+', action=DictAction, default={},
         metavar='KEY=VALUE',
         help='change the recipe that all methods start from')
+    parser.add_argument(
+        '--variant', metavar='NAME',
+        help='of those changes: behind the names of the methods, so that '
+        'results stand beside those of the recipe as it is')
     parser.add_argument('--name', help='of the results; default by scale')
     parser.add_argument('--out', default=RESULTS, help='folder for them')
     parser.add_argument(
@@ -62,6 +66,8 @@ def parse_args() -> argparse.Namespace:
         parser.error(f'--jobs {args.jobs}: at least 1')
     if args.unused and args.held_out:
         parser.error('--unused: with --held-out the test is on unused images')
+    if args.variant and not args.cfg_options:
+        parser.error(f'--variant {args.variant}: give --cfg-options')
     return args
 
 
@@ -94,6 +100,13 @@ class Progress:
         print(f'{text:<78}', end=ending, flush=True)
 
 
+def next_run(waiting: List[Run], active: List[Run]) -> Optional[Run]:
+    """The first that waits for no teacher which is still trained."""
+    training = {run.method for run in active}
+    return next((run for run in waiting
+                 if NEEDS.get(run.method) not in training), None)
+
+
 def train_all(args: argparse.Namespace) -> List[str]:
     """Train what is not done; returns the names of runs that failed."""
     runs = all_runs(args)
@@ -107,10 +120,9 @@ def train_all(args: argparse.Namespace) -> List[str]:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         while waiting or active:
-            while waiting and len(active) < args.jobs and not any(
-                    run.method == NEEDS.get(waiting[0].method)
-                    for run, _, _ in active):  # its teacher is still trained
-                run = waiting.pop(0)
+            while len(active) < args.jobs and (
+                    run := next_run(waiting, [run for run, _, _ in active])):
+                waiting.remove(run)
                 active.append((run, run.start(threads), time.time()))
             time.sleep(1)
             for task in [t for t in active if t[1].poll() is not None]:
@@ -133,7 +145,8 @@ def main() -> None:
     # Each config read would say where it found the images.
     MMLogger.get_instance('mmengine').setLevel('WARNING')
     failed = [] if args.report else train_all(args)
-    report(Path(args.out), args.name, args.methods)
+    report(Path(args.out), args.name,
+           [Run(m, 0, args).label for m in args.methods])
     if failed:
         sys.exit(f'error: {len(failed)} runs failed: {", ".join(failed)}')
 

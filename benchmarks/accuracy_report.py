@@ -2,6 +2,7 @@
 import json
 from pathlib import Path
 from statistics import mean, stdev
+from textwrap import fill
 from typing import Dict, List, Sequence
 
 from machine import save_result
@@ -126,7 +127,7 @@ def plot(found: Dict[str, dict]) -> Figure:
         axes.axhline(found['plain']['top1']['accuracy']['mean'],
                      color='#d1495b', linestyle='--', linewidth=1.2, zorder=1)
     axes.set_xticks(range(len(found)),
-                    [m.replace('-', '-\n') for m in found], fontsize=8)
+                    [fill(m, width=12) for m in found], fontsize=8)
     axes.grid(False, axis='x')
     axes.set_ylabel('top-1 accuracy (%)')
     axes.legend(frameon=False, fontsize=8, loc='center left',

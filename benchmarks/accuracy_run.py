@@ -32,8 +32,14 @@ class Run:
     args: argparse.Namespace
 
     @property
+    def label(self) -> str:
+        """The method, with what is changed in all of them."""
+        variant = self.args.variant
+        return f'{self.method}-{variant}' if variant else self.method
+
+    @property
     def name(self) -> str:
-        return f'{self.method}-{self.seed}'
+        return f'{self.label}-{self.seed}'
 
     @property
     def result(self) -> Path:
@@ -106,7 +112,7 @@ class Run:
             return False
         save_result(
             self.name,
-            dict(method=self.method, seed=self.seed, scale=self.args.scale,
+            dict(method=self.label, seed=self.seed, scale=self.args.scale,
                  held_out=self.args.held_out, unused=self.args.unused,
                  settings=self.settings(),
                  epochs=self.config().train_cfg.max_epochs, seconds=seconds,

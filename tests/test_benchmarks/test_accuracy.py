@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from accuracy import next_run
 from accuracy_report import summarize, table
+from accuracy_run import Run
 from methods import (
     METHODS,
     SCALES,
@@ -116,6 +118,16 @@ def test_mmrazors_classes_and_the_equal_recipe():
     assert ours == pytest.approx(theirs, rel=1e-4)
 
 
+def test_only_what_needs_the_teacher_waits_for_it():
+    plain, teacher, student = (
+        Run(method, 0, None) for method in ('plain', 'teacher',
+                                            'single-teacher'))
+    assert next_run([student, plain], [teacher]) == plain
+    assert next_run([student], [plain, teacher]) is None
+    assert next_run([student, plain], []) == student
+    assert next_run([], [plain]) is None
+
+
 def result(method, seed, **top1):
     return dict(method=method, seed=seed, epochs=60, top1=top1)
 
@@ -182,6 +194,11 @@ def test_the_command(tmp_path, images):
     assert json.loads((tmp_path / tested).read_text())['exit1/top5'] > 0
     missing = accuracy('--unused', '--methods', 'byot', '--seeds', 4)
     assert 'byot-4/epoch_1.pth is missing; train it' in missing.stderr
+
+    table = succeeded(accuracy('--variant', 'narrow', '--methods', 'plain'))
+    assert (folder / 'plain-narrow-3.json').exists()
+    assert [line.split()[1] for line in table.splitlines()[-5:]] == [
+        'plain-narrow', 'byot', 'plain', 'single-teacher', 'teacher']
 
     other = accuracy('--seeds', 3, '--methods', 'byot', '--held-out',
                      '--name', 'accuracy_small')
