@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config, DictAction
 from mmengine.dist import init_dist
+from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
@@ -63,6 +64,11 @@ def leave_processes() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def only_warnings() -> None:
+    """Keep MMEngine from telling of each data set and checkpoint."""
+    MMLogger.get_instance('mmengine').setLevel('WARNING')
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,11 +9,14 @@ import argparse
 import json
 import sys
 
-from mmengine.logging import MMLogger
-
 from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.launch import add_config_options, load_config, run_tool
+from mmrazor_byot.launch import (
+    add_config_options,
+    load_config,
+    only_warnings,
+    run_tool,
+)
 from mmrazor_byot.policies import ExitPolicy, FixedExitPolicy
 
 
@@ -75,7 +78,7 @@ def write_results(path: str, policy: ExitPolicy, images: list,
 
 def main() -> None:
     args = parse_args()
-    MMLogger.get_instance('mmengine', log_level='WARNING')
+    only_warnings()
     # Here, for it takes seconds that --help need not wait for.
     from mmrazor_byot.inference import ByotInferencer
     from mmrazor_byot.inference.exit_results import class_width, result_text

@@ -6,8 +6,6 @@ Example:
 """
 import argparse
 
-from mmengine.logging import MMLogger
-
 from mmrazor_byot.analysis import (
     add_network_arguments,
     check_same_images,
@@ -21,7 +19,7 @@ from mmrazor_byot.evaluation.flatness import (
     measure_flatness,
     summary,
 )
-from mmrazor_byot.launch import run_tool
+from mmrazor_byot.launch import only_warnings, run_tool
 from mmrazor_byot.visualization.analysis_plots import plot_flatness
 
 #: Standard deviations of the noise, absolute and by that of the tensor.
@@ -58,7 +56,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    MMLogger.get_instance('mmengine').setLevel('WARNING')
+    only_warnings()
     sigmas = args.sigmas or (RELATIVE_SIGMAS if args.relative else SIGMAS)
     sigmas = sorted({0., *sigmas})
     check_noise(sigmas, args.draws)

@@ -7,7 +7,6 @@ Example:
 import argparse
 import itertools
 
-from mmengine.logging import MMLogger
 from mmengine.runner import set_random_seed
 
 from mmrazor_byot.analysis import (
@@ -25,7 +24,7 @@ from mmrazor_byot.evaluation.gradient_flow import (
     section_starts,
     trunk_layers,
 )
-from mmrazor_byot.launch import run_tool
+from mmrazor_byot.launch import only_warnings, run_tool
 from mmrazor_byot.visualization.analysis_plots import plot_gradients
 
 
@@ -44,7 +43,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    MMLogger.get_instance('mmengine').setLevel('WARNING')
+    only_warnings()
     if args.batches < 1:
         raise ConfigError(f'--batches {args.batches}: at least 1')
     networks = load_networks(args)

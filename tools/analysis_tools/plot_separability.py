@@ -6,7 +6,6 @@ Example:
 import argparse
 
 import numpy as np
-from mmengine.logging import MMLogger
 
 from mmrazor_byot.analysis import (
     add_output_arguments,
@@ -24,7 +23,7 @@ from mmrazor_byot.evaluation.separability import (
     scatter,
     shown_classes,
 )
-from mmrazor_byot.launch import run_tool
+from mmrazor_byot.launch import only_warnings, run_tool
 from mmrazor_byot.visualization.analysis_plots import plot_separability
 
 
@@ -57,7 +56,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    MMLogger.get_instance('mmengine').setLevel('WARNING')
+    only_warnings()
     if not 2 <= args.classes <= 20:
         raise ConfigError(f'--classes {args.classes}: 2 to 20 are told apart '
                           'by their colours')

@@ -6,10 +6,13 @@ Example:
 """
 import argparse
 
-from mmengine.logging import MMLogger
-
 from mmrazor_byot.errors import DeployError
-from mmrazor_byot.launch import add_config_options, load_config, run_tool
+from mmrazor_byot.launch import (
+    add_config_options,
+    load_config,
+    only_warnings,
+    run_tool,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -50,7 +53,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    MMLogger.get_instance('mmengine', log_level='WARNING')
+    only_warnings()
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401

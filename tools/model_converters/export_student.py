@@ -7,10 +7,13 @@ Example:
 """
 import argparse
 
-from mmengine.logging import MMLogger
-
 from mmrazor_byot.deploy.export import export_student
-from mmrazor_byot.launch import add_config_options, load_config, run_tool
+from mmrazor_byot.launch import (
+    add_config_options,
+    load_config,
+    only_warnings,
+    run_tool,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,7 +40,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    MMLogger.get_instance('mmengine', log_level='WARNING')
+    only_warnings()
     exported = export_student(
         load_config(args), args.checkpoint, args.out, args.exit, args.force)
     print(f'{exported.params} parameters, same logits as in '
