@@ -25,8 +25,11 @@ class ExponentialMovingAverage(MMEngineEMA):
     checkpoints are MMEngine's. To use it:
 
         custom_hooks = [
-            dict(type='EMAHook',
+            dict(type='EMAHook', update_buffers=True,
                  ema_type='mmrazor_byot.ExponentialMovingAverage')]
+
+    With ``update_buffers`` batch norm's statistics are averaged too; those of
+    the last weights, which are the default, do not fit the average.
     """
 
     def __init__(self, *args, **kwargs) -> None:
