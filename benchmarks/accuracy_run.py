@@ -126,8 +126,11 @@ class Run:
     def settings(self) -> str:
         """Digest of all that could change the result."""
         cfg = self.config()
+        hooks = cfg.default_hooks
         for key in ('work_dir', 'default_hooks', 'log_processor'):
             cfg.pop(key, None)
+        if 'ema' in hooks:  # the others leave the network as it is
+            cfg.ema = hooks.ema
         text = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
         # Where images and teacher lie on this machine is no setting.
         images = cfg.train_dataloader.dataset.dataset.ann_file

@@ -20,6 +20,8 @@ class Scale:
         options: Changes of it, as of ``--cfg-options``.
         schedule: A file of configs/_base_/schedules in the place of its own.
         teacher: What makes the backbone of the larger teacher.
+        ema_changes: Of the strong recipe's moving average, where epochs have
+            another number of iterations.
         hold_out_every: With ``--held-out`` every so many-th training image
             is kept from training, and tested on.
     """
@@ -27,6 +29,7 @@ class Scale:
     options: dict = field(default_factory=dict)
     schedule: Optional[str] = None
     teacher: dict = field(default_factory=dict)
+    ema_changes: dict = field(default_factory=dict)
     hold_out_every: int = 10
 
 
@@ -37,6 +40,7 @@ SCALES = {
         'byot_resnet18-fast_2xb64_tin32-small.py',
         ONE_PROCESS,
         teacher=dict(stem_channels=24, base_channels=24),
+        ema_changes=dict(momentum=0.01),
         # It trains on 150 of 500 images of a class, so half can be kept.
         hold_out_every=2),
     'full':
@@ -51,6 +55,9 @@ SCALES = {
         schedule='onecycle_60e.py',
         teacher=dict(depth=50)),
 }
+
+
+Change = Callable[[Config, Scale], None]
 
 
 def method_config(scale: Scale, method: str, changes: dict = {}) -> Config:
@@ -127,7 +134,7 @@ def _byot(cfg: Config, scale: Scale) -> None:
     """The recipe as it is: the paper's losses and heads."""
 
 
-def _without(*losses: str) -> Callable[[Config, Scale], None]:
+def _without(*losses: str) -> Change:
     def change(cfg: Config, scale: Scale) -> None:
         for name in losses:
             cfg.model[name] = None
@@ -136,12 +143,23 @@ def _without(*losses: str) -> Callable[[Config, Scale], None]:
     return change
 
 
-def _strided(*losses: str) -> Callable[[Config, Scale], None]:
+def _strided(*losses: str) -> Change:
     """Stronger heads, no hint loss."""
     def change(cfg: Config, scale: Scale) -> None:
         cfg.model.exit_head = dict(type='mmrazor_byot.StridedHead')
         _without('hint_loss', *losses)(cfg, scale)
     return change
+
+
+def _averaged(change: Change) -> Change:
+    """Test a moving average of the weights, as the strong recipes do."""
+    def change_and_average(cfg: Config, scale: Scale) -> None:
+        change(cfg, scale)
+        strong = Config.fromfile(
+            RECIPES / 'byot_resnet18_8xb16_tin32_strong.py')
+        cfg.default_hooks.ema = {
+            **strong.default_hooks.ema, **scale.ema_changes}
+    return change_and_average
 
 
 def _classic(cfg: Config, scale: Scale) -> None:
@@ -209,13 +227,15 @@ def _of_its_batch(cfg: Config) -> float:
 
 
 #: Name to what it changes.
-METHODS: Dict[str, Callable[[Config, Scale], None]] = {
+METHODS: Dict[str, Change] = {
     'plain': _plain,
+    'plain-ema': _averaged(_plain),
     'deep-supervision': _without('logit_loss', 'hint_loss'),
     'byot': _byot,
     'byot-no-hint': _without('hint_loss'),
     'byot-no-logit': _without('logit_loss'),
     'byot-strided': _strided(),
+    'byot-strided-ema': _averaged(_strided()),
     'deep-supervision-strided': _strided('logit_loss'),
     'mmrazor': _mmrazor,
     'mmrazor-equal': _mmrazor_equal,

@@ -1,121 +1,22 @@
-"""The comparison of methods: what they share, and the command, cut short."""
+"""The comparison of methods: its pieces, and the command, cut short."""
 import json
 import os
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
-import torch
 from accuracy import next_run
 from accuracy_report import summarize, table
 from accuracy_run import Run
-from methods import (
-    METHODS,
-    SCALES,
-    Scale,
-    keep_apart,
-    look_at_unused,
-    method_config,
-)
-from mmengine.config import Config
-from mmengine.optim import OptimWrapper
-from mmpretrain.structures import DataSample
-from run import RECIPES, ROOT, run, succeeded
-
-from mmrazor_byot.datasets.packed_images import pack_images
-from mmrazor_byot.registry import DATASETS, MODELS
+from run import ROOT, run, succeeded
 
 NARROW = {
     'model.architecture.backbone.base_channels': 4,
     'model.architecture.backbone.stem_channels': 4,
 }
-SHARED = ('train_dataloader', 'test_dataloader', 'optim_wrapper',
-          'param_scheduler', 'train_cfg', 'custom_hooks', 'default_hooks')
-
-
-@pytest.mark.parametrize('scale', SCALES)
-def test_methods_differ_in_how_they_learn_alone(scale):
-    byot = method_config(SCALES[scale], 'byot')
-    for method in METHODS:
-        cfg = method_config(SCALES[scale], method)
-        for key in SHARED:
-            assert cfg[key] == byot[key], (method, key)
-        prepared = {**cfg.data_preprocessor,
-                    **cfg.model.get('data_preprocessor', {})}
-        assert prepared == byot.data_preprocessor
-
-
-def test_schedule_of_the_full_scale():
-    epochs = [method_config(SCALES[name], 'plain').train_cfg.max_epochs
-              for name in ('full', 'full-60e')]
-    assert epochs == [250, 60]
-
-
-def test_the_strong_recipes_are_what_the_table_calls_strided():
-    strided = method_config(SCALES['full'], 'byot-strided').model
-    for data in ('tin32', 'cifar100'):
-        strong = Config.fromfile(
-            RECIPES / f'byot_resnet18_8xb16_{data}_strong.py').model
-        assert strong == strided
-
-
-def test_kept_images_are_not_trained_on():
-    cfg = method_config(SCALES['small'], 'byot')
-    keep_apart(cfg, 2)
-    train, test = (cfg[f'{name}_dataloader'].dataset.dataset
-                   for name in ('train', 'test'))
-    assert (train.split, train.hold_out_every) == ('train', 2)
-    assert (test.split, test.hold_out_every) == ('train', 2)
-    assert test.held_out and not train.get('held_out')
-
-
-def test_unused_images_are_those_behind_the_ones_trained_on(images):
-    cfg = method_config(SCALES['small'], 'byot', {
-        'train_dataloader.dataset.dataset.samples_per_class': 3})
-    look_at_unused(cfg)
-    shown, unused = (DATASETS.build(
-        {**cfg[f'{name}_dataloader'].dataset.dataset, 'ann_file': images})
-        for name in ('train', 'test'))
-    assert (shown.split, unused.split) == ('train', 'train')
-    # The images of a class come one after another, each brighter than the
-    # one before.
-    assert shown[20]['img'].max() == shown[0]['img'].max() + 1
-    assert [len(shown), len(unused)] == [60, 20]
-    for label in range(20):
-        assert unused[label]['img'].max() == 12 * label + 3
-
-
-def losses(method, steps=2):
-    """Of a batch of four, as MMEngine takes them."""
-    scale = Scale(SCALES['small'].recipe)
-    cfg = method_config(scale, method,
-                        {**NARROW, 'train_dataloader.batch_size': 4})
-    torch.manual_seed(0)
-    model = MODELS.build(
-        {'data_preprocessor': cfg.data_preprocessor, **cfg.model})
-    model.init_weights()
-    model.train()
-    optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
-    images = torch.arange(4 * 3 * 32 * 32).reshape(4, 3, 32, 32) * 7 % 256
-    samples = [DataSample().set_gt_label(i) for i in range(4)]
-    # Augmentation draws: the same for both.
-    found = []
-    for step in range(steps):
-        torch.manual_seed(step)
-        found.append(model.train_step(
-            dict(inputs=images.byte(), data_samples=samples), optimizer))
-    return [losses['loss'].item() for losses in found]
-
-
-def test_mmrazors_classes_and_the_equal_recipe():
-    """The second step shows that also the gradients are equal."""
-    theirs, ours = losses('mmrazor'), losses('mmrazor-equal')
-    assert theirs[0] != pytest.approx(theirs[1], rel=1e-2)
-    assert ours == pytest.approx(theirs, rel=1e-4)
 
 
 def test_only_what_needs_the_teacher_waits_for_it():
@@ -126,6 +27,27 @@ def test_only_what_needs_the_teacher_waits_for_it():
     assert next_run([student], [plain, teacher]) is None
     assert next_run([student, plain], []) == student
     assert next_run([], [plain]) is None
+
+
+@pytest.fixture
+def set_up(images, monkeypatch):
+    """Settings of a run of a method, with changes of the recipe."""
+    monkeypatch.setenv('TIN32', images)
+
+    def settings(method, **changes):
+        args = Namespace(scale='small', cfg_options=changes, held_out=False,
+                         work_dir='work', trained='small', variant=None)
+        return Run(method, 0, args).settings()
+    return settings
+
+
+def test_settings_tell_runs_apart(set_up):
+    kinds = [set_up('plain'), set_up('byot'), set_up('plain-ema'),
+             set_up('plain', **{'default_hooks.ema': dict(momentum=0.5)}),
+             set_up('plain', **{'optim_wrapper.optimizer.lr': 0.3})]
+    assert len(set(kinds)) == len(kinds)
+    # How often it logs or saves changes no result.
+    assert set_up('plain', **{'default_hooks.logger.interval': 7}) == kinds[0]
 
 
 def result(method, seed, **top1):
@@ -142,18 +64,6 @@ def test_table():
     assert table(found).splitlines()[2:] == [
         '| plain | - | 42.0 ± 2.8 | - | 2 | 60 |',
         '| byot | 30.0 | 41.0 | 45.0 | 1 | 60 |']
-
-
-@pytest.fixture
-def images(tmp_path):
-    """A packed file of twenty classes, each of four greys."""
-    greys = [np.full((32, 32, 3), 12 * label + i, np.uint8)
-             for i in range(4) for label in range(20)]
-    encoded = [cv2.imencode('.png', grey)[1].tobytes() for grey in greys]
-    half = (encoded, [*range(20)] * 4)
-    pack_images(str(tmp_path / 'set.npz'), list('abcdefghijklmnopqrst'),
-                train=half, test=half)
-    return str(tmp_path / 'set.npz')
 
 
 def test_the_command(tmp_path, images):
