@@ -3,7 +3,9 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = ROOT / 'configs/distill/mmcls/byot'
@@ -17,26 +19,56 @@ QUICK = ('model.architecture.backbone.base_channels=4',
 
 def run(*command, cwd=ROOT, timeout=600, **env) -> subprocess.CompletedProcess:
     """Run a command from ``cwd`` with extra environment variables."""
-    path = os.pathsep.join(
-        filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
-    variables = {
-        **os.environ, 'PYTHONPATH': path,
-        'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
-        **env
-    }
     return subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
-        env=variables,
+        env=environment(env),
         timeout=timeout,
         text=True,
         capture_output=True)
 
 
-def tool(name: str, *arguments, **settings) -> subprocess.CompletedProcess:
-    """Run ``tools/NAME`` with this Python, or with sh."""
-    shell = ['sh'] if name.endswith('.sh') else [sys.executable]
-    return run(*shell, ROOT / 'tools' / name, *arguments, **settings)
+def environment(more: dict) -> dict:
+    """This process's, with the repository in reach."""
+    path = os.pathsep.join(
+        filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    return {
+        **os.environ, 'PYTHONPATH': path,
+        'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}', **more
+    }
+
+
+@cache
+def preloaded() -> subprocess.Popen:
+    """The process whose forks run the tools; it ends with this one."""
+    return subprocess.Popen(
+        [sys.executable, ROOT / 'tests/preloaded.py'],
+        env=environment({}),
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL)
+
+
+def tool(name: str, *arguments, cwd=ROOT, timeout=600,
+         **env) -> subprocess.CompletedProcess:
+    """Run ``tools/NAME`` as ``run`` does; Python ones without the imports."""
+    script = ROOT / 'tools' / name
+    if script.suffix == '.sh':
+        return run('sh', script, *arguments, cwd=cwd, timeout=timeout, **env)
+    command = [str(word) for word in (script, *arguments)]
+    with TemporaryDirectory() as folder:
+        output = [Path(folder) / 'stdout', Path(folder) / 'stderr']
+        for file in output:
+            file.touch()
+        request = dict(
+            command=command, cwd=str(cwd), env=environment(env),
+            output=[str(file) for file in output], timeout=timeout)
+        server = preloaded()
+        print(json.dumps(request), file=server.stdin, flush=True)
+        status = int(server.stdout.readline())
+        return subprocess.CompletedProcess(
+            command, status, *(file.read_text() for file in output))
 
 
 def succeeded(done: subprocess.CompletedProcess) -> str:
