@@ -7,8 +7,8 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
+import accuracy
 import pytest
-from accuracy import next_run
 from accuracy_report import summarize, table
 from accuracy_run import Run
 from run import ROOT, run, succeeded
@@ -23,10 +23,10 @@ def test_only_what_needs_the_teacher_waits_for_it():
     plain, teacher, student = (
         Run(method, 0, None) for method in ('plain', 'teacher',
                                             'single-teacher'))
-    assert next_run([student, plain], [teacher]) == plain
-    assert next_run([student], [plain, teacher]) is None
-    assert next_run([student, plain], []) == student
-    assert next_run([], [plain]) is None
+    assert accuracy.next_run([student, plain], [teacher]) == plain
+    assert accuracy.next_run([student], [plain, teacher]) is None
+    assert accuracy.next_run([student, plain], []) == student
+    assert accuracy.next_run([], [plain]) is None
 
 
 @pytest.fixture
@@ -66,20 +66,17 @@ def test_table():
         '| byot | 30.0 | 41.0 | 45.0 | 1 | 60 |']
 
 
-def test_the_command(tmp_path, images):
+def test_the_command(tmp_path, images, monkeypatch, capfd):
     """Done runs are kept; other settings do not pass for them."""
-    def accuracy(*more):
-        return run(
-            sys.executable, ROOT / 'benchmarks/accuracy.py', '--methods',
-            'plain', 'byot', 'single-teacher', '--seeds', 3, '--jobs', 2,
-            '--out', tmp_path, '--work-dir', tmp_path / 'work', *more,
-            '--cfg-options', 'channels_last=False', 'train_cfg.max_epochs=1',
-            'param_scheduler=None', 'default_hooks.checkpoint.interval=1',
-            'train_dataloader.dataset.dataset.samples_per_class=3',
-            *(f'{key}={value}' for key, value in NARROW.items()),
-            TIN32=images)
-
-    first = succeeded(accuracy())
+    command = [
+        ROOT / 'benchmarks/accuracy.py', '--methods', 'plain', 'byot',
+        'single-teacher', '--seeds', '3', '--jobs', '2', '--out', tmp_path,
+        '--work-dir', tmp_path / 'work', '--cfg-options',
+        'channels_last=False', 'train_cfg.max_epochs=1',
+        'param_scheduler=None', 'default_hooks.checkpoint.interval=1',
+        'train_dataloader.dataset.dataset.samples_per_class=3',
+        *(f'{key}={value}' for key, value in NARROW.items())]
+    first = succeeded(run(sys.executable, *command, TIN32=images))
     folder = tmp_path / 'accuracy_small'
     assert sorted(p.name for p in folder.iterdir()) == [
         'byot-3.json', 'plain-3.json', 'single-teacher-3.json',
@@ -94,26 +91,34 @@ def test_the_command(tmp_path, images):
     for suffix in ('json', 'png', 'svg'):
         assert (tmp_path / f'accuracy_small.{suffix}').stat().st_size > 200
 
-    assert succeeded(accuracy()).splitlines()[-6:] == \
-        first.splitlines()[-6:]
+    monkeypatch.setenv('TIN32', images)
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+
+    def again(*more):
+        """The same in this process; what it prints."""
+        monkeypatch.setattr(sys, 'argv', [str(x) for x in (*command, *more)])
+        accuracy.main()
+        return capfd.readouterr().out
+
+    capfd.readouterr()
+    assert again().splitlines()[-6:] == first.splitlines()[-6:]
     assert kept == {p: p.stat().st_mtime_ns for p in folder.iterdir()}
-    succeeded(accuracy('--unused', '--methods', 'byot'))
+    again('--unused', '--methods', 'byot')
     unused = tmp_path / 'accuracy_small_unused/byot-3.json'
     assert set(json.loads(unused.read_text())['top1']) == set(byot)
     tested = Path('work/accuracy_small/byot-3/unused/metrics.json')
     assert json.loads((tmp_path / tested).read_text())['exit1/top5'] > 0
-    missing = accuracy('--unused', '--methods', 'byot', '--seeds', 4)
-    assert 'byot-4/epoch_1.pth is missing; train it' in missing.stderr
+    with pytest.raises(SystemExit, match='epoch_1.pth is missing; train it'):
+        again('--unused', '--methods', 'byot', '--seeds', 4)
 
-    table = succeeded(accuracy('--variant', 'narrow', '--methods', 'plain'))
+    table = again('--variant', 'narrow', '--methods', 'plain')
     assert (folder / 'plain-narrow-3.json').exists()
     assert [line.split()[1] for line in table.splitlines()[-5:]] == [
         'plain-narrow', 'byot', 'plain', 'single-teacher', 'teacher']
 
-    other = accuracy('--seeds', 3, '--methods', 'byot', '--held-out',
-                     '--name', 'accuracy_small')
-    assert other.returncode != 0
-    assert 'byot-3.json was made with other settings' in other.stderr
+    with pytest.raises(SystemExit,
+                       match='byot-3.json was made with other settings'):
+        again('--methods', 'byot', '--held-out', '--name', 'accuracy_small')
 
 
 def test_a_run_that_fails_says_where_to_look(tmp_path, images):
