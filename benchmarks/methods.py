@@ -4,7 +4,7 @@ All of a scale share network, data, data order, schedule and epochs; only how
 the network learns differs.
 """
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Callable, Dict, Optional
 
 from mmengine.config import Config
@@ -34,15 +34,24 @@ class Scale:
 
 
 ONE_PROCESS = {'train_dataloader.batch_size': 128, 'channels_last': True}
+SMALL = Scale(
+    'byot_resnet18-fast_2xb64_tin32-small.py',
+    ONE_PROCESS,
+    teacher=dict(stem_channels=24, base_channels=24),
+    ema_changes=dict(momentum=0.01),
+    # It trains on 150 of 500 images of a class, so half can be kept.
+    hold_out_every=2)
 SCALES = {
-    'small':
-    Scale(
-        'byot_resnet18-fast_2xb64_tin32-small.py',
-        ONE_PROCESS,
-        teacher=dict(stem_channels=24, base_channels=24),
-        ema_changes=dict(momentum=0.01),
-        # It trains on 150 of 500 images of a class, so half can be kept.
-        hold_out_every=2),
+    'small': SMALL,
+    # As many epochs of twice as many steps, in mixed precision.
+    'small-b64':
+    replace(
+        SMALL,
+        options={
+            **ONE_PROCESS, 'train_dataloader.batch_size': 64,
+            'optim_wrapper.type': 'mmrazor_byot.AmpOptimWrapper'
+        },
+        ema_changes=dict(momentum=0.005)),
     'full':
     Scale(
         'byot_resnet18-fast_1xb128_tin32.py',
@@ -151,6 +160,15 @@ def _strided(*losses: str) -> Change:
     return change
 
 
+def _neighbours(cfg: Config, scale: Scale) -> None:
+    """As strided; images alike teach too, and the deepest exit learns."""
+    _strided()(cfg, scale)
+    logit_loss = cfg.model.logit_loss
+    cfg.model.teacher = dict(
+        type='mmrazor_byot.BatchTeacher', temperature=logit_loss.temperature)
+    cfg.model.deepest_logit_loss = deepcopy(logit_loss)
+
+
 def _averaged(change: Change) -> Change:
     """Test a moving average of the weights, as the strong recipes do."""
     def change_and_average(cfg: Config, scale: Scale) -> None:
@@ -236,6 +254,7 @@ METHODS: Dict[str, Change] = {
     'byot-no-logit': _without('logit_loss'),
     'byot-strided': _strided(),
     'byot-strided-ema': _averaged(_strided()),
+    'byot-batch-ema': _averaged(_neighbours),
     'deep-supervision-strided': _strided('logit_loss'),
     'mmrazor': _mmrazor,
     'mmrazor-equal': _mmrazor_equal,
