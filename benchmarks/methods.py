@@ -48,7 +48,7 @@ SCALES = {
     replace(
         SMALL,
         options={
-            **ONE_PROCESS, 'train_dataloader.batch_size': 64,
+            **SMALL.options, 'train_dataloader.batch_size': 64,
             'optim_wrapper.type': 'mmrazor_byot.AmpOptimWrapper'
         },
         ema_changes=dict(momentum=0.005)),

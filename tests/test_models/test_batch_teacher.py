@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from by_definition import softmax
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.models.losses import (
@@ -12,11 +13,6 @@ from mmrazor_byot.models.losses import (
     label_loss,
     logit_loss,
 )
-
-
-def softmax(scores):
-    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
 
 
 def test_two_samples_by_hand():

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from by_definition import softmax
 from mmrazor.models.losses import KLDivergence, L2Loss
 
 from mmrazor_byot.errors import ConfigError
@@ -15,11 +16,6 @@ from mmrazor_byot.models.losses import (
     label_loss,
     logit_loss,
 )
-
-
-def softmax(scores):
-    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import torch
+from by_definition import softmax
 from mmengine.optim import OptimWrapper
 from mmpretrain.structures import DataSample
 from torch import nn
@@ -37,11 +38,6 @@ class MatrixHead(nn.Module):
     def forward(self, x):
         feature = self.b(x.flatten(1))
         return feature, self.v(feature)
-
-
-def softmax(z):
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
 
 
 def step_by_hand(w, x, y):

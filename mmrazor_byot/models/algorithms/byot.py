@@ -140,8 +140,10 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
                 'deepest_logit_loss: the deepest exit learns nothing from '
                 'itself; give a teacher too, or set it to None')
         self.teacher = MODELS.build(teacher) if teacher else None
-        self.deepest_logit_loss = MODELS.build(
-            deepest_logit_loss) if deepest_logit_loss else None
+        if deepest_logit_loss:  # its labels are the classifier's own affair
+            self.exit_losses.append(
+                nn.ModuleDict(
+                    dict(logit_loss=MODELS.build(deepest_logit_loss))))
         view.check_heads(self.exit_heads, self.exit_losses)
         self._register_load_state_dict_pre_hook(load_mmrazor_keys)
 
@@ -192,14 +194,15 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
             dict[str, Tensor]: ``exit1.label_loss``, ``exit1.logit_loss``,
             ``exit1.hint_loss`` and so on to ``exitC.label_loss``.
         """
-        *shallow, deepest = self.forward_exits(inputs)
+        exits = self.forward_exits(inputs)
+        deepest = exits[-1]
         teacher = deepest.detach()  # nothing flows back to the deepest exit
         taught = teacher.logits
         if self.teacher is not None:
             taught = self.teacher(taught, teacher.feature)
         losses = {}
         for i, (out, exit_losses) in enumerate(
-                zip(shallow, self.exit_losses), start=1):
+                zip(exits, self.exit_losses), start=1):
             arguments = dict(
                 label_loss=(out.logits, target),
                 logit_loss=(out.logits, taught),
@@ -208,9 +211,6 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
                 losses[f'exit{i}.{name}'] = loss(*arguments[name])
         losses[f'exit{self.num_exits}.label_loss'] = \
             self.architecture.head.loss_module(deepest.logits, target)
-        if self.deepest_logit_loss is not None:
-            losses[f'exit{self.num_exits}.logit_loss'] = \
-                self.deepest_logit_loss(deepest.logits, taught)
         return losses
 
     def _forward(self,
