@@ -17,9 +17,10 @@ from typing import List, Optional
 from accuracy_report import report
 from accuracy_run import Run, all_runs
 from machine import RESULTS
-from methods import METHODS, NEEDS, SCALES
+from methods import METHODS, NEEDS
 from mmengine.config import DictAction
 from mmengine.logging import MMLogger
+from scales import SCALES
 
 
 def parse_args() -> argparse.Namespace:

@@ -11,14 +11,9 @@ from typing import List, Optional
 
 import torch
 from machine import describe_machine, save_result
-from methods import (
-    NEEDS,
-    SCALES,
-    keep_apart,
-    look_at_unused,
-    method_config,
-)
+from methods import NEEDS, method_config
 from mmengine.config import Config
+from scales import SCALES, keep_apart, look_at_unused
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'

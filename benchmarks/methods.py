@@ -4,67 +4,11 @@ All of a scale share network, data, data order, schedule and epochs; only how
 the network learns differs.
 """
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict
 
 from mmengine.config import Config
 from peers import RECIPES, mmrazor_config
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A network, its data and its schedule.
-
-    Attributes:
-        recipe: The BYOT recipe that all methods start from.
-        options: Changes of it, as of ``--cfg-options``.
-        schedule: A file of configs/_base_/schedules in the place of its own.
-        teacher: What makes the backbone of the larger teacher.
-        ema_changes: Of the strong recipe's moving average, where epochs have
-            another number of iterations.
-        hold_out_every: With ``--held-out`` every so many-th training image
-            is kept from training, and tested on.
-    """
-    recipe: str
-    options: dict = field(default_factory=dict)
-    schedule: Optional[str] = None
-    teacher: dict = field(default_factory=dict)
-    ema_changes: dict = field(default_factory=dict)
-    hold_out_every: int = 10
-
-
-ONE_PROCESS = {'train_dataloader.batch_size': 128, 'channels_last': True}
-SMALL = Scale(
-    'byot_resnet18-fast_2xb64_tin32-small.py',
-    ONE_PROCESS,
-    teacher=dict(stem_channels=24, base_channels=24),
-    ema_changes=dict(momentum=0.01),
-    # It trains on 150 of 500 images of a class, so half can be kept.
-    hold_out_every=2)
-SCALES = {
-    'small': SMALL,
-    # As many epochs of twice as many steps, in mixed precision.
-    'small-b64':
-    replace(
-        SMALL,
-        options={
-            **SMALL.options, 'train_dataloader.batch_size': 64,
-            'optim_wrapper.type': 'mmrazor_byot.AmpOptimWrapper'
-        },
-        ema_changes=dict(momentum=0.005)),
-    'full':
-    Scale(
-        'byot_resnet18-fast_1xb128_tin32.py',
-        ONE_PROCESS,
-        teacher=dict(depth=50)),
-    'full-60e':
-    Scale(
-        'byot_resnet18-fast_1xb128_tin32.py',
-        ONE_PROCESS,
-        schedule='onecycle_60e.py',
-        teacher=dict(depth=50)),
-}
-
+from scales import Scale
 
 Change = Callable[[Config, Scale], None]
 
@@ -86,38 +30,6 @@ def method_config(scale: Scale, method: str, changes: dict = {}) -> Config:
     cfg.merge_from_dict({**scale.options, **changes})
     METHODS[method](cfg, scale)
     return cfg
-
-
-def keep_apart(cfg: Config, every: int) -> None:
-    """Train without every so many-th training image, and test on those.
-
-    Args:
-        cfg: Config with data in whole batches; it is changed.
-        every: The first of so many is held out.
-    """
-    images = cfg.train_dataloader.dataset.dataset
-    images.hold_out_every = every
-    held_out = {**cfg.val_dataloader.dataset.dataset, 'split': 'train',
-                'hold_out_every': every, 'held_out': True}
-    for name in ('val_dataloader', 'test_dataloader'):
-        cfg[name].dataset.dataset = deepcopy(held_out)
-
-
-def look_at_unused(cfg: Config) -> None:
-    """Test on those of the training images that a part of them leaves.
-
-    Args:
-        cfg: Config with data in whole batches; it is changed.
-
-    Raises:
-        SystemExit: It trains on all images.
-    """
-    images = cfg.train_dataloader.dataset.dataset
-    if not images.get('samples_per_class'):
-        raise SystemExit('error: --unused: this scale trains on all images, '
-                         'none is left to test on')
-    cfg.test_dataloader.dataset.dataset.update(
-        split=images.split, skip_per_class=images.samples_per_class)
 
 
 def _plain(cfg: Config, scale: Scale) -> None:

@@ -10,8 +10,8 @@ from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.evaluation import ExitAccuracy, exit_rows
 from mmrazor_byot.policies import softmax
 
+from .deployed_network import DeployedNetwork
 from .reference import loader_batches
-from .runtime import DeployedNetwork
 from .timing import interleaved
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.policies import ExitPolicy
 
+from .deployed_network import DeployedNetwork
 from .images import load_images
-from .runtime import DeployedNetwork
 from .timing import interleaved, summary
 
 ENDINGS = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.webp')

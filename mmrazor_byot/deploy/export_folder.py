@@ -18,6 +18,7 @@ from mmrazor_byot.policies import policy_text, read_policy
 from mmrazor_byot.version import __version__
 
 from .accuracy import measure_accuracy, measure_speed
+from .deployed_network import DeployedNetwork
 from .export import load_byot
 from .manifest import NAME, Manifest, file_name, sha256
 from .onnx_check import check_logits
@@ -31,7 +32,6 @@ from .onnx_export import (
 from .preparation import preparation, resize_steps
 from .quantize import quantized_parts
 from .reference import Reference, reference
-from .runtime import DeployedNetwork
 
 
 class Settings(NamedTuple):

@@ -5,8 +5,8 @@ import numpy as np
 
 from mmrazor_byot.errors import DeployError
 
+from .deployed_network import DeployedNetwork
 from .reference import Reference
-from .runtime import DeployedNetwork
 
 #: How far a logit may be from torch's.
 TOLERANCE = 1e-4

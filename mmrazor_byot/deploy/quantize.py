@@ -16,8 +16,8 @@ from onnxruntime.quantization import (
 
 from mmrazor_byot.errors import DeployError
 
+from .deployed_network import DeployedNetwork
 from .onnx_export import ExportedStage, cut_trunk
-from .runtime import DeployedNetwork
 
 Feed = Dict[str, np.ndarray]
 BATCH = 32

@@ -1,237 +1,140 @@
-"""Run an exported network: ONNX Runtime and NumPy, no torch.
+"""What is on these images? ONNX Runtime and NumPy, no torch here.
 
     python -m mmrazor_byot.deploy.runtime DIR IMAGE...
 """
-import functools
-from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
+import argparse
+import json
+import sys
+import time
+from typing import Callable, Iterator, Optional, Sequence
 
-import numpy as np
+from mmrazor_byot.errors import ByotError, ConfigError
+from mmrazor_byot.policies import ExitPolicy, FixedExitPolicy, read_policy
 
-from mmrazor_byot.errors import ConfigError, DeployError
-from mmrazor_byot.policies import (
-    EarlyExit,
-    ExitPolicy,
-    FixedExitPolicy,
-    parse_policy,
-    run_policy,
-)
+from .deployed_network import DeployedNetwork
+from .images import load_images
+from .manifest import ENDINGS
+from .table import format_table
 
-from .manifest import (
-    ENDINGS,
-    Manifest,
-    check_files,
-    computed,
-    file_name,
-    read_manifest,
-)
-
-State = Tuple[np.ndarray, ...]
+COLUMNS = ('image', 'class', 'score', 'exit', 'ms')
 
 
-class _Model(NamedTuple):
-    """An ONNX Runtime session and the names of what it takes and gives."""
-
-    session: Any
-    inputs: List[str]
-    outputs: List[str]
-
-    def __call__(self, values: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
-        given = {name: values[name] for name in self.inputs}
-        return dict(zip(self.outputs, self.session.run(self.outputs, given)))
-
-
-class DeployedNetwork:
-    """An exported network that can stop behind any of its sections.
-
-    ``run_policy`` drives it as it does a ``StagedNetwork``. Every file is
-    compared with the manifest's hash first; the models are loaded as they
-    are needed.
+def report_errors(main: Callable[[], None]) -> None:
+    """Run a command; an error of the user's is one line and exit status 1.
 
     Args:
-        folder (str | Path): What tools/deploy/export_onnx.py wrote.
-        precision (str): ``'fp32'`` or ``'int8'``.
-        threads (int, optional): Of ONNX Runtime. Defaults to one a core.
-
-    Raises:
-        DeployError: The folder is damaged, or the installed onnxruntime
-            cannot read it.
-        ConfigError: A setting is out of range.
-
-    Examples:
-        >>> network = DeployedNetwork('deployed')
-        >>> images = np.zeros((2, *network.input_size, 3), np.uint8)
-        >>> network.run(images).scores.argmax(1)
-    """
-
-    def __init__(self,
-                 folder: Union[str, Path],
-                 precision: str = 'fp32',
-                 threads: Optional[int] = None) -> None:
-        if precision not in ENDINGS:
-            raise ConfigError(f'precision={precision!r}: choose from '
-                              f'{list(ENDINGS)}')
-        if threads is not None and threads < 1:
-            raise ConfigError(f'threads={threads}: at least 1')
-        self.folder = Path(folder)
-        self.precision = precision
-        self.threads = threads
-        self.manifest: Manifest = read_manifest(folder)
-        check_files(folder, self.manifest, precision)
-        #: Exits, C, and classes, K.
-        self.num_exits = self.manifest.num_exits
-        self.num_classes = self.manifest.num_classes
-        #: Height and width of an image.
-        self.input_size: Tuple[int, int] = tuple(self.manifest.input_size)
-        self._models: Dict[Tuple[str, int], _Model] = {}
-        self._model('exit', 1)  # the smallest shows what onnxruntime can read
-
-    @functools.cached_property
-    def policy(self) -> ExitPolicy:
-        """The exported exit policy; without one, the deepest exit's."""
-        if self.manifest.policy is None:
-            return FixedExitPolicy()
-        found = parse_policy(self.manifest.policy, 'the policy exported')
-        found.check(self.num_exits, self.num_classes)
-        return found.policy
-
-    def stage(self,
-              number: int,
-              state: State,
-              read: bool = True) -> Tuple[State, Optional[np.ndarray]]:
-        """Go on to the next exit.
-
-        Args:
-            number (int): The exit, 1 to C.
-            state (tuple[np.ndarray]): What the stage before left, each
-                (N, ...); before stage 1, the images (N, H, W, 3) uint8 RGB.
-            read (bool): Whether to run the exit's head. Defaults to True.
-
-        Returns:
-            tuple: The state for the next stage, empty behind the last; and
-            the logits (N, K) float32, or None.
-        """
-        stage = self.manifest.stages[number - 1]
-        values = dict(zip(stage['inputs'], state))
-        if read:
-            values.update(self._model('stage', number)(values))
-        elif computed(stage):
-            values.update(self._model('trunk', number)(values))
-        left = tuple(values[name] for name in stage['outputs'])
-        return left, values[f'logits_{number}'] if read else None
-
-    def exit_logits(self, number: int, images: np.ndarray) -> np.ndarray:
-        """Logits of one exit, by the model cut there.
-
-        Args:
-            number (int): The exit, 1 to C.
-            images (np.ndarray): (N, H, W, 3) uint8 RGB.
-
-        Returns:
-            np.ndarray: (N, K) float32.
-        """
-        answer = self._model('exit', number)(dict(image=images))
-        return answer[f'logits_{number}']
-
-    def run(self,
-            images: np.ndarray,
-            policy: Optional[ExitPolicy] = None) -> EarlyExit:
-        """Classify a batch.
-
-        Args:
-            images (np.ndarray): (N, H, W, 3) uint8 RGB.
-            policy (ExitPolicy, optional): Defaults to :attr:`policy`.
-
-        Returns:
-            EarlyExit: Probabilities, and the exit of each image.
-
-        Raises:
-            ConfigError: Images or policy do not fit the network.
-        """
-        self._check_images(images)
-        policy = self.policy if policy is None else policy
-        if not isinstance(policy, FixedExitPolicy) or policy.ensemble:
-            return run_policy(self, images, policy)
-        policy.check(self.num_exits)
-        number = policy.last(self.num_exits)
-        scores = policy.probabilities(self.exit_logits(number, images), number)
-        shape = (len(images), self.num_exits, self.num_classes)
-        exit_scores = np.full(shape, np.nan, scores.dtype)
-        exit_scores[:, number - 1] = scores
-        return EarlyExit(scores, np.full(len(images), number), exit_scores)
-
-    def warm_up(self, policy: ExitPolicy, batch: int = 1) -> None:
-        """Load all that a policy may run, and run it once.
-
-        Args:
-            policy (ExitPolicy): The policy.
-            batch (int): Number of the images, all black. Defaults to 1.
-        """
-        images = np.zeros((batch, *self.input_size, 3), np.uint8)
-        last = policy.last(self.num_exits)
-        if isinstance(policy, FixedExitPolicy) and not policy.ensemble:
-            self.exit_logits(last, images)
-            return
-        state: State = (images, )
-        for number in range(1, last + 1):
-            read = number == last or policy.reads(number)
-            state, _ = self.stage(number, state, read)
-
-    def _check_images(self, images: np.ndarray) -> None:
-        if (isinstance(images, np.ndarray) and images.dtype == np.uint8
-                and images.shape[1:] == (*self.input_size, 3) and len(images)):
-            return
-        found = f'{images.dtype} {images.shape}' if isinstance(
-            images, np.ndarray) else type(images).__name__
-        height, width = self.input_size
-        raise ConfigError(f'images must be a uint8 array (N, {height}, '
-                          f'{width}, 3) in RGB order with at least one '
-                          f'image, not {found}')
-
-    def _model(self, part: str, number: int) -> _Model:
-        """A model, loaded when it is first asked for."""
-        model = self._models.get((part, number))
-        if model is None:
-            model = self._load(file_name(part, number, self.precision))
-            self._models[part, number] = model
-        return model
-
-    def _load(self, name: str) -> _Model:
-        ort = import_onnxruntime()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self.threads or 0
-        options.log_severity_level = 3  # errors; they are raised anyway
-        # The threads of one stage must not spin while the next one works.
-        options.add_session_config_entry('session.force_spinning_stop', '1')
-        try:
-            session = ort.InferenceSession(
-                str(self.folder / name),
-                options,
-                providers=['CPUExecutionProvider'])
-        except Exception as e:  # onnxruntime's errors have no common base
-            raise DeployError(
-                f'onnxruntime {ort.__version__} cannot load '
-                f'"{self.folder / name}" of opset {self.manifest.opset}: '
-                f'{" ".join(str(e).split())[:200]}; install a newer '
-                'onnxruntime or export with a lower --opset') from e
-        return _Model(session, [x.name for x in session.get_inputs()],
-                      [x.name for x in session.get_outputs()])
-
-
-def import_onnxruntime() -> Any:
-    """The onnxruntime module.
-
-    Raises:
-        DeployError: It is not installed.
+        main: The command.
     """
     try:
-        import onnxruntime
-    except ImportError as e:
-        raise DeployError(f'exported networks run on onnxruntime ({e}): '
-                          'pip install onnxruntime') from e
-    return onnxruntime
+        main()
+    except ByotError as e:
+        sys.stdout.flush()
+        print(f'error: {e}', file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def parse_args(words: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='python -m mmrazor_byot.deploy.runtime',
+        description='Classify images with an exported network.')
+    parser.add_argument('folder', help='what export_onnx.py wrote')
+    parser.add_argument('images', nargs='+', help='image files')
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument(
+        '--policy',
+        help='policy file: when to stop. Defaults to the exported policy, or '
+        'the deepest exit')
+    when.add_argument(
+        '--exit', type=int, metavar='I', help='stop at this exit, 1 to C')
+    parser.add_argument(
+        '--precision', choices=list(ENDINGS), default='fp32')
+    parser.add_argument(
+        '--threads', type=int, help='defaults to one a core')
+    parser.add_argument(
+        '--batch', type=int, default=1, help='images at once. Defaults to 1')
+    parser.add_argument(
+        '--json', action='store_true', help='answer as JSON, not as a table')
+    return parser.parse_args(words)
+
+
+def choose_policy(network: DeployedNetwork, policy_file: Optional[str],
+                  exit_number: Optional[int]) -> ExitPolicy:
+    """The policy that a command line asks for.
+
+    Args:
+        network (DeployedNetwork): What it is for.
+        policy_file (str, optional): A policy file.
+        exit_number (int, optional): An exit, 1 to C.
+
+    Raises:
+        ConfigError: It is broken, or for another network.
+    """
+    if policy_file is not None:
+        found = read_policy(policy_file)
+        found.check(network.num_exits, network.num_classes)
+        return found.policy
+    if exit_number is None:
+        return network.policy
+    if not 1 <= exit_number <= network.num_exits:
+        raise ConfigError(f'--exit {exit_number}: the network has the exits '
+                          f'1 to {network.num_exits}')
+    return FixedExitPolicy(exit_number)
+
+
+def answers(network: DeployedNetwork, paths: Sequence[str],
+            policy: ExitPolicy, batch: int = 1) -> Iterator[dict]:
+    """Classify image files.
+
+    Args:
+        network (DeployedNetwork): The network.
+        paths (Sequence[str]): Image files.
+        policy (ExitPolicy): When to stop.
+        batch (int): How many go through the network at once. Defaults to 1.
+
+    Yields:
+        dict: Of each image ``image``, ``class`` (its name, or its number
+        where it has none), ``label``, ``score``, ``exit`` (``'2/4'``) and
+        ``ms``, the milliseconds of its batch, without the reading of files,
+        for each image.
+
+    Raises:
+        ConfigError: ``batch`` is less than 1.
+        DatasetError: A file is missing or no image.
+    """
+    if batch < 1:
+        raise ConfigError(f'--batch {batch}: at least 1')
+    manifest = network.manifest
+    for start in range(0, len(paths), batch):
+        part = paths[start:start + batch]
+        images = load_images(part, manifest.resize, network.input_size)
+        begin = time.perf_counter()
+        outcome = network.run(images, policy)
+        spent = (time.perf_counter() - begin) * 1000 / len(part)
+        for path, scores, number in zip(part, outcome.scores, outcome.exits):
+            label = int(scores.argmax())
+            name = manifest.classes[label] if manifest.classes else label
+            yield {
+                'image': str(path),
+                'class': name,
+                'label': label,
+                'score': round(float(scores[label]), 6),
+                'exit': f'{number}/{network.num_exits}',
+                'ms': round(spent, 3)
+            }
+
+
+def main(words: Optional[Sequence[str]] = None) -> None:
+    """Answer, as the command line asks."""
+    args = parse_args(words)
+    network = DeployedNetwork(args.folder, args.precision, args.threads)
+    policy = choose_policy(network, args.policy, args.exit)
+    network.warm_up(policy)  # a model's first run is slower: not counted
+    rows = list(answers(network, args.images, policy, args.batch))
+    if args.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print(format_table(rows, COLUMNS))
 
 
 if __name__ == '__main__':
-    from mmrazor_byot.deploy.answer import main, report_errors
     report_errors(main)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmrazor_byot.policies import ExitPolicy, FixedExitPolicy, MarginPolicy
 
-from .runtime import DeployedNetwork
+from .deployed_network import DeployedNetwork
 from .timing import interleaved
 
 #: Makes any answer unsure, so that only a threshold of 0 lets images leave.

@@ -6,7 +6,7 @@ from typing import Callable, Dict, Hashable, List, Sequence
 
 import numpy as np
 
-from .runtime import import_onnxruntime
+from .deployed_network import import_onnxruntime
 
 #: Seconds of a turn.
 TURN = 0.1

@@ -1,18 +1,12 @@
 """The methods that are compared: what they share, and what differs."""
 import pytest
 import torch
-from methods import (
-    METHODS,
-    SCALES,
-    Scale,
-    keep_apart,
-    look_at_unused,
-    method_config,
-)
+from methods import METHODS, method_config
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmpretrain.structures import DataSample
 from run import RECIPES
+from scales import SCALES, Scale, keep_apart, look_at_unused
 
 from mmrazor_byot.registry import DATASETS, MODELS
 

@@ -6,7 +6,6 @@ Example:
 """
 import argparse
 
-from mmrazor_byot.deploy.answer import choose_policy, report_errors
 from mmrazor_byot.deploy.benchmark import (
     Images,
     bench,
@@ -15,7 +14,11 @@ from mmrazor_byot.deploy.benchmark import (
     read_images,
     write_json,
 )
-from mmrazor_byot.deploy.runtime import DeployedNetwork
+from mmrazor_byot.deploy.runtime import (
+    DeployedNetwork,
+    choose_policy,
+    report_errors,
+)
 from mmrazor_byot.deploy.stage_costs import stage_costs
 from mmrazor_byot.deploy.table import format_table
 from mmrazor_byot.deploy.timing import describe_machine
