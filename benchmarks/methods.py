@@ -72,15 +72,6 @@ def _strided(*losses: str) -> Change:
     return change
 
 
-def _neighbours(cfg: Config, scale: Scale) -> None:
-    """As strided; images alike teach too, and the deepest exit learns."""
-    _strided()(cfg, scale)
-    logit_loss = cfg.model.logit_loss
-    cfg.model.teacher = dict(
-        type='mmrazor_byot.BatchTeacher', temperature=logit_loss.temperature)
-    cfg.model.deepest_logit_loss = deepcopy(logit_loss)
-
-
 def _averaged(change: Change) -> Change:
     """Test a moving average of the weights, as the strong recipes do."""
     def change_and_average(cfg: Config, scale: Scale) -> None:
@@ -166,7 +157,6 @@ METHODS: Dict[str, Change] = {
     'byot-no-logit': _without('logit_loss'),
     'byot-strided': _strided(),
     'byot-strided-ema': _averaged(_strided()),
-    'byot-batch-ema': _averaged(_neighbours),
     'deep-supervision-strided': _strided('logit_loss'),
     'mmrazor': _mmrazor,
     'mmrazor-equal': _mmrazor_equal,

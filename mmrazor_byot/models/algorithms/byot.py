@@ -5,7 +5,6 @@ from mmengine.model import BaseModel, ModuleList
 from mmrazor.models.algorithms.base import BaseAlgorithm
 from torch import Tensor, nn
 
-from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS
 from mmrazor_byot.structures import ExitOutput, stack_targets
 
@@ -45,12 +44,6 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
             exit's logits. The weight is :math:`\alpha`.
         hint_loss (dict | list | None): Called with the feature and the
             deepest exit's feature. The weight is :math:`\lambda`.
-        teacher (dict, optional): Called with the deepest exit's logits and
-            feature, both detached; returns the logits that ``logit_loss`` is
-            called with. Defaults to the deepest exit's own.
-        deepest_logit_loss (dict, optional): As ``logit_loss``, for the
-            deepest exit, which learns nothing from itself: it needs a
-            ``teacher``. Defaults to None.
         sections (Sequence[int], optional): The backbone's ``out_indices``: a
             section ends behind each. Defaults to what the backbone is set to,
             or where that is one feature map, to all its stages.
@@ -90,8 +83,6 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
                      loss_weight=0.3),
                  hint_loss: OptConfig = dict(
                      type='mmrazor_byot.HintLoss', loss_weight=0.03),
-                 teacher: Optional[dict] = None,
-                 deepest_logit_loss: Optional[dict] = None,
                  sections: Optional[Sequence[int]] = None,
                  input_size: Union[int, Sequence[int]] = 32,
                  predict_with: Union[str, int] = 'deepest',
@@ -135,15 +126,6 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
                 name: MODELS.build(cfgs[i])
                 for name, cfgs in configs.items() if cfgs[i] is not None
             }) for i in range(shallow))
-        if deepest_logit_loss and not teacher:
-            raise ConfigError(
-                'deepest_logit_loss: the deepest exit learns nothing from '
-                'itself; give a teacher too, or set it to None')
-        self.teacher = MODELS.build(teacher) if teacher else None
-        if deepest_logit_loss:  # its labels are the classifier's own affair
-            self.exit_losses.append(
-                nn.ModuleDict(
-                    dict(logit_loss=MODELS.build(deepest_logit_loss))))
         view.check_heads(self.exit_heads, self.exit_losses)
         self._register_load_state_dict_pre_hook(load_mmrazor_keys)
 
@@ -194,18 +176,14 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
             dict[str, Tensor]: ``exit1.label_loss``, ``exit1.logit_loss``,
             ``exit1.hint_loss`` and so on to ``exitC.label_loss``.
         """
-        exits = self.forward_exits(inputs)
-        deepest = exits[-1]
+        *shallow, deepest = self.forward_exits(inputs)
         teacher = deepest.detach()  # nothing flows back to the deepest exit
-        taught = teacher.logits
-        if self.teacher is not None:
-            taught = self.teacher(taught, teacher.feature)
         losses = {}
         for i, (out, exit_losses) in enumerate(
-                zip(exits, self.exit_losses), start=1):
+                zip(shallow, self.exit_losses), start=1):
             arguments = dict(
                 label_loss=(out.logits, target),
-                logit_loss=(out.logits, taught),
+                logit_loss=(out.logits, teacher.logits),
                 hint_loss=(out.feature, teacher.feature))
             for name, loss in exit_losses.items():
                 losses[f'exit{i}.{name}'] = loss(*arguments[name])
