@@ -158,6 +158,7 @@ METHODS: Dict[str, Change] = {
     'byot-strided': _strided(),
     'byot-strided-ema': _averaged(_strided()),
     'deep-supervision-strided': _strided('logit_loss'),
+    'deep-supervision-strided-ema': _averaged(_strided('logit_loss')),
     'mmrazor': _mmrazor,
     'mmrazor-equal': _mmrazor_equal,
     'teacher': _teacher,
