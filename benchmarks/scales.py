@@ -36,6 +36,10 @@ SMALL = Scale(
     ema_changes=dict(momentum=0.01),
     # It trains on 150 of 500 images of a class, so half can be kept.
     hold_out_every=2)
+FULL = Scale(
+    'byot_resnet18-fast_1xb128_tin32.py',
+    ONE_PROCESS,
+    teacher=dict(depth=50))
 SCALES = {
     'small': SMALL,
     # As many epochs of twice as many steps, in mixed precision.
@@ -47,17 +51,8 @@ SCALES = {
             'optim_wrapper.type': 'mmrazor_byot.AmpOptimWrapper'
         },
         ema_changes=dict(momentum=0.005)),
-    'full':
-    Scale(
-        'byot_resnet18-fast_1xb128_tin32.py',
-        ONE_PROCESS,
-        teacher=dict(depth=50)),
-    'full-60e':
-    Scale(
-        'byot_resnet18-fast_1xb128_tin32.py',
-        ONE_PROCESS,
-        schedule='onecycle_60e.py',
-        teacher=dict(depth=50)),
+    'full': FULL,
+    'full-60e': replace(FULL, schedule='onecycle_60e.py'),
 }
 
 
