@@ -4,6 +4,7 @@ OpenMMLab's tools (mim, MMEngine's hub) look for these in the package's folder
 ``.mim``. A build copies them there; an editable install links them, so that
 the checkout's own files are found.
 """
+
 import re
 import shutil
 from pathlib import Path
@@ -26,8 +27,7 @@ def version() -> str:
 
 
 def requirements(name: str) -> list:
-    lines = (line.split('#')[0].strip()
-             for line in read(f'requirements/{name}.txt').splitlines())
+    lines = (line.split('#')[0].strip() for line in read(f'requirements/{name}.txt').splitlines())
     return [line for line in lines if line]
 
 
@@ -50,9 +50,7 @@ class BuildWithMim(build_py):
             if link:
                 target.symlink_to(Path('..', '..', name))
             elif source.is_dir():
-                shutil.copytree(
-                    source, target,
-                    ignore=shutil.ignore_patterns('__pycache__'))
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__'))
             else:
                 shutil.copy2(source, target)
 
@@ -60,8 +58,7 @@ class BuildWithMim(build_py):
 setup(
     name=PACKAGE,
     version=version(),
-    description='Be Your Own Teacher: self-distillation and early exits for '
-    'OpenMMLab classifiers',
+    description='Be Your Own Teacher: self-distillation and early exits for OpenMMLab classifiers',
     long_description=read('README.md'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
@@ -74,8 +71,11 @@ setup(
         'docs': requirements('docs'),
         'optional': requirements('optional'),
         'deploy': requirements('deploy'),
-        'all': requirements('tests') + requirements('docs') +
-        requirements('optional') + requirements('deploy'),
+        'all': requirements('tests')
+        + requirements('docs')
+        + requirements('optional')
+        + requirements('deploy'),
     },
     cmdclass={'build_py': BuildWithMim},
-    zip_safe=False)
+    zip_safe=False,
+)

@@ -6,6 +6,7 @@ one that was stopped goes on from its last checkpoint.
 
     TIN32=FILE.npz python benchmarks/accuracy.py --scale small --jobs 2
 """
+
 import argparse
 import os
 import signal
@@ -27,41 +28,50 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--scale', choices=SCALES, default='small')
     parser.add_argument(
-        '--methods', nargs='+', choices=METHODS, metavar='METHOD',
+        '--methods',
+        nargs='+',
+        choices=METHODS,
+        metavar='METHOD',
         default=[m for m in METHODS if m not in ('mmrazor', 'teacher')],
         help=f'of {", ".join(METHODS)}; by default those that the tables '
         'compare; mmrazor, its own classes, only if it is named: '
-        'mmrazor-equal computes the same, much faster')
+        'mmrazor-equal computes the same, much faster',
+    )
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument(
-        '--held-out', action='store_true',
-        help='train without a part of the training images and test on it, '
-        'to choose settings')
+        '--held-out',
+        action='store_true',
+        help='train without a part of the training images and test on it, to choose settings',
+    )
     parser.add_argument(
-        '--unused', action='store_true',
+        '--unused',
+        action='store_true',
         help='test what has been trained on the training images that were '
-        'not used, which a scale on a part of them leaves')
+        'not used, which a scale on a part of them leaves',
+    )
+    parser.add_argument('--jobs', type=int, default=1, help='runs at a time, which share the cores')
     parser.add_argument(
-        '--jobs', type=int, default=1,
-        help='runs at a time, which share the cores')
+        '--work-dir', default='work_dirs/accuracy', help='folder for logs and checkpoints'
+    )
     parser.add_argument(
-        '--work-dir', default='work_dirs/accuracy',
-        help='folder for logs and checkpoints')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={},
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
         metavar='KEY=VALUE',
-        help='change the recipe that all methods start from')
+        help='change the recipe that all methods start from',
+    )
     parser.add_argument(
-        '--variant', metavar='NAME',
+        '--variant',
+        metavar='NAME',
         help='of those changes: behind the names of the methods, so that '
-        'results stand beside those of the recipe as it is')
+        'results stand beside those of the recipe as it is',
+    )
     parser.add_argument('--name', help='of the results; default by scale')
     parser.add_argument('--out', default=RESULTS, help='folder for them')
-    parser.add_argument(
-        '--report', action='store_true', help='train nothing')
+    parser.add_argument('--report', action='store_true', help='train nothing')
     args = parser.parse_args()
-    args.trained = args.name or f'accuracy_{args.scale}' + (
-        '_held_out' if args.held_out else '')
+    args.trained = args.name or f'accuracy_{args.scale}' + ('_held_out' if args.held_out else '')
     args.name = args.trained + ('_unused' if args.unused else '')
     if args.jobs < 1:
         parser.error(f'--jobs {args.jobs}: at least 1')
@@ -91,11 +101,10 @@ class Progress:
         if self.before is None:
             self.before = share
         gained = share - self.before
-        left = ((self.said - self.start) / gained * (1 - share) / 60
-                if gained > 0 else None)
+        left = (self.said - self.start) / gained * (1 - share) / 60 if gained > 0 else None
         text = f'{done} of {len(self.runs)} runs done; ' + ', '.join(
-            f'{name}: epoch {n} of {self.epochs}'
-            for name, n in epochs.items())
+            f'{name}: epoch {n} of {self.epochs}' for name, n in epochs.items()
+        )
         text += f'; about {left:.0f} min left' if left is not None else ''
         ending = '\r' if sys.stdout.isatty() else '\n'
         print(f'{text:<78}', end=ending, flush=True)
@@ -104,8 +113,7 @@ class Progress:
 def next_run(waiting: List[Run], active: List[Run]) -> Optional[Run]:
     """The first that waits for no teacher which is still trained."""
     training = {run.method for run in active}
-    return next((run for run in waiting
-                 if NEEDS.get(run.method) not in training), None)
+    return next((run for run in waiting if NEEDS.get(run.method) not in training), None)
 
 
 def train_all(args: argparse.Namespace) -> List[str]:
@@ -122,7 +130,8 @@ def train_all(args: argparse.Namespace) -> List[str]:
     try:
         while waiting or active:
             while len(active) < args.jobs and (
-                    run := next_run(waiting, [run for run, _, _ in active])):
+                run := next_run(waiting, [run for run, _, _ in active])
+            ):
                 waiting.remove(run)
                 active.append((run, run.start(threads), time.time()))
             time.sleep(1)
@@ -146,8 +155,7 @@ def main() -> None:
     # Each config read would say where it found the images.
     MMLogger.get_instance('mmengine').setLevel('WARNING')
     failed = [] if args.report else train_all(args)
-    report(Path(args.out), args.name,
-           [Run(m, 0, args).label for m in args.methods])
+    report(Path(args.out), args.name, [Run(m, 0, args).label for m in args.methods])
     if failed:
         sys.exit(f'error: {len(failed)} runs failed: {", ".join(failed)}')
 

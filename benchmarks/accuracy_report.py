@@ -1,4 +1,5 @@
 """Table, JSON and plot of the runs of accuracy.py."""
+
 import json
 from pathlib import Path
 from statistics import mean, stdev
@@ -30,12 +31,14 @@ def summarize(runs: Sequence[dict]) -> Dict[str, dict]:
     methods: Dict[str, List[dict]] = {}
     for run in runs:
         methods.setdefault(run['method'], []).append(run)
-    return {name: dict(
-        seeds=sorted(run['seed'] for run in of_one),
-        epochs=sorted({run['epochs'] for run in of_one}),
-        top1={key: _spread([run['top1'][key] for run in of_one])
-              for key in of_one[0]['top1']})
-        for name, of_one in methods.items()}
+    return {
+        name: dict(
+            seeds=sorted(run['seed'] for run in of_one),
+            epochs=sorted({run['epochs'] for run in of_one}),
+            top1={key: _spread([run['top1'][key] for run in of_one]) for key in of_one[0]['top1']},
+        )
+        for name, of_one in methods.items()
+    }
 
 
 def _spread(values: Sequence[float]) -> dict:
@@ -51,8 +54,7 @@ def report(folder: Path, name: str, order: Sequence[str]) -> None:
         name: Of that folder and of the files.
         order: Of the methods; others that have runs follow.
     """
-    runs = [json.loads(path.read_text())
-            for path in sorted((folder / name).glob('*.json'))]
+    runs = [json.loads(path.read_text()) for path in sorted((folder / name).glob('*.json'))]
     if not runs:
         print('no run is done')
         return
@@ -82,9 +84,8 @@ def table(found: Dict[str, dict]) -> str:
     names = columns(found)
     exits = [n for n in names if n != 'ensemble']
     titles = [f'{i}/{len(exits)}' for i in range(1, len(exits) + 1)]
-    head = ['method', *titles, *names[len(exits):], 'seeds', 'epochs']
-    lines = ['| ' + ' | '.join(head) + ' |',
-             '|---' + '|---:' * (len(head) - 1) + '|']
+    head = ['method', *titles, *names[len(exits) :], 'seeds', 'epochs']
+    lines = ['| ' + ' | '.join(head) + ' |', '|---' + '|---:' * (len(head) - 1) + '|']
     for method, row in found.items():
         cells = [_cell(value(row, n, exits[-1])) for n in names]
         cells += [str(len(row['seeds'])), '/'.join(map(str, row['epochs']))]
@@ -112,24 +113,29 @@ def plot(found: Dict[str, dict]) -> Figure:
     axes = figure.subplots()
     tidy(axes)
     for i, name in enumerate(names):
-        points = [(x, value(row, name, exits[-1]))
-                  for x, row in enumerate(found.values())]
+        points = [(x, value(row, name, exits[-1])) for x, row in enumerate(found.values())]
         points = [(x, p) for x, p in points if p is not None]
-        title = 'ensemble' if name == 'ensemble' else \
-            f'exit {i + 1}/{len(exits)}'
+        title = 'ensemble' if name == 'ensemble' else f'exit {i + 1}/{len(exits)}'
         axes.errorbar(
             [x + 0.12 * (i - (len(names) - 1) / 2) for x, _ in points],
             [p['mean'] for _, p in points],
             yerr=[p['std'] or 0 for _, p in points],
-            fmt='D' if name == 'ensemble' else 'o', color=colours[i],
-            markersize=6, elinewidth=1.2, label=title)
+            fmt='D' if name == 'ensemble' else 'o',
+            color=colours[i],
+            markersize=6,
+            elinewidth=1.2,
+            label=title,
+        )
     if 'plain' in found:
-        axes.axhline(found['plain']['top1']['accuracy']['mean'],
-                     color='#d1495b', linestyle='--', linewidth=1.2, zorder=1)
-    axes.set_xticks(range(len(found)),
-                    [fill(m, width=12) for m in found], fontsize=8)
+        axes.axhline(
+            found['plain']['top1']['accuracy']['mean'],
+            color='#d1495b',
+            linestyle='--',
+            linewidth=1.2,
+            zorder=1,
+        )
+    axes.set_xticks(range(len(found)), [fill(m, width=12) for m in found], fontsize=8)
     axes.grid(False, axis='x')
     axes.set_ylabel('top-1 accuracy (%)')
-    axes.legend(frameon=False, fontsize=8, loc='center left',
-                bbox_to_anchor=(1.0, 0.5))
+    axes.legend(frameon=False, fontsize=8, loc='center left', bbox_to_anchor=(1.0, 0.5))
     return figure

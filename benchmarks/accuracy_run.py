@@ -1,4 +1,5 @@
 """One run of accuracy.py: a method with a seed."""
+
 import argparse
 import hashlib
 import json
@@ -22,6 +23,7 @@ DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 @dataclass
 class Run:
     """A method with a seed."""
+
     method: str
     seed: int
     args: argparse.Namespace
@@ -80,8 +82,10 @@ class Run:
         with open(folder / 'output.log', 'w') as log:
             return subprocess.Popen(
                 [sys.executable, str(ROOT / 'tools' / tool), *arguments],
-                stdout=log, stderr=subprocess.STDOUT,
-                env={**os.environ, 'OMP_NUM_THREADS': str(threads)})
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
+            )
 
     def log(self) -> List[dict]:
         """What its newest log holds: losses, and accuracies at the end."""
@@ -107,15 +111,24 @@ class Run:
             return False
         save_result(
             self.name,
-            dict(method=self.label, seed=self.seed, scale=self.args.scale,
-                 held_out=self.args.held_out, unused=self.args.unused,
-                 settings=self.settings(),
-                 epochs=self.config().train_cfg.max_epochs, seconds=seconds,
-                 machine=describe_machine(DEVICE),
-                 top1={name.split('/')[0]: value
-                       for name, value in metrics.items()
-                       if name.endswith('/top1')}),
-            self.result.parent)
+            dict(
+                method=self.label,
+                seed=self.seed,
+                scale=self.args.scale,
+                held_out=self.args.held_out,
+                unused=self.args.unused,
+                settings=self.settings(),
+                epochs=self.config().train_cfg.max_epochs,
+                seconds=seconds,
+                machine=describe_machine(DEVICE),
+                top1={
+                    name.split('/')[0]: value
+                    for name, value in metrics.items()
+                    if name.endswith('/top1')
+                },
+            ),
+            self.result.parent,
+        )
         return True
 
     def settings(self) -> str:
@@ -143,8 +156,10 @@ class Run:
             return False
         kept = json.loads(self.result.read_text())
         if kept['settings'] != self.settings():
-            sys.exit(f'error: {self.result} was made with other settings; '
-                     'remove it to train again, or choose another --name')
+            sys.exit(
+                f'error: {self.result} was made with other settings; '
+                'remove it to train again, or choose another --name'
+            )
         return True
 
 
@@ -167,10 +182,19 @@ class UnusedRun(Run):
             SystemExit: It has not been trained.
         """
         if not self.checkpoint.is_file():
-            raise SystemExit(f'error: --unused: {self.checkpoint} is missing; '
-                             'train it by the same command without --unused')
-        return ['test.py', str(config), str(self.checkpoint), '--out',
-                str(self.accuracies), '--out-item', 'metrics']
+            raise SystemExit(
+                f'error: --unused: {self.checkpoint} is missing; '
+                'train it by the same command without --unused'
+            )
+        return [
+            'test.py',
+            str(config),
+            str(self.checkpoint),
+            '--out',
+            str(self.accuracies),
+            '--out-item',
+            'metrics',
+        ]
 
     @property
     def accuracies(self) -> Path:
@@ -186,6 +210,10 @@ def all_runs(args: argparse.Namespace) -> List[Run]:
     kind = UnusedRun if args.unused else Run
     teachers = {NEEDS[m] for m in args.methods if m in NEEDS}
     runs = [kind(m, 0, args) for m in sorted(teachers)]
-    runs += [kind(m, seed, args) for seed in args.seeds for m in args.methods
-             if not (m in teachers and seed == 0)]
+    runs += [
+        kind(m, seed, args)
+        for seed in args.seeds
+        for m in args.methods
+        if not (m in teachers and seed == 0)
+    ]
     return runs

@@ -1,4 +1,5 @@
 """What a step would take if it were nothing but its multiplications."""
+
 import time
 
 import torch
@@ -21,7 +22,7 @@ def step_flops(trainee: Trainee) -> int:
     return counter.get_total_flops()
 
 
-def matmul_rate(device: str, dtype: torch.dtype, seconds: float = 2.) -> float:
+def matmul_rate(device: str, dtype: torch.dtype, seconds: float = 2.0) -> float:
     """Operations a second in large matrix products.
 
     Args:

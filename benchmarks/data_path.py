@@ -9,6 +9,7 @@ meets all of them.
     python benchmarks/data_path.py --images tin32_a.npz --device cuda
     python benchmarks/data_path.py --jpeg
 """
+
 import argparse
 import itertools
 import statistics
@@ -42,24 +43,22 @@ RECIPE = ROOT / 'configs/_base_/datasets/cifar100_bs16.py'
 
 SIMPLE = [
     dict(type='RandomCrop', crop_size=32, padding=4),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal')
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
 ]
 #: torchvision's own, which is for PIL images in mmpretrain.
 TRIVIAL = [
     *SIMPLE,
     dict(type='NumpyToPIL'),
     dict(type='torchvision/TrivialAugmentWide'),
-    dict(type='PILToNumpy')
+    dict(type='PILToNumpy'),
 ]
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--batch', type=int, default=128)
-    parser.add_argument(
-        '--images', help='packed images (.npz); synthetic ones if not given')
-    parser.add_argument(
-        '--count', type=int, default=5000, help='how many images to have')
+    parser.add_argument('--images', help='packed images (.npz); synthetic ones if not given')
+    parser.add_argument('--count', type=int, default=5000, help='how many images to have')
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--rounds', type=int, default=9)
     parser.add_argument(
@@ -75,13 +74,13 @@ def parse_args() -> argparse.Namespace:
 def load_images(args: argparse.Namespace, pipeline: list) -> InMemoryDataset:
     """The images with a pipeline of mmpretrain's transforms."""
     if args.images:
-        return PackedImages(
-            args.images, pipeline=pipeline, indices=args.count)
+        return PackedImages(args.images, pipeline=pipeline, indices=args.count)
     return RandomImages(args.count, size=32, classes=100, pipeline=pipeline)
 
 
-def batches(args: argparse.Namespace, dataset, preprocessor: dict,
-            **loader) -> Iterator[torch.Tensor]:
+def batches(
+    args: argparse.Namespace, dataset, preprocessor: dict, **loader
+) -> Iterator[torch.Tensor]:
     """Endless batches as the runner makes them, without workers."""
     loader = Runner.build_dataloader(
         dict(
@@ -90,23 +89,25 @@ def batches(args: argparse.Namespace, dataset, preprocessor: dict,
             drop_last=True,
             dataset=dataset,
             sampler=dict(type='DefaultSampler', shuffle=True),
-            **loader))
+            **loader,
+        )
+    )
     preprocessor = MODELS.build(preprocessor).to(args.device)
     while True:
         for batch in loader:
             yield preprocessor(batch, training=True)['inputs']
 
 
-def per_image(args: argparse.Namespace, recipe: Config,
-              pipeline: list) -> Iterator[torch.Tensor]:
+def per_image(args: argparse.Namespace, recipe: Config, pipeline: list) -> Iterator[torch.Tensor]:
     """Batches of images that went through mmpretrain's transforms."""
     return batches(
-        args, load_images(args, [*pipeline, dict(type='PackInputs')]),
-        dict(recipe.data_preprocessor, type='ClsDataPreprocessor'))
+        args,
+        load_images(args, [*pipeline, dict(type='PackInputs')]),
+        dict(recipe.data_preprocessor, type='ClsDataPreprocessor'),
+    )
 
 
-def batched(args: argparse.Namespace, recipe: Config,
-            transforms: list) -> Iterator[torch.Tensor]:
+def batched(args: argparse.Namespace, recipe: Config, transforms: list) -> Iterator[torch.Tensor]:
     """Batches by one gather, augmented as one tensor."""
     return batches(
         args,
@@ -114,11 +115,10 @@ def batched(args: argparse.Namespace, recipe: Config,
         dict(
             recipe.data_preprocessor,
             type='mmrazor_byot.BatchDataPreprocessor',
-            transforms=[
-                dict(t, type=f'mmrazor_byot.Batch{t["type"]}')
-                for t in transforms
-            ]),
-        collate_fn=dict(type='mmrazor_byot.collate_batch'))
+            transforms=[dict(t, type=f'mmrazor_byot.Batch{t["type"]}') for t in transforms],
+        ),
+        collate_fn=dict(type='mmrazor_byot.collate_batch'),
+    )
 
 
 def pipelines(args: argparse.Namespace) -> dict:
@@ -126,9 +126,11 @@ def pipelines(args: argparse.Namespace) -> dict:
     recipe = Config.fromfile(RECIPE)
     full = [t for t in recipe.train_pipeline if t['type'] != 'PackInputs']
     trivial = [*SIMPLE, dict(type='TrivialAugment')]
-    rows = (('crop, flip', SIMPLE, SIMPLE),
-            ('crop, flip, AutoAugment, Cutout', full, full),
-            ('crop, flip, TrivialAugment', TRIVIAL, trivial))
+    rows = (
+        ('crop, flip', SIMPLE, SIMPLE),
+        ('crop, flip, AutoAugment, Cutout', full, full),
+        ('crop, flip, TrivialAugment', TRIVIAL, trivial),
+    )
     made = {}
     for name, theirs, ours in rows:
         made[f'mmpretrain: {name}'] = per_image(args, recipe, theirs)
@@ -150,10 +152,8 @@ def measure(args: argparse.Namespace) -> dict:
     for endless in made.values():  # loads, builds, warms up
         for _ in range(3):
             next(endless)
-    for _, (name, endless) in itertools.product(
-            range(args.rounds), made.items()):
-        rates.setdefault(name, []).append(
-            rate(endless, args.seconds))
+    for _, (name, endless) in itertools.product(range(args.rounds), made.items()):
+        rates.setdefault(name, []).append(rate(endless, args.seconds))
     rows = {}
     for name, speeds in rates.items():
         theirs = rates[name.replace('batched', 'mmpretrain')]
@@ -161,7 +161,8 @@ def measure(args: argparse.Namespace) -> dict:
             median_per_s=statistics.median(speeds),
             min_per_s=min(speeds),
             max_per_s=max(speeds),
-            ratio=statistics.median(a / b for a, b in zip(speeds, theirs)))
+            ratio=statistics.median(a / b for a, b in zip(speeds, theirs)),
+        )
     return rows
 
 
@@ -171,21 +172,23 @@ def main() -> None:
     cv2.setNumThreads(args.threads)
     init_default_scope('mmpretrain')
     machine = describe_machine(args.device)
-    print(f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} '
-          f'threads, torch {machine["torch"]}, OpenCV {cv2.__version__}')
+    print(
+        f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} '
+        f'threads, torch {machine["torch"]}, OpenCV {cv2.__version__}'
+    )
     if args.jpeg:
         rows = jpeg_path.measure(args.count, args.rounds)
         jpeg_path.show(rows)
         name = 'jpeg_path'
     else:
         rows = measure(args)
-        print(f'batch {args.batch}, {args.rounds} rounds in turn, '
-              f'{args.images or "synthetic images"}')
+        print(
+            f'batch {args.batch}, {args.rounds} rounds in turn, {args.images or "synthetic images"}'
+        )
         print(f'| {"pipeline":<43} | images/s | times mmpretrain |')
         print(f'|{"-" * 45}|---------:|-----------------:|')
         for name, row in rows.items():
-            print(f'| {name:<43} | {row["median_per_s"]:>8,.0f} | '
-                  f'{row["ratio"]:>16.1f} |')
+            print(f'| {name:<43} | {row["median_per_s"]:>8,.0f} | {row["ratio"]:>16.1f} |')
         name = f'data_path_{args.device}_b{args.batch}'
     path = save_result(
         args.name or name,
@@ -195,8 +198,10 @@ def main() -> None:
             batch=args.batch,
             images=Path(args.images).name if args.images else None,
             rounds=args.rounds,
-            rows=rows),
-        args.out)
+            rows=rows,
+        ),
+        args.out,
+    )
     print(f'written to {path}')
 
 

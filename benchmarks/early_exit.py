@@ -6,6 +6,7 @@ these times on held-out training images, and measured on the test images.
 
     python benchmarks/early_exit.py CONFIG CHECKPOINT --max-drop 0.5
 """
+
 import argparse
 import json
 import subprocess
@@ -24,14 +25,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('--max-drop', default='0.5')
-    parser.add_argument(
-        '--score', nargs='+', default=['confidence', 'margin', 'entropy'])
-    parser.add_argument(
-        '--seconds', default='10', help='each variant is timed so long')
+    parser.add_argument('--score', nargs='+', default=['confidence', 'margin', 'entropy'])
+    parser.add_argument('--seconds', default='10', help='each variant is timed so long')
     parser.add_argument('--name', default='early_exit_tin32')
     parser.add_argument('--out', default=RESULTS, help='folder for the result')
-    parser.add_argument(
-        '--figures', help='folder for the figures; none without it')
+    parser.add_argument('--figures', help='folder for the figures; none without it')
     return parser.parse_args()
 
 
@@ -44,41 +42,64 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
     """All that the tools find, as they wrote it."""
     network = args.config, args.checkpoint
     costs, policy, test, bench = (
-        str(folder / f'{name}.json')
-        for name in ('costs', 'policy', 'test', 'bench'))
+        str(folder / f'{name}.json') for name in ('costs', 'policy', 'test', 'bench')
+    )
     deployed = str(folder / 'deployed')
     run_tool('deploy/export_onnx.py', *network, '--int8', '--out', deployed)
-    run_tool('deploy/bench.py', deployed, '--batch', '1', '--seconds',
-             args.seconds, '--out', costs)
-    run_tool('calibrate_exits.py', *network, '--max-drop', args.max_drop,
-             '--costs', costs, '--score', *args.score, '--out', policy)
+    run_tool('deploy/bench.py', deployed, '--batch', '1', '--seconds', args.seconds, '--out', costs)
+    run_tool(
+        'calibrate_exits.py',
+        *network,
+        '--max-drop',
+        args.max_drop,
+        '--costs',
+        costs,
+        '--score',
+        *args.score,
+        '--out',
+        policy,
+    )
     run_tool('test.py', *network, '--policy', policy, '--out', test)
-    run_tool('deploy/bench.py', deployed, '--config', args.config,
-             '--policy', policy, '--seconds', args.seconds, '--out', bench)
+    run_tool(
+        'deploy/bench.py',
+        deployed,
+        '--config',
+        args.config,
+        '--policy',
+        policy,
+        '--seconds',
+        args.seconds,
+        '--out',
+        bench,
+    )
     if args.figures:
-        run_tool('analysis_tools/plot_exits.py', *network, '--policy', policy,
-                 '--out', args.figures)
+        run_tool(
+            'analysis_tools/plot_exits.py', *network, '--policy', policy, '--out', args.figures
+        )
     manifest = json.loads(Path(deployed, 'manifest.json').read_text())
     return dict(
         policy=json.loads(Path(policy).read_text()),
         test=json.loads(Path(test).read_text()),
         exported=dict(exits=manifest['exits'], **manifest['results']),
-        deployed=json.loads(Path(bench).read_text()))
+        deployed=json.loads(Path(bench).read_text()),
+    )
 
 
 def summary(found: dict) -> dict:
     """The numbers that matter, each against the deepest exit."""
     test = found['test']
     count = found['policy']['num_exits']
-    rows = {(r['precision'], r['what'], r['threads'], r['batch']): r
-            for r in found['deployed']['rows']}
+    rows = {
+        (r['precision'], r['what'], r['threads'], r['batch']): r for r in found['deployed']['rows']
+    }
     single = rows['fp32', 'policy', 1, 1]
     first = rows['fp32', f'1/{count}', 1, 1]
     return dict(
         points_lost=test['deepest_top1'] - test['top1'],
         flops_share=test['flops_share'],
         onnxruntime_time_share=1 / single['throughput_ratio'],
-        first_exit_times_as_fast=first['median_ratio'])
+        first_exit_times_as_fast=first['median_ratio'],
+    )
 
 
 def main() -> None:
@@ -88,10 +109,10 @@ def main() -> None:
     found = dict(
         command=f'python benchmarks/early_exit.py {args.config} '
         f'{Path(args.checkpoint).name} --max-drop {args.max_drop}',
-        machine=describe_machine(
-            'cuda' if torch.cuda.is_available() else 'cpu'),
+        machine=describe_machine('cuda' if torch.cuda.is_available() else 'cpu'),
         summary=summary(found),
-        **found)
+        **found,
+    )
     for name, value in found['summary'].items():
         print(f'{name:<26}{value:.3f}')
     print(f'written to {save_result(args.name, found, args.out)}')

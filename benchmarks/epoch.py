@@ -5,6 +5,7 @@ hand is replaced by random images, which go the same way.
 
     python benchmarks/epoch.py RECIPE.py OTHER.py --batch 128 --methods mmrazor
 """
+
 import argparse
 import json
 import os
@@ -24,23 +25,32 @@ from watch import peak_mib, watch_epochs
 
 from mmrazor_byot.launch import add_config_options
 
-COLUMNS = ('images/s', 'waiting', 'hooks, log', 'GPU busy', 'peak MiB',
-           'times its steps', 'times first')
+COLUMNS = (
+    'images/s',
+    'waiting',
+    'hooks, log',
+    'GPU busy',
+    'peak MiB',
+    'times its steps',
+    'times first',
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('configs', nargs='*', metavar='CONFIG')
     parser.add_argument(
-        '--methods', nargs='+', choices=['mmrazor'], default=[],
-        help="MMRazor's SelfDistill with its own data pipeline and hooks")
+        '--methods',
+        nargs='+',
+        choices=['mmrazor'],
+        default=[],
+        help="MMRazor's SelfDistill with its own data pipeline and hooks",
+    )
     parser.add_argument('--epochs', type=int, default=3)
-    parser.add_argument(
-        '--warmup', type=int, default=1, help='epochs that do not count')
+    parser.add_argument('--warmup', type=int, default=1, help='epochs that do not count')
     parser.add_argument('--batch', type=int, help='images a step')
     parser.add_argument('--images', type=int, help='at most so many an epoch')
-    parser.add_argument(
-        '--synthetic', action='store_true', help='random images in any case')
+    parser.add_argument('--synthetic', action='store_true', help='random images in any case')
     add_config_options(parser)
     parser.add_argument('--name', default='epoch', help='of the result file')
     parser.add_argument('--out', default=RESULTS, help='folder for it')
@@ -83,8 +93,7 @@ def mmrazor_recipe(images_of: Optional[str] = None) -> Config:
 
 def prepare(args: argparse.Namespace, task: dict, folder: str) -> tuple:
     """The config that is run, and whether its images are random."""
-    cfg = (Config.fromfile(task['config']) if task['config'] else
-           mmrazor_recipe(*args.configs[:1]))
+    cfg = Config.fromfile(task['config']) if task['config'] else mmrazor_recipe(*args.configs[:1])
     if args.cfg_options and task['config']:  # MMRazor's is run as it is
         cfg.merge_from_dict(args.cfg_options)
     loader = cfg.train_dataloader
@@ -95,11 +104,14 @@ def prepare(args: argparse.Namespace, task: dict, folder: str) -> tuple:
     loader.setdefault('pin_memory', torch.cuda.is_available())
     loader.setdefault('collate_fn', dict(type='default_collate'))
     size = cfg.model.get('input_size', 32)
-    classes = cfg.get('data_preprocessor', cfg.model.get(
-        'data_preprocessor')).num_classes
+    classes = cfg.get('data_preprocessor', cfg.model.get('data_preprocessor')).num_classes
     loader.dataset, is_random = with_images(
-        loader.dataset, args.images, size if isinstance(size, int) else
-        size[-1], classes, args.synthetic)
+        loader.dataset,
+        args.images,
+        size if isinstance(size, int) else size[-1],
+        classes,
+        args.synthetic,
+    )
     cfg.train_cfg.max_epochs = args.warmup + args.epochs
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.default_hooks.checkpoint = None
@@ -122,15 +134,24 @@ def measure(args: argparse.Namespace, task: dict) -> dict:
         images=len(runner.train_dataloader.dataset),
         peak_mib=peak_mib(),
         **watch.median(),
-        epochs=watch.rows)
+        epochs=watch.rows,
+    )
 
 
 def measure_apart(task: dict) -> dict:
     """Measure in another process, so that none inherits another's memory."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, 'row.json')
-        subprocess.run([sys.executable, __file__, *sys.argv[1:], '--row',
-                        json.dumps(dict(task, path=str(path)))], check=True)
+        subprocess.run(
+            [
+                sys.executable,
+                __file__,
+                *sys.argv[1:],
+                '--row',
+                json.dumps(dict(task, path=str(path))),
+            ],
+            check=True,
+        )
         return json.loads(path.read_text())
 
 
@@ -138,17 +159,23 @@ def print_table(rows: dict) -> None:
     first = next(iter(rows.values()))
     width = max(map(len, rows))
     print(f'| {"":<{width}} | ' + ' | '.join(COLUMNS) + ' |')
-    print(f'|{"-" * (width + 2)}|' + ''.join(
-        '-' * (len(c) + 1) + ':|' for c in COLUMNS))
+    print(f'|{"-" * (width + 2)}|' + ''.join('-' * (len(c) + 1) + ':|' for c in COLUMNS))
     for name, row in rows.items():
         busy = row['gpu_busy']
-        cells = (f'{row["images_per_s"]:.0f}', f'{row["data_share"]:.1%}',
-                 f'{row["outside_share"]:.1%}',
-                 '' if busy is None else f'{busy:.1%}',
-                 f'{row["peak_mib"]:.0f}', f'{row["times_steps"]:.3f}',
-                 f'{row["images_per_s"] / first["images_per_s"]:.2f}')
-        print(f'| {name:<{width}} | ' + ' | '.join(
-            f'{c:>{len(title)}}' for c, title in zip(cells, COLUMNS)) + ' |')
+        cells = (
+            f'{row["images_per_s"]:.0f}',
+            f'{row["data_share"]:.1%}',
+            f'{row["outside_share"]:.1%}',
+            '' if busy is None else f'{busy:.1%}',
+            f'{row["peak_mib"]:.0f}',
+            f'{row["times_steps"]:.3f}',
+            f'{row["images_per_s"] / first["images_per_s"]:.2f}',
+        )
+        print(
+            f'| {name:<{width}} | '
+            + ' | '.join(f'{c:>{len(title)}}' for c, title in zip(cells, COLUMNS))
+            + ' |'
+        )
 
 
 def main() -> None:
@@ -160,14 +187,17 @@ def main() -> None:
         return
     rows = {name: measure_apart(task) for name, task in tasks(args).items()}
     machine = describe_machine('cuda' if torch.cuda.is_available() else 'cpu')
-    print(f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} '
-          f'threads, torch {machine["torch"]}; {args.epochs} epochs; data: ' +
-          ', '.join(sorted({row['data'] for row in rows.values()})))
+    print(
+        f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} '
+        f'threads, torch {machine["torch"]}; {args.epochs} epochs; data: '
+        + ', '.join(sorted({row['data'] for row in rows.values()}))
+    )
     print_table(rows)
     path = save_result(
         args.name,
-        dict(machine=machine, command=' '.join(['python', *sys.argv]),
-             rows=rows), args.out)
+        dict(machine=machine, command=' '.join(['python', *sys.argv]), rows=rows),
+        args.out,
+    )
     print(f'written to {path}')
 
 

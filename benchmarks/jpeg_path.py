@@ -3,6 +3,7 @@
 Called by data_path.py. Each decoder is followed by what mmpretrain's ImageNet
 recipes do then; the share of each part names the bottleneck.
 """
+
 import statistics
 import tempfile
 import time
@@ -20,15 +21,14 @@ SIZE = (375, 500)  # height and width
 #: LoadImageFromFile's settings; a number is a flag of cv2.imdecode.
 DECODERS = {
     'cv2': dict(imdecode_backend='cv2'),
-    'cv2, half the size': dict(
-        imdecode_backend='cv2', color_type=int(cv2.IMREAD_REDUCED_COLOR_2)),
+    'cv2, half the size': dict(imdecode_backend='cv2', color_type=int(cv2.IMREAD_REDUCED_COLOR_2)),
     'pillow': dict(imdecode_backend='pillow'),
     'turbojpeg': dict(imdecode_backend='turbojpeg'),
 }
 AFTER = [
     dict(type='RandomResizedCrop', scale=224),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='PackInputs')
+    dict(type='PackInputs'),
 ]
 
 
@@ -37,6 +37,7 @@ class TorchvisionJpeg(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         from torchvision.io import decode_jpeg
+
         data = np.fromfile(results['img_path'], np.uint8)
         image = decode_jpeg(torch.from_numpy(data)).permute(1, 2, 0)
         results['img'] = np.ascontiguousarray(image.numpy())
@@ -60,14 +61,14 @@ def write_files(folder: Path, count: int) -> List[Path]:
     rng, files = np.random.default_rng(0), []
     for i in range(count):
         files.append(folder / f'{i}.jpg')
-        cv2.imwrite(
-            str(files[-1]), photograph(rng), [cv2.IMWRITE_JPEG_QUALITY, 92])
+        cv2.imwrite(str(files[-1]), photograph(rng), [cv2.IMWRITE_JPEG_QUALITY, 92])
     return files
 
 
 def available() -> Dict[str, BaseTransform]:
     """The decoders that work here, with a word about the others."""
     import mmcv
+
     try:
         mmcv.use_backend('turbojpeg')  # it loads the library
         mmcv.use_backend('cv2')
@@ -131,19 +132,19 @@ def summary(parts: List[np.ndarray], images: int) -> dict:
         max_per_s=images / min(totals),
         decode=share[0],
         resize=share[1],
-        rest=share[2:].sum())
+        rest=share[2:].sum(),
+    )
 
 
 def show(rows: dict) -> None:
     """Print the table."""
     size = next(iter(rows.values()))['file_kib']
-    print(f'JPEG files of {SIZE[1]} x {SIZE[0]}, {size:.0f} KiB each, '
-          'to 224 x 224')
-    print('| decoder            | images/s | decode | crop, resize | '
-          'flip, pack |')
-    print('|--------------------|---------:|-------:|-------------:|'
-          '-----------:|')
+    print(f'JPEG files of {SIZE[1]} x {SIZE[0]}, {size:.0f} KiB each, to 224 x 224')
+    print('| decoder            | images/s | decode | crop, resize | flip, pack |')
+    print('|--------------------|---------:|-------:|-------------:|-----------:|')
     for name, row in rows.items():
-        print(f'| {name:<18} | {row["median_per_s"]:>8,.0f} | '
-              f'{row["decode"]:>6.0%} | {row["resize"]:>12.0%} | '
-              f'{row["rest"]:>10.0%} |')
+        print(
+            f'| {name:<18} | {row["median_per_s"]:>8,.0f} | '
+            f'{row["decode"]:>6.0%} | {row["resize"]:>12.0%} | '
+            f'{row["rest"]:>10.0%} |'
+        )

@@ -6,6 +6,7 @@ for MMEngine's default hooks and for ours, in turn.
 
     python benchmarks/loop.py --history 50000
 """
+
 import argparse
 import statistics
 import tempfile
@@ -43,8 +44,7 @@ class FourConvolutions(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         widths = (3, 4, 4, 4, 4)
-        self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 1) for a, b in zip(widths, widths[1:]))
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip(widths, widths[1:]))
 
     def forward(self, x: torch.Tensor) -> tuple:
         maps = []
@@ -73,8 +73,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--iterations', type=int, default=300)
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument(
-        '--history', type=int, default=0,
-        help='iterations that have gone before, as late in a long run')
+        '--history',
+        type=int,
+        default=0,
+        help='iterations that have gone before, as late in a long run',
+    )
     parser.add_argument('--name', default='loop', help='of the result file')
     parser.add_argument('--out', default=RESULTS, help='folder for it')
     return parser.parse_args()
@@ -114,14 +117,16 @@ def recipe(variant: str, args: argparse.Namespace, folder: str) -> Config:
     """The config of a variant: one long epoch."""
     cfg = Config.fromfile(RECIPE)
     images = dict(
-        type='mmrazor_byot.RandomImages', size=8, classes=10,
-        count=args.batch * args.iterations)
+        type='mmrazor_byot.RandomImages', size=8, classes=10, count=args.batch * args.iterations
+    )
     pipeline = [dict(type='PackInputs')]
     whole = variant == 'ours, whole batches'
     cfg.train_dataloader.batch_size = args.batch
-    cfg.train_dataloader.dataset = dict(
-        type='mmrazor_byot.ImageBatches', dataset=images) if whole else dict(
-            images, pipeline=pipeline)
+    cfg.train_dataloader.dataset = (
+        dict(type='mmrazor_byot.ImageBatches', dataset=images)
+        if whole
+        else dict(images, pipeline=pipeline)
+    )
     cfg.data_preprocessor.num_classes = 10
     cfg.data_preprocessor.transforms = []
     if not whole:
@@ -131,8 +136,7 @@ def recipe(variant: str, args: argparse.Namespace, folder: str) -> Config:
     architecture = cfg.model.architecture
     architecture.backbone = dict(type='mmrazor_byot.FourConvolutions')
     architecture.head.update(num_classes=10, in_channels=4)
-    cfg.model.update(
-        exit_head=dict(type='mmrazor_byot.PooledLinear'), input_size=8)
+    cfg.model.update(exit_head=dict(type='mmrazor_byot.PooledLinear'), input_size=8)
     cfg.train_cfg.max_epochs = args.rounds + 1
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.default_hooks.checkpoint = None
@@ -196,8 +200,7 @@ def measure(variant: str, args: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner.from_cfg(recipe(variant, args, folder))
         if variant == 'MMEngine':
-            runner.model.parse_losses = BaseModel.parse_losses.__get__(
-                runner.model)
+            runner.model.parse_losses = BaseModel.parse_losses.__get__(runner.model)
         rounds = Rounds(args.history)
         runner.register_hook(rounds, 'HIGHEST')
         runner.train()
@@ -211,20 +214,28 @@ def main() -> None:
     args = parse_args()
     rows = {variant: measure(variant, args) for variant in VARIANTS}
     machine = describe_machine('cuda' if torch.cuda.is_available() else 'cpu')
-    print(f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} '
-          f'threads, torch {machine["torch"]}; batch {args.batch}, behind '
-          f'{args.history} iterations; microseconds an iteration')
+    print(
+        f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} '
+        f'threads, torch {machine["torch"]}; batch {args.batch}, behind '
+        f'{args.history} iterations; microseconds an iteration'
+    )
     parts = sorted({part for row in rows.values() for part in row} - {'all'})
     print(f'| {"":<22} | ' + ' | '.join(rows) + ' |')
     print(f'|{"-" * 24}|' + ''.join('-' * (len(v) + 1) + ':|' for v in rows))
     for part in [*parts, 'all']:
-        print(f'| {part:<22} | ' + ' | '.join(
-            f'{row[part]:>{len(v)}.1f}' if part in row else ' ' * len(v)
-            for v, row in rows.items()) + ' |')
+        print(
+            f'| {part:<22} | '
+            + ' | '.join(
+                f'{row[part]:>{len(v)}.1f}' if part in row else ' ' * len(v)
+                for v, row in rows.items()
+            )
+            + ' |'
+        )
     path = save_result(
         args.name,
-        dict(machine=machine, batch=args.batch, history=args.history,
-             variants=VARIANTS, rows=rows), args.out)
+        dict(machine=machine, batch=args.batch, history=args.history, variants=VARIANTS, rows=rows),
+        args.out,
+    )
     print(f'written to {path}')
 
 

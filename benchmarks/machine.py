@@ -1,4 +1,5 @@
 """What a result is measured on, and where it is kept."""
+
 import argparse
 import json
 import os
@@ -19,8 +20,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: To add them to.
     """
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--name', help='of the result file')
     parser.add_argument('--out', default=RESULTS, help='folder for it')
 
@@ -44,7 +44,8 @@ def describe_machine(device: str) -> dict:
         gpu=torch.cuda.get_device_name() if device == 'cuda' else None,
         python=platform.python_version(),
         torch=torch.__version__,
-        mmengine=mmengine.__version__)
+        mmengine=mmengine.__version__,
+    )
 
 
 def save_result(name: str, result: dict, folder: Path = RESULTS) -> Path:

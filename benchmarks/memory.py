@@ -1,4 +1,5 @@
 """Peak memory of training steps, each measured in a process of its own."""
+
 import multiprocessing
 import os
 from unittest import mock
@@ -29,7 +30,7 @@ def peak_memory(setting: Setting) -> int:
     with mock.patch.dict(os.environ, RETURN_BLOCKS):
         pool = multiprocessing.get_context('spawn').Pool(1)
     with pool:
-        return pool.apply(_measure, (setting, ))
+        return pool.apply(_measure, (setting,))
 
 
 def _measure(setting: Setting) -> int:

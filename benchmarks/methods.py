@@ -3,6 +3,7 @@
 All of a scale share network, data, data order, schedule and epochs; only how
 the network learns differs.
 """
+
 from copy import deepcopy
 from typing import Callable, Dict
 
@@ -61,25 +62,28 @@ def _without(*losses: str) -> Change:
             cfg.model[name] = None
         if 'logit_loss' in losses:  # alpha = 0
             cfg.model.label_loss.loss_weight = 1.0
+
     return change
 
 
 def _strided(*losses: str) -> Change:
     """Stronger heads, no hint loss."""
+
     def change(cfg: Config, scale: Scale) -> None:
         cfg.model.exit_head = dict(type='mmrazor_byot.StridedHead')
         _without('hint_loss', *losses)(cfg, scale)
+
     return change
 
 
 def _averaged(change: Change) -> Change:
     """Test a moving average of the weights, as the strong recipes do."""
+
     def change_and_average(cfg: Config, scale: Scale) -> None:
         change(cfg, scale)
-        strong = Config.fromfile(
-            RECIPES / 'byot_resnet18_8xb16_tin32_strong.py')
-        cfg.default_hooks.ema = {
-            **strong.default_hooks.ema, **scale.ema_changes}
+        strong = Config.fromfile(RECIPES / 'byot_resnet18_8xb16_tin32_strong.py')
+        cfg.default_hooks.ema = {**strong.default_hooks.ema, **scale.ema_changes}
+
     return change_and_average
 
 
@@ -96,30 +100,30 @@ def _classic(cfg: Config, scale: Scale) -> None:
             type='mmrazor.ConfigurableDistiller',
             student_recorders=dict(fc=logits),
             teacher_recorders=dict(fc=logits),
-            distill_losses=dict(
-                loss_kl=dict(
-                    type='mmrazor.KLDivergence', tau=3, loss_weight=1)),
+            distill_losses=dict(loss_kl=dict(type='mmrazor.KLDivergence', tau=3, loss_weight=1)),
             loss_forward_mappings=dict(
                 loss_kl=dict(
                     preds_S=dict(from_student=True, recorder='fc'),
-                    preds_T=dict(from_student=False, recorder='fc')))))
+                    preds_T=dict(from_student=False, recorder='fc'),
+                )
+            ),
+        ),
+    )
 
 
 def _mmrazor(cfg: Config, scale: Scale) -> None:
     """MMRazor's own classes, in the network's widths."""
     model = mmrazor_config()
     network = _network(cfg)
-    model.architecture.backbone = {
-        **network.backbone, 'type': 'mmpretrain.ResNet_CIFAR'}
+    model.architecture.backbone = {**network.backbone, 'type': 'mmpretrain.ResNet_CIFAR'}
     model.architecture.head.update(
-        in_channels=network.head.in_channels,
-        num_classes=network.head.num_classes)
+        in_channels=network.head.in_channels, num_classes=network.head.num_classes
+    )
     width = network.backbone.get('base_channels', 64)
     for i, head in enumerate(model.distiller.connectors.values()):
         head.update(
-            in_channel=width * 2**i,
-            out_channel=width * 8,
-            num_classes=network.head.num_classes)
+            in_channel=width * 2**i, out_channel=width * 8, num_classes=network.head.num_classes
+        )
     for name, loss in model.distiller.distill_losses.items():
         if name.startswith('loss_fet'):
             loss.loss_weight *= _of_its_batch(cfg)
@@ -129,8 +133,7 @@ def _mmrazor(cfg: Config, scale: Scale) -> None:
 
 def _mmrazor_equal(cfg: Config, scale: Scale) -> None:
     """What those classes compute, by our recipe: equal, and faster."""
-    recipe = Config.fromfile(
-        RECIPES / 'byot_mmrazor_resnet18_8xb16_cifar100.py').model
+    recipe = Config.fromfile(RECIPES / 'byot_mmrazor_resnet18_8xb16_cifar100.py').model
     cfg.model.architecture.backbone.type = recipe.architecture.backbone.type
     for key in ('exit_head', 'label_loss', 'logit_loss', 'hint_loss'):
         cfg.model[key] = recipe[key]

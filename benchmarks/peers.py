@@ -1,4 +1,5 @@
 """The networks that are compared: ours and MMRazor's, as they are trained."""
+
 import re
 from pathlib import Path
 from typing import Optional
@@ -13,13 +14,12 @@ from mmrazor_byot.registry import MODELS
 
 RECIPES = Path(__file__).resolve().parent.parent / 'configs/distill/mmcls/byot'
 MMRAZOR_CONFIG = Path(mmrazor.__file__).parent / (
-    '.mim/configs/distill/mmcls/byot/byot_resnet18_8xb16_cifar100.py')
+    '.mim/configs/distill/mmcls/byot/byot_resnet18_8xb16_cifar100.py'
+)
 METHODS = ('plain', 'deep-supervision', 'byot', 'mmrazor')
 
 
-def build_method(name: str,
-                 depth: int = 18,
-                 exits: Optional[int] = None) -> nn.Module:
+def build_method(name: str, depth: int = 18, exits: Optional[int] = None) -> nn.Module:
     """Build a ResNet for 100 classes with a training method.
 
     Args:
@@ -40,8 +40,7 @@ def build_method(name: str,
         model = MODELS.build(mmrazor_config())
     else:
         cfg = Config.fromfile(RECIPES / f'{name}_resnet18_8xb16_tin32.py')
-        cfg.model.data_preprocessor = dict(
-            type='ClsDataPreprocessor', **cfg.data_preprocessor)
+        cfg.model.data_preprocessor = dict(type='ClsDataPreprocessor', **cfg.data_preprocessor)
         network = cfg.model.get('architecture', cfg.model)
         network.backbone.depth = depth
         if depth > 34:  # bottleneck blocks
@@ -70,7 +69,7 @@ def mmrazor_config() -> dict:
         type='mmpretrain.ClsDataPreprocessor',
         num_classes=100,
         mean=model.data_preprocessor.mean,
-        std=model.data_preprocessor.std)
-    model.architecture.data_preprocessor = dict(
-        type='mmpretrain.ClsDataPreprocessor')
+        std=model.data_preprocessor.std,
+    )
+    model.architecture.data_preprocessor = dict(type='mmpretrain.ClsDataPreprocessor')
     return model

@@ -1,4 +1,5 @@
 """What methods are compared on: network, images and schedule."""
+
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Optional
@@ -20,6 +21,7 @@ class Scale:
         hold_out_every: With ``--held-out`` every so many-th training image
             is kept from training, and tested on.
     """
+
     recipe: str
     options: dict = field(default_factory=dict)
     schedule: Optional[str] = None
@@ -35,22 +37,21 @@ SMALL = Scale(
     teacher=dict(stem_channels=24, base_channels=24),
     ema_changes=dict(momentum=0.01),
     # It trains on 150 of 500 images of a class, so half can be kept.
-    hold_out_every=2)
-FULL = Scale(
-    'byot_resnet18-fast_1xb128_tin32.py',
-    ONE_PROCESS,
-    teacher=dict(depth=50))
+    hold_out_every=2,
+)
+FULL = Scale('byot_resnet18-fast_1xb128_tin32.py', ONE_PROCESS, teacher=dict(depth=50))
 SCALES = {
     'small': SMALL,
     # As many epochs of twice as many steps, in mixed precision.
-    'small-b64':
-    replace(
+    'small-b64': replace(
         SMALL,
         options={
-            **SMALL.options, 'train_dataloader.batch_size': 64,
-            'optim_wrapper.type': 'mmrazor_byot.AmpOptimWrapper'
+            **SMALL.options,
+            'train_dataloader.batch_size': 64,
+            'optim_wrapper.type': 'mmrazor_byot.AmpOptimWrapper',
         },
-        ema_changes=dict(momentum=0.005)),
+        ema_changes=dict(momentum=0.005),
+    ),
     'full': FULL,
     'full-60e': replace(FULL, schedule='onecycle_60e.py'),
 }
@@ -65,8 +66,12 @@ def keep_apart(cfg: Config, every: int) -> None:
     """
     images = cfg.train_dataloader.dataset.dataset
     images.hold_out_every = every
-    held_out = {**cfg.val_dataloader.dataset.dataset, 'split': 'train',
-                'hold_out_every': every, 'held_out': True}
+    held_out = {
+        **cfg.val_dataloader.dataset.dataset,
+        'split': 'train',
+        'hold_out_every': every,
+        'held_out': True,
+    }
     for name in ('val_dataloader', 'test_dataloader'):
         cfg[name].dataset.dataset = deepcopy(held_out)
 
@@ -82,7 +87,9 @@ def look_at_unused(cfg: Config) -> None:
     """
     images = cfg.train_dataloader.dataset.dataset
     if not images.get('samples_per_class'):
-        raise SystemExit('error: --unused: this scale trains on all images, '
-                         'none is left to test on')
+        raise SystemExit(
+            'error: --unused: this scale trains on all images, none is left to test on'
+        )
     cfg.test_dataloader.dataset.dataset.update(
-        split=images.split, skip_per_class=images.samples_per_class)
+        split=images.split, skip_per_class=images.samples_per_class
+    )

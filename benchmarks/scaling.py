@@ -5,6 +5,7 @@ processes; everything else as in the first row.
 
     python benchmarks/scaling.py
 """
+
 import argparse
 import os
 import socket
@@ -24,8 +25,7 @@ from mmrazor_byot.launch import leave_processes
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--batch', type=int, default=32, help='first row')
-    parser.add_argument(
-        '--batches', nargs='+', type=int, default=[8, 16, 64, 128])
+    parser.add_argument('--batches', nargs='+', type=int, default=[8, 16, 64, 128])
     parser.add_argument('--exits', nargs='+', type=int, default=[1, 2, 3])
     parser.add_argument('--depths', nargs='+', type=int, default=[34, 50])
     parser.add_argument('--processes', nargs='+', type=int, default=[1, 2])
@@ -41,11 +41,11 @@ def rows_to_measure(args: argparse.Namespace) -> dict:
     for batch in args.batches:
         rows[f'batch {batch}'] = first.but(batch=batch), None
     for exits in args.exits:
-        rows[f'{exits} exit{"s"[:exits > 1]}'] = first.but(exits=exits), None
+        rows[f'{exits} exit{"s"[: exits > 1]}'] = first.but(exits=exits), None
     for depth in args.depths:
         rows[f'ResNet-{depth}'] = first.but(depth=depth), None
     for count in args.processes:
-        name = f'{count} process{"es"[:2 * (count > 1)]} of one thread'
+        name = f'{count} process{"es"[: 2 * (count > 1)]} of one thread'
         rows[name] = first, count
     return rows
 
@@ -64,24 +64,20 @@ def time_together(setting: Setting, steps: int, processes: int) -> float:
     """
     with socket.socket() as s:
         s.bind(('localhost', 0))
-        os.environ.update(
-            MASTER_ADDR='localhost', MASTER_PORT=str(s.getsockname()[1]))
+        os.environ.update(MASTER_ADDR='localhost', MASTER_PORT=str(s.getsockname()[1]))
     times = mp.get_context('spawn').SimpleQueue()
     mp.spawn(_rank, (setting, steps, processes, times), processes)
     return times.get()
 
 
-def _rank(rank: int, setting: Setting, steps: int, processes: int,
-          times) -> None:
+def _rank(rank: int, setting: Setting, steps: int, processes: int, times) -> None:
     torch.set_num_threads(1)
     cuda = setting.device == 'cuda'
     if cuda:
         torch.cuda.set_device(rank)
-    dist.init_process_group(
-        'nccl' if cuda else 'gloo', rank=rank, world_size=processes)
+    dist.init_process_group('nccl' if cuda else 'gloo', rank=rank, world_size=processes)
     trainee = Trainee(setting)
-    trainee.model = MMDistributedDataParallel(
-        trainee.model, device_ids=[rank] if cuda else None)
+    trainee.model = MMDistributedDataParallel(trainee.model, device_ids=[rank] if cuda else None)
     seconds = [trainee.step() for _ in range(steps + 2)][2:]
     if rank == 0:
         times.put(statistics.median(seconds))
@@ -102,7 +98,8 @@ def measure(args: argparse.Namespace) -> dict:
             images_per_s=images / seconds,
             processes=processes or 1,
             peak_memory_bytes=None if processes else peak_memory(setting),
-            setting=vars(setting))
+            setting=vars(setting),
+        )
         show_row(name, rows[name], next(iter(rows.values())))
     return rows
 
@@ -110,8 +107,11 @@ def measure(args: argparse.Namespace) -> dict:
 def show_row(name: str, row: dict, first: dict) -> None:
     """Print a row, with its ratios to the first."""
     cells = [
-        f'{row["step_s"] * 1e3:.0f}', f'{row["step_s"] / first["step_s"]:.2f}',
-        f'{row["images_per_s"]:.0f}', '-', '-'
+        f'{row["step_s"] * 1e3:.0f}',
+        f'{row["step_s"] / first["step_s"]:.2f}',
+        f'{row["images_per_s"]:.0f}',
+        '-',
+        '-',
     ]
     memory = row['peak_memory_bytes']
     if memory:
@@ -122,16 +122,17 @@ def show_row(name: str, row: dict, first: dict) -> None:
 
 def main() -> None:
     args = parse_args()
-    print('|                                 | step (ms) | times the first | '
-          'images/s | memory (MB) | times the first |')
+    print(
+        '|                                 | step (ms) | times the first | '
+        'images/s | memory (MB) | times the first |'
+    )
     print('|---------------------------------|---:|---:|---:|---:|---:|')
     rows = measure(args)
     path = save_result(
         args.name or f'scaling_{args.device}',
-        dict(
-            machine=describe_machine(args.device),
-            steps=args.steps,
-            rows=rows), args.out)
+        dict(machine=describe_machine(args.device), steps=args.steps, rows=rows),
+        args.out,
+    )
     print(f'written to {path}')
 
 

@@ -1,4 +1,5 @@
 """Random images in the place of a data set that is not at hand."""
+
 import os
 from typing import List, Optional, Tuple
 
@@ -44,8 +45,9 @@ def is_at_hand(dataset: dict) -> bool:
     return not path or os.path.exists(path)
 
 
-def with_images(dataset: dict, count: Optional[int], size: int, classes: int,
-                synthetic: bool) -> Tuple[dict, bool]:
+def with_images(
+    dataset: dict, count: Optional[int], size: int, classes: int, synthetic: bool
+) -> Tuple[dict, bool]:
     """The config of a data set that can be read here, and is not too long.
 
     Args:
@@ -59,20 +61,13 @@ def with_images(dataset: dict, count: Optional[int], size: int, classes: int,
         tuple[dict, bool]: A config, and whether its images are random.
     """
     if 'dataset' in dataset:
-        inner, is_random = with_images(dataset['dataset'], count, size,
-                                       classes, synthetic)
+        inner, is_random = with_images(dataset['dataset'], count, size, classes, synthetic)
         return {**dataset, 'dataset': inner}, is_random
     if is_at_hand(dataset) and not synthetic:
-        return (dataset if count is None else {
-            **dataset, 'indices': count
-        }), False
+        return (dataset if count is None else {**dataset, 'indices': count}), False
     random = dict(
-        type='mmrazor_byot.RandomImages',
-        count=count or COUNT,
-        size=size,
-        classes=classes)
+        type='mmrazor_byot.RandomImages', count=count or COUNT, size=size, classes=classes
+    )
     if 'pipeline' in dataset:  # the images need no file to be read
-        random['pipeline'] = [
-            t for t in dataset['pipeline'] if 'LoadImage' not in t['type']
-        ]
+        random['pipeline'] = [t for t in dataset['pipeline'] if 'LoadImage' not in t['type']]
     return random, True

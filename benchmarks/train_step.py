@@ -6,6 +6,7 @@ meets all of them; a step is forward, losses, backward and SGD on a batch of
 
     python benchmarks/train_step.py --batch 64 --methods plain byot
 """
+
 import argparse
 import statistics
 
@@ -15,23 +16,24 @@ from memory import peak_memory
 from peers import METHODS
 from trainee import DTYPES, Setting, Trainee
 
-COLUMNS = ('median (ms)', 'min (ms)', 'times plain', 'memory (MB)',
-           'memory, times plain', 'GFLOP', 'of the matmul rate')
+COLUMNS = (
+    'median (ms)',
+    'min (ms)',
+    'times plain',
+    'memory (MB)',
+    'memory, times plain',
+    'GFLOP',
+    'of the matmul rate',
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--batch', type=int, default=64)
-    parser.add_argument(
-        '--methods', nargs='+', choices=METHODS, default=METHODS[:3])
-    parser.add_argument(
-        '--amp', choices=DTYPES, help='mixed precision; fp32 without it')
-    parser.add_argument(
-        '--layout',
-        choices=('contiguous', 'channels_last'),
-        default='contiguous')
-    parser.add_argument(
-        '--compile', action='store_true', help='with torch.compile')
+    parser.add_argument('--methods', nargs='+', choices=METHODS, default=METHODS[:3])
+    parser.add_argument('--amp', choices=DTYPES, help='mixed precision; fp32 without it')
+    parser.add_argument('--layout', choices=('contiguous', 'channels_last'), default='contiguous')
+    parser.add_argument('--compile', action='store_true', help='with torch.compile')
     parser.add_argument('--fused', action='store_true', help='fused SGD')
     parser.add_argument('--steps', type=int, default=15)
     parser.add_argument('--warmup', type=int, default=3)
@@ -47,10 +49,12 @@ def settings(args: argparse.Namespace) -> dict:
         amp=args.amp,
         layout=args.layout,
         compile=args.compile,
-        fused=args.fused)
+        fused=args.fused,
+    )
     return {
         method: Setting('mmrazor', args.batch, args.device)
-        if method == 'mmrazor' else ours.but(method=method)
+        if method == 'mmrazor'
+        else ours.but(method=method)
         for method in args.methods
     }
 
@@ -79,14 +83,10 @@ def measure(args: argparse.Namespace) -> dict:
     trainees = {name: Trainee(setting) for name, setting in todo.items()}
     # Counted without torch.compile, which would be counted as nothing.
     flops = {
-        name: step_flops(Trainee(setting.but(compile=False)))
-        for name, setting in todo.items()
+        name: step_flops(Trainee(setting.but(compile=False))) for name, setting in todo.items()
     }
     times = take_turns(trainees, args.warmup, args.steps)
-    rates = {
-        setting.dtype: matmul_rate(args.device, setting.dtype)
-        for setting in todo.values()
-    }
+    rates = {setting.dtype: matmul_rate(args.device, setting.dtype) for setting in todo.values()}
     base = 'plain' if 'plain' in todo else args.methods[0]
     rows = {}
     for name, setting in todo.items():
@@ -95,45 +95,53 @@ def measure(args: argparse.Namespace) -> dict:
             median_s=median,
             min_s=min(times[name]),
             max_s=max(times[name]),
-            ratio=statistics.median(
-                a / b for a, b in zip(times[name], times[base])),
+            ratio=statistics.median(a / b for a, b in zip(times[name], times[base])),
             peak_memory_bytes=memory[name],
             memory_ratio=memory[name] / memory[base],
             flops=flops[name],
             matmul_rate=rates[setting.dtype],
             share_of_matmul_rate=flops[name] / median / rates[setting.dtype],
-            setting=vars(setting))
+            setting=vars(setting),
+        )
     return rows
 
 
 def show(rows: dict) -> None:
     """Print the rows as a table."""
     print('| method           | ' + ' | '.join(COLUMNS) + ' |')
-    print('|------------------|' +
-          ''.join('-' * (len(c) + 1) + ':|' for c in COLUMNS))
+    print('|------------------|' + ''.join('-' * (len(c) + 1) + ':|' for c in COLUMNS))
     for name, row in rows.items():
         megabytes = row['peak_memory_bytes'] / 1e6
-        cells = (f'{row["median_s"] * 1e3:.1f}', f'{row["min_s"] * 1e3:.1f}',
-                 f'{row["ratio"]:.2f}', f'{megabytes:.0f}',
-                 f'{row["memory_ratio"]:.2f}', f'{row["flops"] / 1e9:.1f}',
-                 f'{row["share_of_matmul_rate"]:.2f}')
-        print(f'| {name:<16} | ' + ' | '.join(
-            cell.rjust(len(c)) for cell, c in zip(cells, COLUMNS)) + ' |')
+        cells = (
+            f'{row["median_s"] * 1e3:.1f}',
+            f'{row["min_s"] * 1e3:.1f}',
+            f'{row["ratio"]:.2f}',
+            f'{megabytes:.0f}',
+            f'{row["memory_ratio"]:.2f}',
+            f'{row["flops"] / 1e9:.1f}',
+            f'{row["share_of_matmul_rate"]:.2f}',
+        )
+        print(
+            f'| {name:<16} | '
+            + ' | '.join(cell.rjust(len(c)) for cell, c in zip(cells, COLUMNS))
+            + ' |'
+        )
 
 
 def main() -> None:
     args = parse_args()
     rows = measure(args)
     machine = describe_machine(args.device)
-    print(f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} '
-          f'threads, torch {machine["torch"]}; batch {args.batch}, '
-          f'{args.steps} steps in turn')
+    print(
+        f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} '
+        f'threads, torch {machine["torch"]}; batch {args.batch}, '
+        f'{args.steps} steps in turn'
+    )
     show(rows)
     name = args.name or f'train_step_{args.device}_b{args.batch}'
     path = save_result(
-        name,
-        dict(machine=machine, batch=args.batch, steps=args.steps, rows=rows),
-        args.out)
+        name, dict(machine=machine, batch=args.batch, steps=args.steps, rows=rows), args.out
+    )
     print(f'written to {path}')
 
 

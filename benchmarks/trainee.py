@@ -1,4 +1,5 @@
 """A network with an optimizer and a batch that lies ready, to take steps."""
+
 import time
 from dataclasses import dataclass, replace
 from typing import Optional
@@ -29,6 +30,7 @@ class Setting:
         depth: Of the ResNet.
         exits: How many exits; None for the method's own.
     """
+
     method: str = 'byot'
     batch: int = 64
     device: str = 'cpu'
@@ -55,16 +57,16 @@ class Trainee:
     def __init__(self, setting: Setting) -> None:
         torch.manual_seed(0)
         self.setting = setting
-        self.model = build_method(
-            setting.method, depth=setting.depth,
-            exits=setting.exits).to(setting.device)
+        self.model = build_method(setting.method, depth=setting.depth, exits=setting.exits).to(
+            setting.device
+        )
         if setting.layout == 'channels_last':
             self.model.to(memory_format=torch.channels_last)
         if setting.compile:
             compile_model(self.model)
         self.optimizer = OPTIM_WRAPPERS.build(self._optimizer())
         self.images = torch.randint(0, 256, (setting.batch, 3, 32, 32)).byte()
-        self.labels = torch.randint(0, 100, (setting.batch, ))
+        self.labels = torch.randint(0, 100, (setting.batch,))
 
     def _optimizer(self) -> dict:
         sgd = torch.optim.SGD(
@@ -72,13 +74,13 @@ class Trainee:
             lr=0.01,
             momentum=0.9,
             weight_decay=5e-4,
-            **(dict(fused=True) if self.setting.fused else {}))
+            **(dict(fused=True) if self.setting.fused else {}),
+        )
         if self.setting.amp is None:
             return dict(type='OptimWrapper', optimizer=sgd)
         return dict(
-            type='mmrazor_byot.AmpOptimWrapper',
-            optimizer=sgd,
-            dtype=DTYPES[self.setting.amp])
+            type='mmrazor_byot.AmpOptimWrapper', optimizer=sgd, dtype=DTYPES[self.setting.amp]
+        )
 
     def batch(self) -> dict:
         """A batch as a data loader gives it."""

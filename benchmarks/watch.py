@@ -1,4 +1,5 @@
 """Where the time of an epoch goes, seen from inside the Runner."""
+
 import resource
 import statistics
 import sys
@@ -74,22 +75,26 @@ class EpochWatch(Hook):
         steps_s = time.perf_counter() - start
         busy = self._kernel_seconds(runner)
         loader = runner.train_dataloader
-        images = (steps * loader.batch_size if loader.drop_last else min(
-            len(loader.sampler), steps * loader.batch_size))
+        images = (
+            steps * loader.batch_size
+            if loader.drop_last
+            else min(len(loader.sampler), steps * loader.batch_size)
+        )
         self.rows.append(
             dict(
                 images_per_s=images / seconds,
                 data_share=self._waited / seconds,
-                outside_share=(seconds - self._waited - self._in_step) /
-                seconds,
+                outside_share=(seconds - self._waited - self._in_step) / seconds,
                 gpu_busy=busy and busy * steps / seconds,
                 epoch_s=seconds,
                 steps_s=steps_s,
-                times_steps=seconds / steps_s))
+                times_steps=seconds / steps_s,
+            )
+        )
 
     def _bare_step(self, runner, i: int) -> None:
         # A full batch, as all but the last are.
-        batches = self._batches[:len(runner.train_dataloader) - 1 or 1]
+        batches = self._batches[: len(runner.train_dataloader) - 1 or 1]
         self._step(batches[i % len(batches)], runner.optim_wrapper)
 
     def _kernel_seconds(self, runner) -> Optional[float]:
@@ -100,15 +105,19 @@ class EpochWatch(Hook):
             for i in range(PROFILED):
                 self._bare_step(runner, i)
             synchronize()
-        spans = [(e.time_range.start, e.time_range.end) for e in prof.events()
-                 if e.device_type == DeviceType.CUDA]
+        spans = [
+            (e.time_range.start, e.time_range.end)
+            for e in prof.events()
+            if e.device_type == DeviceType.CUDA
+        ]
         return covered(spans) / 1e6 / PROFILED
 
     def median(self) -> dict:
         """The measured epochs as one."""
         return {
-            name: None if self.rows[0][name] is None else statistics.median(
-                row[name] for row in self.rows)
+            name: None
+            if self.rows[0][name] is None
+            else statistics.median(row[name] for row in self.rows)
             for name in self.rows[0]
         }
 

@@ -4,6 +4,7 @@ Importing this package imports nothing heavy: it only sets up
 :mod:`mmrazor_byot.compat`, so that the OpenMMLab packages imported after it
 work on today's torch.
 """
+
 from .compat import install
 from .version import __version__
 

@@ -1,4 +1,5 @@
 """Checkpoints: read safely, written whole."""
+
 import codecs
 import io
 import os
@@ -42,8 +43,7 @@ def mmengine_globals() -> Dict[str, Any]:
         'builtins.getattr': _known_method,
         'collections.Counter': Counter,  # milestones of MultiStepLR
         'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
-        'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler':
-        _ONE_CYCLE,
+        'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler': _ONE_CYCLE,
         'numpy.ndarray': _NDARRAY,
         # No file can name this; torch asks whether the type of an array may
         # have its state set.
@@ -67,7 +67,7 @@ _ONE_CYCLE = object()
 def _empty_array(kind: Any, shape: Any, dtype: Any) -> np.ndarray:
     if kind is not _NDARRAY:
         raise pickle.UnpicklingError(f'Unsupported: {kind}')
-    return np.ndarray((0, ), 'b')
+    return np.ndarray((0,), 'b')
 
 
 def _known_method(owner: Any, name: str) -> Any:
@@ -82,7 +82,8 @@ def allow_mmengine_globals() -> None:
     """Let ``torch.load(weights_only=True)`` read MMEngine's checkpoints."""
     if NAMED_GLOBALS:
         torch.serialization.add_safe_globals(
-            [(value, name) for name, value in mmengine_globals().items()])
+            [(value, name) for name, value in mmengine_globals().items()]
+        )
 
 
 def load_from_local(filename: str, map_location: Any = None) -> dict:
@@ -103,8 +104,7 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
     """
     filename = os.path.expanduser(filename)
     if not os.path.isfile(filename):
-        raise CheckpointError(
-            f'checkpoint "{filename}" does not exist; check the path')
+        raise CheckpointError(f'checkpoint "{filename}" does not exist; check the path')
     try:
         checkpoint = _load(filename, map_location)
     except pickle.UnpicklingError as e:
@@ -114,36 +114,33 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
     if not isinstance(checkpoint, dict):
         raise CheckpointError(
             f'"{filename}" holds a {type(checkpoint).__name__}, not a '
-            'checkpoint (a dict with "state_dict", or a state dict)')
+            'checkpoint (a dict with "state_dict", or a state dict)'
+        )
     return checkpoint
 
 
 def _load(filename: str, map_location: Any) -> Any:
     if NAMED_GLOBALS:
-        return torch.load(
-            filename, map_location=map_location, weights_only=True)
+        return torch.load(filename, map_location=map_location, weights_only=True)
     # weights_only cannot be told of names here, so unpickle through an
     # Unpickler that finds nothing but torch's own list and ours.
     return torch.load(
-        filename,
-        map_location=map_location,
-        pickle_module=_restricted_pickle(),
-        weights_only=False)
+        filename, map_location=map_location, pickle_module=_restricted_pickle(), weights_only=False
+    )
 
 
 def _restricted_pickle() -> types.ModuleType:
     from torch._weights_only_unpickler import _get_allowed_globals
+
     allowed = {**_get_allowed_globals(), **mmengine_globals()}
 
     class Unpickler(pickle.Unpickler):
-
         def find_class(self, module, name):
             module = IMPORT_MAPPING.get(module, module)  # Python 2's names
             try:
                 return allowed[f'{module}.{name}']
             except KeyError:
-                raise pickle.UnpicklingError(
-                    f'Unsupported global: {module}.{name}') from None
+                raise pickle.UnpicklingError(f'Unsupported global: {module}.{name}') from None
 
     restricted = types.ModuleType('restricted_pickle')
     restricted.__dict__.update(pickle.__dict__)
@@ -154,15 +151,14 @@ def _restricted_pickle() -> types.ModuleType:
 
 
 def _refused(filename: str, reason: str) -> CheckpointError:
-    found = re.search(
-        r'(?:GLOBAL|Unsupported global:|Unsupported:) (?!GLOBAL)([\w.]+)',
-        reason)
+    found = re.search(r'(?:GLOBAL|Unsupported global:|Unsupported:) (?!GLOBAL)([\w.]+)', reason)
     if found:
         return CheckpointError(
             f'checkpoint "{filename}" was not loaded: it carries '
             f'"{found.group(1)}", which is neither a weight nor training '
             'state, and loading it can run code. Ask its author for a file '
-            'with the weights only.')
+            'with the weights only.'
+        )
     # torch's own text before this advises to load it all the same.
     _, _, detail = reason.rpartition('WeightsUnpickler error:')
     return _broken(filename, detail.strip() or 'it is no zip archive')
@@ -172,7 +168,8 @@ def _broken(filename: str, reason: str) -> CheckpointError:
     return CheckpointError(
         f'checkpoint "{filename}" ({os.path.getsize(filename)} bytes) is '
         'truncated or not a checkpoint; copy or download it again. '
-        f'({reason.strip().splitlines()[0][:120]})')
+        f'({reason.strip().splitlines()[0][:120]})'
+    )
 
 
 @register_backend('atomic', force=True)

@@ -20,6 +20,7 @@ Four faults, seen on torch 2.1 to 2.15 with MMEngine 0.10.7 and MMRazor 1.0.0:
 The first two are import hooks: they run when the module at fault is imported,
 so this file needs neither torch nor any OpenMMLab package.
 """
+
 import contextlib
 import importlib.abc
 import importlib.machinery
@@ -34,8 +35,11 @@ CHECKPOINT = 'mmengine.runner.checkpoint'
 #: What the rest of MMRazor imports from its quantization subpackage.
 _QUANTIZATION_NAMES = ('BackendConfigs', 'QConfigHandler')
 #: Warnings at every start, of code that none of our users can change.
-_NOISE = ('pkg_resources is deprecated', 'Fail to import ``MultiScaleDef',
-          '`broadcast_buffers` is deprecated')
+_NOISE = (
+    'pkg_resources is deprecated',
+    'Fail to import ``MultiScaleDef',
+    '`broadcast_buffers` is deprecated',
+)
 
 
 def install() -> None:
@@ -52,6 +56,7 @@ def install() -> None:
 def no_cuda_device() -> Iterator[None]:
     """Let ``mmengine.dist.init_dist`` run where there is no CUDA device."""
     import torch
+
     if torch.cuda.is_available():
         yield
     else:
@@ -66,12 +71,12 @@ def symbolic_batch() -> Iterator[None]:
 
     def window_reverse(windows, height, width, size):
         rows, columns = height // size, width // size
-        windows = windows.view(windows.shape[0] // (rows * columns), rows,
-                               columns, size, size, windows.shape[-1])
+        windows = windows.view(
+            windows.shape[0] // (rows * columns), rows, columns, size, size, windows.shape[-1]
+        )
         return windows.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
-    with mock.patch.object(ShiftWindowMSA, 'window_reverse',
-                           staticmethod(window_reverse)):
+    with mock.patch.object(ShiftWindowMSA, 'window_reverse', staticmethod(window_reverse)):
         yield
 
 
@@ -119,10 +124,12 @@ def _mend_quantization(module: ModuleType, execute: Callable) -> None:
 
 
 def _stand_in(module: ModuleType, cause: Exception) -> None:
-    message = ('{} belongs to MMRazor\'s quantization, which does not work '
-               f'with the installed torch ({cause}). Everything else in '
-               'MMRazor does; for quantization use MMRazor 1.0.0 with torch '
-               '1.13.')
+    message = (
+        "{} belongs to MMRazor's quantization, which does not work "
+        f'with the installed torch ({cause}). Everything else in '
+        'MMRazor does; for quantization use MMRazor 1.0.0 with torch '
+        '1.13.'
+    )
 
     class Missing(type):
         """A class whose every use raises, and names what is missing."""
@@ -156,16 +163,17 @@ def _mend_checkpoint(module: ModuleType, execute: Callable) -> None:
 
 def _use_safe_loader(module: ModuleType = None) -> None:
     from .checkpoint import allow_mmengine_globals, load_from_local
+
     allow_mmengine_globals()
     module = module or sys.modules[CHECKPOINT]
     for prefix, loader in (('', load_from_local), ('zoo://', load_from_zoo)):
-        module.CheckpointLoader.register_scheme(
-            prefixes=prefix, loader=loader, force=True)
+        module.CheckpointLoader.register_scheme(prefixes=prefix, loader=loader, force=True)
 
 
 def load_from_zoo(filename, map_location=None):
     """``zoo://NAME``, see :mod:`mmrazor_byot.zoo.scheme`."""
     from .zoo import scheme  # here, as it needs MMEngine to be imported
+
     return scheme.load_from_zoo(filename, map_location)
 
 

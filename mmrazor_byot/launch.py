@@ -1,4 +1,5 @@
 """What the tools share: flags, configs, processes, and how errors look."""
+
 import argparse
 import atexit
 import os
@@ -78,18 +79,14 @@ def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
         parser: To add them to.
     """
     parser.add_argument('--work-dir', help='folder for logs and checkpoints')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument(
-        '--amp', action='store_true', help='automatic mixed precision')
-    parser.add_argument(
-        '--no-pin-memory',
-        action='store_true',
-        help='do not pin memory in data loaders')
+        '--no-pin-memory', action='store_true', help='do not pin memory in data loaders'
+    )
     add_config_options(parser)
-    parser.add_argument(
-        '--launcher', choices=LAUNCHERS, default='none', help='job launcher')
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
     # Older launchers pass it as a flag, torchrun as a variable.
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
+    parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +102,8 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='change settings of the config, for example '
         'model.exit_head.reduction=2 train_cfg.max_epochs=10; lists as '
-        'key="[a,b]" without white space')
+        'key="[a,b]" without white space',
+    )
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -126,8 +124,7 @@ def load_config(args: argparse.Namespace) -> Config:
             cfg.merge_from_dict(args.cfg_options)
     except Exception as e:  # a config is code: anything can go wrong in it
         reason = str(e).strip() or 'no message'
-        raise ConfigError(f'config "{path}" cannot be read: '
-                          f'{type(e).__name__}: {reason}') from e
+        raise ConfigError(f'config "{path}" cannot be read: {type(e).__name__}: {reason}') from e
     return cfg
 
 
@@ -140,12 +137,8 @@ def apply_runner_arguments(cfg: Config, args: argparse.Namespace) -> None:
     """
     cfg.launcher = args.launcher
     name = os.path.splitext(os.path.basename(args.config))[0]
-    cfg.work_dir = (
-        args.work_dir or cfg.get('work_dir') or os.path.join(
-            'work_dirs', name))
-    defaults = dict(
-        pin_memory=torch.cuda.is_available(),
-        collate_fn=dict(type='default_collate'))
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', name)
+    defaults = dict(pin_memory=torch.cuda.is_available(), collate_fn=dict(type='default_collate'))
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(loader):
             cfg[loader] = {**deepcopy(defaults), **cfg[loader]}
@@ -186,15 +179,20 @@ def start_processes(cfg: Config, args: argparse.Namespace) -> None:
             raise ConfigError(
                 f'{processes} processes were asked for, but this machine has '
                 f'{gpus} GPUs: start {gpus}, or set CUDA_VISIBLE_DEVICES=-1 '
-                'to train on the CPU')
+                'to train on the CPU'
+            )
         return
     cfg.setdefault('env_cfg', {})
     cfg.env_cfg['dist_cfg'] = dict(backend='gloo')
     # MMEngine would hand DDP a GPU number.
-    wrapper = dict(cfg.get('model_wrapper_cfg') or dict(
-        type='MMDistributedDataParallel',
-        broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False)))
+    wrapper = dict(
+        cfg.get('model_wrapper_cfg')
+        or dict(
+            type='MMDistributedDataParallel',
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+    )
     cfg.model_wrapper_cfg = {**wrapper, 'device_ids': None}
     set_multi_processing(**cfg.env_cfg.get('mp_cfg', {}), distributed=True)
     with no_cuda_device():

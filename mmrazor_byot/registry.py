@@ -3,6 +3,7 @@
 MMEngine imports this file by itself when it meets ``type='mmrazor_byot.X'``
 in a config, and then imports the ``locations`` of the registry it searches.
 """
+
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import EVALUATOR as MMENGINE_EVALUATOR
 from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
@@ -15,45 +16,27 @@ from mmengine.registry import Registry
 
 SCOPE = 'mmrazor_byot'
 
-MODELS = Registry(
-    'model',
-    parent=MMENGINE_MODELS,
-    scope=SCOPE,
-    locations=['mmrazor_byot.models'])
+MODELS = Registry('model', parent=MMENGINE_MODELS, scope=SCOPE, locations=['mmrazor_byot.models'])
 DATASETS = Registry(
-    'dataset',
-    parent=MMENGINE_DATASETS,
-    scope=SCOPE,
-    locations=['mmrazor_byot.datasets'])
+    'dataset', parent=MMENGINE_DATASETS, scope=SCOPE, locations=['mmrazor_byot.datasets']
+)
 METRICS = Registry(
-    'metric',
-    parent=MMENGINE_METRICS,
-    scope=SCOPE,
-    locations=['mmrazor_byot.evaluation'])
+    'metric', parent=MMENGINE_METRICS, scope=SCOPE, locations=['mmrazor_byot.evaluation']
+)
 EVALUATOR = Registry(
-    'evaluator',
-    parent=MMENGINE_EVALUATOR,
-    scope=SCOPE,
-    locations=['mmrazor_byot.evaluation'])
-HOOKS = Registry(
-    'hook',
-    parent=MMENGINE_HOOKS,
-    scope=SCOPE,
-    locations=['mmrazor_byot.engine'])
+    'evaluator', parent=MMENGINE_EVALUATOR, scope=SCOPE, locations=['mmrazor_byot.evaluation']
+)
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['mmrazor_byot.engine'])
 OPTIM_WRAPPERS = Registry(
-    'optim_wrapper',
-    parent=MMENGINE_OPTIM_WRAPPERS,
-    scope=SCOPE,
-    locations=['mmrazor_byot.engine'])
+    'optim_wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope=SCOPE, locations=['mmrazor_byot.engine']
+)
 FUNCTIONS = Registry(
     'function',
     parent=MMENGINE_FUNCTIONS,
     scope=SCOPE,
-    locations=['mmrazor_byot.engine', 'mmrazor_byot.datasets'])
+    locations=['mmrazor_byot.engine', 'mmrazor_byot.datasets'],
+)
 TRANSFORMS = Registry(
-    'transform',
-    parent=MMENGINE_TRANSFORMS,
-    scope=SCOPE,
-    locations=['mmrazor_byot.augment'])
-POLICIES = Registry(
-    'exit policy', scope=SCOPE, locations=['mmrazor_byot.inference'])
+    'transform', parent=MMENGINE_TRANSFORMS, scope=SCOPE, locations=['mmrazor_byot.augment']
+)
+POLICIES = Registry('exit policy', scope=SCOPE, locations=['mmrazor_byot.inference'])

@@ -1,11 +1,11 @@
 """What the tests of batched augmentations share."""
+
 import numpy as np
 import torch
 from mmpretrain.registry import TRANSFORMS
 
 #: Where each of mmpretrain's operations keeps its magnitude.
-MAGNITUDE = dict(
-    Solarize='thr', Posterize='bits', Rotate='angle', Cutout='shape')
+MAGNITUDE = dict(Solarize='thr', Posterize='bits', Rotate='angle', Cutout='shape')
 UNSIGNED = ('Solarize', 'SolarizeAdd', 'Posterize', 'Cutout')
 
 
@@ -13,13 +13,12 @@ def photographs(n: int, height: int = 32, width: int = 32) -> torch.Tensor:
     """Images uint8 (n, 3, height, width): smooth, noisy, dull and flat."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[:height, :width] / 8
-    wave = np.sin(
-        rng.uniform(0.2, 2, (n, 3, 1, 1)) * y +
-        rng.uniform(0.2, 2, (n, 3, 1, 1)) * x)
+    wave = np.sin(rng.uniform(0.2, 2, (n, 3, 1, 1)) * y + rng.uniform(0.2, 2, (n, 3, 1, 1)) * x)
     span = rng.uniform(10, 120, (n, 3, 1, 1))
     noise = rng.normal(0, 1, wave.shape) * rng.uniform(0, 30, (n, 1, 1, 1))
-    images = np.clip(rng.uniform(40, 215, (n, 3, 1, 1)) + span * wave + noise,
-                     0, 255).astype(np.uint8)
+    images = np.clip(rng.uniform(40, 215, (n, 3, 1, 1)) + span * wave + noise, 0, 255).astype(
+        np.uint8
+    )
     images[0] = rng.integers(0, 256, images[0].shape)
     images[1], images[2, 1], images[3, :, 0, 0] = 90, 0, 255
     return torch.from_numpy(images)
@@ -49,8 +48,8 @@ def fixed(config: dict, magnitude: float):
         if name != 'Cutout' or 'shape' not in config:
             config[key] = int(magnitude) if name == 'Cutout' else magnitude
     if name not in UNSIGNED:
-        config['random_negative_prob'] = 0.
-    return TRANSFORMS.build(dict(config, prob=1.))
+        config['random_negative_prob'] = 0.0
+    return TRANSFORMS.build(dict(config, prob=1.0))
 
 
 def likely(counts, chances) -> bool:
@@ -78,6 +77,6 @@ def same_distribution(a, b) -> bool:
     a, b = np.sort(a), np.sort(b)
     both = np.concatenate([a, b])
     apart = abs(
-        np.searchsorted(a, both, 'right') / len(a) -
-        np.searchsorted(b, both, 'right') / len(b)).max()
+        np.searchsorted(a, both, 'right') / len(a) - np.searchsorted(b, both, 'right') / len(b)
+    ).max()
     return apart < 2.2 * np.sqrt(1 / len(a) + 1 / len(b))

@@ -1,4 +1,5 @@
 """What many tests build."""
+
 # ruff: noqa: E402
 import copy
 import os
@@ -17,14 +18,12 @@ from mmrazor_byot.registry import MODELS
 #: ResNet-18 with 4 channels in the stem: 4, 8, 16, 32 behind the stages.
 TINY = dict(
     type='ImageClassifier',
-    backbone=dict(
-        type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4),
+    backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
-        type='LinearClsHead',
-        num_classes=5,
-        in_channels=32,
-        loss=dict(type='CrossEntropyLoss')))
+        type='LinearClsHead', num_classes=5, in_channels=32, loss=dict(type='CrossEntropyLoss')
+    ),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -47,11 +46,9 @@ def build_byot(tiny_architecture):
     """Builds BYOT around the tiny classifier; settings as keywords."""
 
     def build(**settings):
-        return MODELS.build({
-            'type': 'mmrazor_byot.BYOT',
-            'architecture': tiny_architecture,
-            **settings
-        })
+        return MODELS.build(
+            {'type': 'mmrazor_byot.BYOT', 'architecture': tiny_architecture, **settings}
+        )
 
     return build
 
@@ -63,10 +60,7 @@ def batch():
     def make(n: int = 6, num_classes: int = 5, size: int = 32):
         generator = torch.Generator().manual_seed(1)
         images = torch.randn(n, 3, size, size, generator=generator)
-        samples = [
-            DataSample().set_gt_label(torch.tensor([i % num_classes]))
-            for i in range(n)
-        ]
+        samples = [DataSample().set_gt_label(torch.tensor([i % num_classes])) for i in range(n)]
         return images, samples
 
     return make

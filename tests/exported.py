@@ -1,4 +1,5 @@
 """The shipped digits network, exported once for all tests."""
+
 import functools
 import json
 from pathlib import Path
@@ -15,13 +16,13 @@ from mmrazor_byot.deploy.export import load_byot
 from mmrazor_byot.deploy.onnx_export import OLDEST_TORCH
 from mmrazor_byot.policies import ConfidencePolicy, PolicyFile, policy_text
 
-WEIGHTS, = (DIGITS.parent / 'weights').glob('byot_resnet18_2xb64_digits-*')
+(WEIGHTS,) = (DIGITS.parent / 'weights').glob('byot_resnet18_2xb64_digits-*')
 POLICY = ConfidencePolicy([0.95, None, 0.9])
 
 
 needs_new_torch = pytest.mark.skipif(
-    TorchVersion(torch.__version__) < OLDEST_TORCH,
-    reason='this torch cannot export')
+    TorchVersion(torch.__version__) < OLDEST_TORCH, reason='this torch cannot export'
+)
 
 
 @functools.lru_cache
@@ -29,8 +30,19 @@ def _export(folder: Path) -> str:
     policy = folder / 'policy.json'
     policy.write_text(policy_text(PolicyFile(POLICY, 4, 10)))
     return succeeded(
-        tool('deploy/export_onnx.py', DIGITS, WEIGHTS, '--out',
-             folder / 'digits', '--int8', '--policy', policy, '--images', 48))
+        tool(
+            'deploy/export_onnx.py',
+            DIGITS,
+            WEIGHTS,
+            '--out',
+            folder / 'digits',
+            '--int8',
+            '--policy',
+            policy,
+            '--images',
+            48,
+        )
+    )
 
 
 _folder: list = []

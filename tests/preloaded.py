@@ -4,6 +4,7 @@ Importing torch and the OpenMMLab packages takes longer than most tests of a
 tool. Each line read is a request, a JSON object; the answer to it is the exit
 status. What follows the fork is what Python does with a script.
 """
+
 import importlib
 import json
 import os
@@ -11,14 +12,18 @@ import runpy
 import signal
 import sys
 
-for name in ('mmrazor_byot.launch', 'mmpretrain.datasets',
-             'mmpretrain.evaluation', 'mmpretrain.models', 'mmrazor.models',
-             'matplotlib.pyplot'):
+for name in (
+    'mmrazor_byot.launch',
+    'mmpretrain.datasets',
+    'mmpretrain.evaluation',
+    'mmpretrain.models',
+    'mmrazor.models',
+    'matplotlib.pyplot',
+):
     importlib.import_module(name)
 
 
-def become(command: list, cwd: str, env: dict, output: list,
-           timeout: int) -> None:
+def become(command: list, cwd: str, env: dict, output: list, timeout: int) -> None:
     """Make this process the one that a command would start."""
     signal.alarm(timeout)
     for number, path in enumerate(['/dev/null', *output]):
@@ -29,8 +34,7 @@ def become(command: list, cwd: str, env: dict, output: list,
     os.environ.clear()
     os.environ.update(env)
     sys.argv = command
-    sys.path[:1] = [os.path.dirname(command[0]),
-                    *env['PYTHONPATH'].split(os.pathsep)]
+    sys.path[:1] = [os.path.dirname(command[0]), *env['PYTHONPATH'].split(os.pathsep)]
 
 
 for line in sys.stdin:

@@ -1,4 +1,5 @@
 """The recipes, each read once: it takes a third of a second."""
+
 import copy
 import functools
 import re
@@ -32,7 +33,7 @@ def table_rows(name: str) -> dict:
     text = TABLE.read_text(encoding='utf-8')
     assert f'| [{name}](' in text, f'{TABLE} has no {name}'
     rows = {}
-    for line in text[text.index(f'| [{name}]('):].splitlines()[:2]:
+    for line in text[text.index(f'| [{name}](') :].splitlines()[:2]:
         _, _, title, *cells, _ = line.split('|')
         digits = [re.sub('[^0-9]', '', cell) for cell in cells]
         rows[title.strip()] = [int(n) if n else None for n in digits]

@@ -1,4 +1,5 @@
 """Run the public commands as a user does."""
+
 import json
 import os
 import subprocess
@@ -12,9 +13,11 @@ RECIPES = ROOT / 'configs/distill/mmcls/byot'
 DIGITS = RECIPES / 'byot_resnet18_2xb64_digits.py'
 
 #: A few channels and epochs of the digits recipe, for tests of the tools.
-QUICK = ('model.architecture.backbone.base_channels=4',
-         'model.architecture.backbone.stem_channels=4',
-         'default_hooks.checkpoint.interval=1')
+QUICK = (
+    'model.architecture.backbone.base_channels=4',
+    'model.architecture.backbone.stem_channels=4',
+    'default_hooks.checkpoint.interval=1',
+)
 
 
 def run(*command, cwd=ROOT, timeout=600, **env) -> subprocess.CompletedProcess:
@@ -25,16 +28,18 @@ def run(*command, cwd=ROOT, timeout=600, **env) -> subprocess.CompletedProcess:
         env=environment(env),
         timeout=timeout,
         text=True,
-        capture_output=True)
+        capture_output=True,
+    )
 
 
 def environment(more: dict) -> dict:
     """This process's, with the repository in reach."""
-    path = os.pathsep.join(
-        filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
     return {
-        **os.environ, 'PYTHONPATH': path,
-        'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}', **more
+        **os.environ,
+        'PYTHONPATH': path,
+        'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
+        **more,
     }
 
 
@@ -47,11 +52,11 @@ def preloaded() -> subprocess.Popen:
         text=True,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL)
+        stderr=subprocess.DEVNULL,
+    )
 
 
-def tool(name: str, *arguments, cwd=ROOT, timeout=600,
-         **env) -> subprocess.CompletedProcess:
+def tool(name: str, *arguments, cwd=ROOT, timeout=600, **env) -> subprocess.CompletedProcess:
     """Run ``tools/NAME`` as ``run`` does; Python ones without the imports."""
     script = ROOT / 'tools' / name
     if script.suffix == '.sh':
@@ -62,13 +67,16 @@ def tool(name: str, *arguments, cwd=ROOT, timeout=600,
         for file in output:
             file.touch()
         request = dict(
-            command=command, cwd=str(cwd), env=environment(env),
-            output=[str(file) for file in output], timeout=timeout)
+            command=command,
+            cwd=str(cwd),
+            env=environment(env),
+            output=[str(file) for file in output],
+            timeout=timeout,
+        )
         server = preloaded()
         print(json.dumps(request), file=server.stdin, flush=True)
         status = int(server.stdout.readline())
-        return subprocess.CompletedProcess(
-            command, status, *(file.read_text() for file in output))
+        return subprocess.CompletedProcess(command, status, *(file.read_text() for file in output))
 
 
 def succeeded(done: subprocess.CompletedProcess) -> str:

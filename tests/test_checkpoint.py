@@ -33,9 +33,7 @@ def refused(path, *words):
     assert [w for w in [str(path), *words] if w not in message] == []
 
 
-@pytest.fixture(
-    params=['torch', 'pickle'] if ours.NAMED_GLOBALS else ['pickle']
-)
+@pytest.fixture(params=['torch', 'pickle'] if ours.NAMED_GLOBALS else ['pickle'])
 def path(request, monkeypatch, tmp_path):
     """Where to save; loaded by torch's unpickler or that for torch < 2.6."""
     monkeypatch.setattr(ours, 'NAMED_GLOBALS', request.param == 'torch')
@@ -92,9 +90,7 @@ def test_mmengine_loads_its_own(path, checkpoint, zipped):
     assert torch.equal(model.weight, checkpoint['state_dict']['weight'])
 
 
-@pytest.mark.skipif(
-    not ours.NAMED_GLOBALS, reason='torch < 2.6 takes no names'
-)
+@pytest.mark.skipif(not ours.NAMED_GLOBALS, reason='torch < 2.6 takes no names')
 def test_bare_torch_load(tmp_path, checkpoint):
     torch.save(checkpoint, tmp_path / 'a.pth')
     check(torch.load(tmp_path / 'a.pth', weights_only=True), checkpoint)
@@ -265,11 +261,13 @@ def test_milestones_of_a_scheduler(path):
 def test_annealing_of_one_cycle(path, kind):
     weight = torch.nn.Parameter(torch.zeros(1))
     schedulers = [
-        OneCycleLR(torch.optim.SGD([weight], lr=0.1), eta_max=0.2,
-                   total_steps=10, anneal_strategy=kind) for _ in range(2)]
+        OneCycleLR(
+            torch.optim.SGD([weight], lr=0.1), eta_max=0.2, total_steps=10, anneal_strategy=kind
+        )
+        for _ in range(2)
+    ]
     schedulers[0].step()
-    torch.save(dict(state_dict={},
-                    param_schedulers=[schedulers[0].state_dict()]), path)
+    torch.save(dict(state_dict={}, param_schedulers=[schedulers[0].state_dict()]), path)
     schedulers[1].load_state_dict(load(path)['param_schedulers'][0])
     for scheduler in schedulers:
         scheduler.step()
@@ -278,7 +276,8 @@ def test_annealing_of_one_cycle(path, kind):
 
 def test_one_cycle_is_named_but_never_called():
     stand_in = ours.mmengine_globals()[
-        f'{OneCycleParamScheduler.__module__}.OneCycleParamScheduler']
+        f'{OneCycleParamScheduler.__module__}.OneCycleParamScheduler'
+    ]
     assert not callable(stand_in)
     with pytest.raises(pickle.UnpicklingError, match='getattr'):
         ours._known_method(stand_in, 'step')

@@ -1,4 +1,5 @@
 """What the documents say works when it is typed as it stands."""
+
 import re
 import sys
 
@@ -10,8 +11,7 @@ from run import RECIPES, ROOT, run, succeeded
 from mmrazor_byot.policies import POLICY_TYPES, read_policy
 from mmrazor_byot.registry import MODELS
 
-PAGES = [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md'),
-         *(ROOT / 'configs').rglob('README.md')]
+PAGES = [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md'), *(ROOT / 'configs').rglob('README.md')]
 README = PAGES[0].read_text()
 SNIPPETS = re.findall(r'```python\n(.*?)```', README, re.S)
 
@@ -23,7 +23,7 @@ def test_the_two_commands():
         'sh tools/dist_train.sh '
         'configs/distill/mmcls/byot/byot_resnet18_2xb64_digits.py 2',
         'pip install -c requirements/constraints.txt -e ".[tests]" && '
-        'python -m pytest -n 2 --dist worksteal'
+        'python -m pytest -n 2 --dist worksteal',
     ]
 
 
@@ -46,7 +46,9 @@ def test_every_path_exists(page):
     missing = [s for s in links if not (page.parent / s).exists()]
     named = re.findall(
         r'(?:tools|configs|docs|benchmarks|requirements|mmrazor_byot)/'
-        r'[\w./-]+\.(?:py|sh|md|txt|yml|json)', text)
+        r'[\w./-]+\.(?:py|sh|md|txt|yml|json)',
+        text,
+    )
     missing += [s for s in named if not (ROOT / s).exists()]
     assert not missing
 
@@ -63,16 +65,18 @@ def test_inference_page_runs(tmp_path):
         said = succeeded(run(sys.executable, *command.split(), cwd=tmp_path))
     printed = re.search(r'prints, for each image,\n\n((?:    .*\n)+)', text)[1]
     times = re.compile(r'[\d.]+ ms')  # the page shows one machine's
-    assert times.sub('', re.sub('^    ', '', printed, flags=re.M)) in (
-        times.sub('', said))
+    assert times.sub('', re.sub('^    ', '', printed, flags=re.M)) in (times.sub('', said))
     assert (tmp_path / 'results.json').is_file()
 
 
 @pytest.mark.skipif(torch.__version__ < '2.5', reason='torch < 2.5')
 def test_early_exit_page(tmp_path):
     text = (ROOT / 'docs/early_exit.md').read_text()
-    program, = [snippet for snippet in re.findall(
-        r'```python\n(.*?)```', text, re.S) if 'run_policy' in snippet]
+    (program,) = [
+        snippet
+        for snippet in re.findall(r'```python\n(.*?)```', text, re.S)
+        if 'run_policy' in snippet
+    ]
     said = succeeded(run(sys.executable, '-c', program))
     assert re.search(r'^\[[1-4]( [1-4]){7}\]$', said, re.M)
     path = tmp_path / 'policy.json'

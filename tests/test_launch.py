@@ -30,9 +30,7 @@ def test_load_config(tmp_path):
     path.write_text("model = dict(depth=18, out=(0, 1), name='a')\nx = 1\n")
     changes = ['model.depth=50', 'model.out="[2,3]"', 'y.z=0.5', 'x=None']
     cfg = launch.load_config(arguments(path, '--cfg-options', *changes))
-    assert cfg.to_dict() == dict(
-        model=dict(depth=50, out=[2, 3], name='a'), x=None, y=dict(z=0.5)
-    )
+    assert cfg.to_dict() == dict(model=dict(depth=50, out=[2, 3], name='a'), x=None, y=dict(z=0.5))
     assert launch.load_config(arguments(path)).x == 1
 
 
@@ -93,12 +91,20 @@ print('not reached')
 
 def test_processes_leave_together(tmp_path):
     """Without torch's clean-up, but with all that was said and planned."""
-    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'WORLD_SIZE': '2',
-           'MASTER_ADDR': 'localhost', 'MASTER_PORT': '29677'}
+    env = {
+        **os.environ,
+        'PYTHONPATH': str(ROOT),
+        'WORLD_SIZE': '2',
+        'MASTER_ADDR': 'localhost',
+        'MASTER_PORT': '29677',
+    }
     ranks = [
-        subprocess.Popen([sys.executable, '-c', RANK],
-                         env={**env, 'RANK': str(rank)},
-                         stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, '-c', RANK],
+            env={**env, 'RANK': str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for rank in range(2)
     ]
     for rank in ranks:
@@ -242,9 +248,7 @@ def test_more_processes_than_gpus(start, processes, gpus):
         start('pytorch', processes, gpus)
 
 
-@pytest.mark.parametrize(
-    'case', [('pytorch', 8, 8), ('none', 1, 0), ('slurm', 1, 8)]
-)
+@pytest.mark.parametrize('case', [('pytorch', 8, 8), ('none', 1, 0), ('slurm', 1, 8)])
 def test_mmengine_starts_the_rest(start, case):
     assert start(*case, x=1) == (dict(x=1), [])
 

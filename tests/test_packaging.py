@@ -1,4 +1,5 @@
 """What a wheel and a source archive carry."""
+
 import shutil
 import sys
 import tarfile
@@ -7,14 +8,26 @@ import zipfile
 import pytest
 from run import ROOT, run, succeeded
 
-PARTS = ('configs', 'mmrazor_byot', 'requirements', 'tools', 'LICENSE',
-         'MANIFEST.in', 'README.md', 'model-index.yml', 'setup.cfg',
-         'setup.py')
+PARTS = (
+    'configs',
+    'mmrazor_byot',
+    'requirements',
+    'tools',
+    'LICENSE',
+    'MANIFEST.in',
+    'README.md',
+    'model-index.yml',
+    'setup.cfg',
+    'setup.py',
+)
 CARRIED = (
-    'model-index.yml', 'configs/distill/mmcls/byot/metafile.yml',
+    'model-index.yml',
+    'configs/distill/mmcls/byot/metafile.yml',
     'configs/distill/mmcls/byot/byot_resnet18_2xb64_digits.py',
-    'configs/_base_/default_runtime.py', 'tools/train.py',
-    'tools/dist_train.sh')
+    'configs/_base_/default_runtime.py',
+    'tools/train.py',
+    'tools/dist_train.sh',
+)
 
 
 @pytest.fixture(scope='module')
@@ -24,14 +37,15 @@ def built(tmp_path_factory):
     for part in PARTS:
         if (ROOT / part).is_dir():
             shutil.copytree(
-                ROOT / part, copy / part,
-                ignore=shutil.ignore_patterns('__pycache__', '.mim'))
+                ROOT / part, copy / part, ignore=shutil.ignore_patterns('__pycache__', '.mim')
+            )
         else:
             shutil.copy(ROOT / part, copy / part)
-    succeeded(run(sys.executable, 'setup.py', '-q', 'sdist', 'bdist_wheel',
-                  cwd=copy, PYTHONPATH=''))
-    wheel, = (copy / 'dist').glob('*.whl')
-    archive, = (copy / 'dist').glob('*.tar.gz')
+    succeeded(
+        run(sys.executable, 'setup.py', '-q', 'sdist', 'bdist_wheel', cwd=copy, PYTHONPATH='')
+    )
+    (wheel,) = (copy / 'dist').glob('*.whl')
+    (archive,) = (copy / 'dist').glob('*.tar.gz')
     with zipfile.ZipFile(wheel) as z, tarfile.open(archive) as t:
         return z.namelist(), [n.split('/', 1)[-1] for n in t.getnames()]
 
@@ -44,8 +58,7 @@ def test_wheel_and_archive_carry(built, name):
 
 
 def test_the_shipped_weights_are_carried(built):
-    weights = [p.relative_to(ROOT).as_posix()
-               for p in (ROOT / 'configs').rglob('*.pth')]
+    weights = [p.relative_to(ROOT).as_posix() for p in (ROOT / 'configs').rglob('*.pth')]
     assert len(weights) == 1
     assert f'mmrazor_byot/.mim/{weights[0]}' in built[0]
     assert weights[0] in built[1]
@@ -54,7 +67,9 @@ def test_the_shipped_weights_are_carried(built):
 def test_no_tests_or_caches_are_installed(built):
     wheel, _ = built
     assert not [n for n in wheel if n.startswith('tests') or '.pyc' in n]
-    modules = {p.relative_to(ROOT).as_posix()
-               for p in (ROOT / 'mmrazor_byot').rglob('*.py')
-               if '.mim' not in p.parts}
+    modules = {
+        p.relative_to(ROOT).as_posix()
+        for p in (ROOT / 'mmrazor_byot').rglob('*.py')
+        if '.mim' not in p.parts
+    }
     assert modules <= set(wheel)

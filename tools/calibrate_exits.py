@@ -1,4 +1,5 @@
 """Find the exit policy for a target, on images held out of training."""
+
 import argparse
 import json
 from pathlib import Path
@@ -23,10 +24,7 @@ from mmrazor_byot.inference import StagedNetwork
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
 from mmrazor_byot.policies import PolicyFile, policy_text
 
-KINDS = dict(
-    confidence='ConfidencePolicy',
-    margin='MarginPolicy',
-    entropy='EntropyPolicy')
+KINDS = dict(confidence='ConfidencePolicy', margin='MarginPolicy', entropy='EntropyPolicy')
 ANSWERS = dict(last=[False], ensemble=[True], best=[False, True])
 
 
@@ -39,44 +37,48 @@ def parse_args() -> argparse.Namespace:
         '--max-drop',
         type=float,
         metavar='POINTS',
-        help='lose at most so many points of accuracy against the deepest '
-        'exit, at the least cost')
+        help='lose at most so many points of accuracy against the deepest exit, at the least cost',
+    )
     target.add_argument(
         '--budget',
         type=float,
         metavar='SHARE',
-        help='spend at most this share of the deepest exit\'s FLOPs (or time, '
-        'with --costs)')
+        help="spend at most this share of the deepest exit's FLOPs (or time, with --costs)",
+    )
     target.add_argument(
         '--latency-ms',
         type=float,
         metavar='MS',
         help='spend at most so many ms an image, one by one, in torch on this '
-        'machine (on the device, with --costs)')
-    parser.add_argument(
-        '--out', default='policy.json', help='file for the policy')
+        'machine (on the device, with --costs)',
+    )
+    parser.add_argument('--out', default='policy.json', help='file for the policy')
     parser.add_argument(
         '--costs',
         metavar='FILE',
         help='reckon with the times of a device, as tools/deploy/bench.py '
-        '--out FILE measured them there, instead of FLOPs')
+        '--out FILE measured them there, instead of FLOPs',
+    )
     parser.add_argument(
         '--score',
         nargs='+',
         choices=KINDS,
         default=['confidence'],
         help='what is compared with the thresholds; of several, the best is '
-        'taken. Defaults to confidence')
+        'taken. Defaults to confidence',
+    )
     parser.add_argument(
         '--answer',
         choices=ANSWERS,
         default='best',
         help='answer with the last exit or with the mean of those reached. '
-        'Defaults to the better one')
+        'Defaults to the better one',
+    )
     parser.add_argument(
         '--device',
         default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='where to run. Defaults to the GPU if there is one')
+        help='where to run. Defaults to the GPU if there is one',
+    )
     add_config_options(parser)
     args = parser.parse_args()
     _check(args)
@@ -85,11 +87,9 @@ def parse_args() -> argparse.Namespace:
 
 def _check(args: argparse.Namespace) -> None:
     if args.max_drop is not None and not 0 <= args.max_drop < 100:
-        raise ConfigError(f'--max-drop {args.max_drop}: percentage points, '
-                          'from 0')
+        raise ConfigError(f'--max-drop {args.max_drop}: percentage points, from 0')
     if args.budget is not None and not 0 < args.budget <= 1:
-        raise ConfigError(f'--budget {args.budget}: a share, above 0 and up '
-                          'to 1')
+        raise ConfigError(f'--budget {args.budget}: a share, above 0 and up to 1')
     if args.latency_ms is not None and args.latency_ms <= 0:
         raise ConfigError(f'--latency-ms {args.latency_ms}: must be positive')
 
@@ -109,11 +109,12 @@ def read_costs(path: str, num_exits: int) -> Costs:
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise ConfigError(
             f'--costs {path}: no result of tools/deploy/bench.py --out FILE '
-            f'({type(e).__name__}: {e})') from e
-    if {len(costs.sections), len(costs.heads),
-            len(costs.fixed)} != {num_exits}:
-        raise ConfigError(f'--costs {path}: times of {len(costs.fixed)} '
-                          f'exits, but the network has {num_exits}')
+            f'({type(e).__name__}: {e})'
+        ) from e
+    if {len(costs.sections), len(costs.heads), len(costs.fixed)} != {num_exits}:
+        raise ConfigError(
+            f'--costs {path}: times of {len(costs.fixed)} exits, but the network has {num_exits}'
+        )
     return costs
 
 
@@ -127,8 +128,7 @@ def main() -> None:
         costs = read_costs(args.costs, model.num_exits)
     elif args.latency_ms is not None:
         image, _ = network_inputs(model, next(iter(loader)))
-        costs = Costs.of_stages(
-            **stage_times(StagedNetwork(model), image[:1]), unit='ms')
+        costs = Costs.of_stages(**stage_times(StagedNetwork(model), image[:1]), unit='ms')
     else:
         costs = Costs.of_stages(**stage_flops(model, model.input_size))
     data = collect_logits(model, loader)
@@ -138,23 +138,23 @@ def main() -> None:
         costs,
         goal=Goal(args.max_drop, args.budget, args.latency_ms),
         kinds=[KINDS[name] for name in args.score],
-        ensembles=ANSWERS[args.answer])
+        ensembles=ANSWERS[args.answer],
+    )
     print(format_calibration(found, costs))
     facts = calibration_facts(found, costs)
     facts.update(
         config=Path(args.config).name,
         checkpoint=Path(args.checkpoint).name,
         images=len(data.labels),
-        target=dict(
-            max_drop=args.max_drop,
-            budget=args.budget,
-            latency_ms=args.latency_ms))
-    content = PolicyFile(found.policy, model.num_exits, model.num_classes,
-                         facts)
+        target=dict(max_drop=args.max_drop, budget=args.budget, latency_ms=args.latency_ms),
+    )
+    content = PolicyFile(found.policy, model.num_exits, model.num_classes, facts)
     AtomicBackend().put_text(policy_text(content), args.out)
-    print(f'\npolicy written to {args.out}; '
-          f'try it on the test images: python tools/test.py {args.config} '
-          f'{args.checkpoint} --policy {args.out}')
+    print(
+        f'\npolicy written to {args.out}; '
+        f'try it on the test images: python tools/test.py {args.config} '
+        f'{args.checkpoint} --policy {args.out}'
+    )
 
 
 if __name__ == '__main__':

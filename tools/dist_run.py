@@ -6,6 +6,7 @@ which the reason is hard to find.
 
 usage: dist_run.py TOOL PROCESSES [ARGUMENT ...]
 """
+
 import logging
 import os
 import signal
@@ -25,13 +26,14 @@ def checked_count(processes: str) -> int:
     """The number of processes, if this machine can run so many."""
     count = int(processes) if processes.isdecimal() else 0
     if count < 1:
-        fail(f'"{processes}" processes: give a number from 1 on, one for '
-             'each GPU')
+        fail(f'"{processes}" processes: give a number from 1 on, one for each GPU')
     gpus = torch.cuda.device_count()
     if gpus and count > gpus:
-        fail(f'{count} processes were asked for, but this machine has {gpus} '
-             f'GPUs: start {gpus}, or set CUDA_VISIBLE_DEVICES=-1 to run on '
-             'the CPU')
+        fail(
+            f'{count} processes were asked for, but this machine has {gpus} '
+            f'GPUs: start {gpus}, or set CUDA_VISIBLE_DEVICES=-1 to run on '
+            'the CPU'
+        )
     return count
 
 
@@ -57,13 +59,19 @@ def main() -> None:
     port = variable('PORT', '29500')
     logging.getLogger('torch.distributed.elastic').setLevel(logging.CRITICAL)
     try:
-        torchrun([
-            f'--nnodes={variable("NNODES", "1")}',
-            f'--node-rank={variable("NODE_RANK", "0")}',
-            f'--master-addr={variable("MASTER_ADDR", "127.0.0.1")}',
-            f'--master-port={port}', f'--nproc-per-node={count}',
-            str(HERE / tool), '--launcher', 'pytorch', *arguments
-        ])
+        torchrun(
+            [
+                f'--nnodes={variable("NNODES", "1")}',
+                f'--node-rank={variable("NODE_RANK", "0")}',
+                f'--master-addr={variable("MASTER_ADDR", "127.0.0.1")}',
+                f'--master-port={port}',
+                f'--nproc-per-node={count}',
+                str(HERE / tool),
+                '--launcher',
+                'pytorch',
+                *arguments,
+            ]
+        )
     except ChildFailedError as e:
         rank, failure = e.get_first_failure()
         if failure.exitcode == REPORTED:
@@ -71,13 +79,14 @@ def main() -> None:
         how = f'exit status {failure.exitcode}'
         if failure.exitcode < 0:
             how = signal.Signals(-failure.exitcode).name
-        fail(f'rank {rank} ended with {how}; what it said last stands above',
-             status=1)
+        fail(f'rank {rank} ended with {how}; what it said last stands above', status=1)
     except RuntimeError as e:
         if 'EADDRINUSE' not in str(e) and 'in use' not in str(e):
             raise
-        fail(f'port {port} is in use, by another run perhaps: choose another,'
-             ' for example PORT=29501 sh tools/dist_train.sh ...')
+        fail(
+            f'port {port} is in use, by another run perhaps: choose another,'
+            ' for example PORT=29501 sh tools/dist_train.sh ...'
+        )
 
 
 if __name__ == '__main__':

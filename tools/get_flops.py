@@ -1,4 +1,5 @@
 """Params and FLOPs of the network cut at each exit."""
+
 import argparse
 import json
 
@@ -18,8 +19,8 @@ def parse_args() -> argparse.Namespace:
         '--shape',
         type=int,
         nargs='+',
-        help='size of an image: S, or H W. Defaults to what the config says '
-        '(input_size), or 32')
+        help='size of an image: S, or H W. Defaults to what the config says (input_size), or 32',
+    )
     parser.add_argument('--out', help='file for the numbers, as JSON')
     add_config_options(parser)
     return parser.parse_args()

@@ -5,6 +5,7 @@ Example:
     python tools/infer.py PICTURES --model CONFIG --weights CHECKPOINT \\
         --policy policy.json --show-dir shown --out results.json
 """
+
 import argparse
 import json
 import sys
@@ -22,30 +23,30 @@ from mmrazor_byot.policies import ExitPolicy, FixedExitPolicy
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        'images', nargs='+', metavar='IMAGE', help='image files or folders')
-    parser.add_argument(
-        '--model', required=True, help='config file, or a name in the zoo')
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('images', nargs='+', metavar='IMAGE', help='image files or folders')
+    parser.add_argument('--model', required=True, help='config file, or a name in the zoo')
     parser.add_argument(
         '--weights',
         help='checkpoint: file, address or zoo://NAME. Defaults to those that '
-        'the zoo has for the model')
+        'the zoo has for the model',
+    )
     parser.add_argument('--policy', help='policy file')
     parser.add_argument(
-        '--exit', type=int, metavar='I',
-        help='stop at this exit, 1 is the shallowest. Defaults to the deepest')
+        '--exit',
+        type=int,
+        metavar='I',
+        help='stop at this exit, 1 is the shallowest. Defaults to the deepest',
+    )
     parser.add_argument(
-        '--ensemble', action='store_true',
-        help='answer with the mean of all exits, with --exit of those up to '
-        'it')
-    parser.add_argument(
-        '--batch-size', type=int, default=1, help='images at a time')
-    parser.add_argument(
-        '--device', help='such as cuda:0 or cpu. Defaults to the GPU if any')
-    parser.add_argument(
-        '--topk', type=int, default=3, help='classes to show of each exit')
+        '--ensemble',
+        action='store_true',
+        help='answer with the mean of all exits, with --exit of those up to it',
+    )
+    parser.add_argument('--batch-size', type=int, default=1, help='images at a time')
+    parser.add_argument('--device', help='such as cuda:0 or cpu. Defaults to the GPU if any')
+    parser.add_argument('--topk', type=int, default=3, help='classes to show of each exit')
     parser.add_argument('--show-dir', help='folder to write pictures to')
     parser.add_argument('--out', help='JSON file to write the results to')
     add_config_options(parser)
@@ -56,19 +57,19 @@ def chosen_policy(args: argparse.Namespace):
     """What the flags say; None where they say nothing."""
     by_hand = args.exit is not None or args.ensemble
     if args.policy and by_hand:
-        raise ConfigError('--policy says where to stop and with what to '
-                          'answer; leave --exit and --ensemble out')
+        raise ConfigError(
+            '--policy says where to stop and with what to answer; leave --exit and --ensemble out'
+        )
     if by_hand:
-        return FixedExitPolicy(
-            -1 if args.exit is None else args.exit, ensemble=args.ensemble)
+        return FixedExitPolicy(-1 if args.exit is None else args.exit, ensemble=args.ensemble)
     return args.policy
 
 
-def write_results(path: str, policy: ExitPolicy, images: list,
-                  results: list) -> None:
-    rows = [{'image': image, **result,
-             'pred_scores': result['pred_scores'].tolist()}
-            for image, result in zip(images, results)]
+def write_results(path: str, policy: ExitPolicy, images: list, results: list) -> None:
+    rows = [
+        {'image': image, **result, 'pred_scores': result['pred_scores'].tolist()}
+        for image, result in zip(images, results)
+    ]
     text = json.dumps(dict(policy=policy.config(), images=rows), indent=2)
     try:
         AtomicBackend().put_text(text + '\n', path)
@@ -84,6 +85,7 @@ def main() -> None:
     from mmrazor_byot.inference.exit_results import class_width, result_text
     from mmrazor_byot.inference.image_inputs import list_images
     from mmrazor_byot.inference.trained_model import recipe_path
+
     images = list_images(args.images)
     policy = chosen_policy(args)
     args.config = recipe_path(args.model)
@@ -92,12 +94,9 @@ def main() -> None:
         pretrained=args.weights or True,
         device=args.device,
         policy=policy,
-        show_progress=sys.stderr.isatty())
-    results = inferencer(
-        images,
-        batch_size=args.batch_size,
-        topk=args.topk,
-        show_dir=args.show_dir)
+        show_progress=sys.stderr.isatty(),
+    )
+    results = inferencer(images, batch_size=args.batch_size, topk=args.topk, show_dir=args.show_dir)
     width = class_width(results)
     for image, result in zip(images, results):
         print(result_text(image, result, width))

@@ -1,4 +1,5 @@
 """Write docs/model_table.md: what each exit of each BYOT recipe costs."""
+
 import argparse
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
@@ -50,8 +51,8 @@ Those marked * could not be checked against a source. Networks of three stages
 have three exits here; the paper's table gives four for them too.
 """  # noqa: E501
 TITLES = dict(
-    CIFAR100='CIFAR-100, 32 x 32', ImageNet='ImageNet, 224 x 224',
-    other='Other data, 32 x 32')
+    CIFAR100='CIFAR-100, 32 x 32', ImageNet='ImageNet, 224 x 224', other='Other data, 32 x 32'
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -60,10 +61,9 @@ def parse_args() -> argparse.Namespace:
         '--check',
         nargs='+',
         metavar='NAME',
-        help='write nothing; count these recipes again and fail if the table '
-        'says something else')
-    parser.add_argument(
-        '--table', type=Path, default=TABLE, help='the file; %(default)s')
+        help='write nothing; count these recipes again and fail if the table says something else',
+    )
+    parser.add_argument('--table', type=Path, default=TABLE, help='the file; %(default)s')
     return parser.parse_args()
 
 
@@ -75,8 +75,9 @@ def main() -> None:
         for name in args.check:
             lines = recipe_lines(name, Config.fromfile(RECIPES / f'{name}.py'))
             if '\n'.join(lines) not in table:
-                raise ConfigError(f'{args.table} is out of date for {name}; '
-                                  'run tools/make_tables.py')
+                raise ConfigError(
+                    f'{args.table} is out of date for {name}; run tools/make_tables.py'
+                )
         print(f'{args.table} is right for {", ".join(args.check)}')
         return
     AtomicBackend().put_text(whole_table(), args.table)
@@ -118,7 +119,7 @@ def recipe_lines(name: str, cfg: Config) -> List[str]:
     link = f'[{name}](../{RECIPES.relative_to(ROOT)}/{name}.py)'
     lines = [
         row([link, 'params', *cells(costs, 'params')]),
-        row(['', 'FLOPs', *cells(costs, 'flops')])
+        row(['', 'FLOPs', *cells(costs, 'flops')]),
     ]
     accuracies = paper_row(name, data_of(cfg))
     if accuracies:

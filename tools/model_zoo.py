@@ -5,6 +5,7 @@ Examples:
     python tools/model_zoo.py download byot_mmrazor_resnet18_8xb16_cifar100
     python tools/model_zoo.py verify FILE
 """
+
 import argparse
 import sys
 
@@ -19,9 +20,9 @@ def parse_args(argv=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='Environment: MMRAZOR_BYOT_HOME is the cache folder, '
-        'MMRAZOR_BYOT_MIRROR a mirror for all downloads.')
-    commands = parser.add_subparsers(
-        dest='command', required=True, metavar='COMMAND')
+        'MMRAZOR_BYOT_MIRROR a mirror for all downloads.',
+    )
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
 
     command = commands.add_parser('list', help='show all models of the zoo')
     command.set_defaults(run=run_list)
@@ -31,27 +32,29 @@ def parse_args(argv=None):
         help='download a checkpoint and print its path',
         description='Download a checkpoint and print its path. A download '
         'that broke off is continued; the hash in the name of the file is '
-        'checked before the file gets its name.')
+        'checked before the file gets its name.',
+    )
     command.add_argument('name', metavar='NAME', help='a name from the list')
     command.add_argument(
         '--dest',
         metavar='DIR',
-        help='folder to put the file in (default: the cache folder, where '
-        'zoo://NAME looks too)')
+        help='folder to put the file in (default: the cache folder, where zoo://NAME looks too)',
+    )
     command.add_argument(
         '--mirror',
         metavar='BASE',
         help='fetch BASE/FILE instead of the published address; an http://, '
-        'https:// or file:// address, or a folder')
-    command.add_argument(
-        '--quiet', action='store_true', help='show no progress bar')
+        'https:// or file:// address, or a folder',
+    )
+    command.add_argument('--quiet', action='store_true', help='show no progress bar')
     command.set_defaults(run=run_download)
 
     command = commands.add_parser(
         'verify',
         help='check a checkpoint: hash, no code, what is in it',
         description='Check the content of a file against the hash in its '
-        'name, and that it holds weights and no code; show what is in it.')
+        'name, and that it holds weights and no code; show what is in it.',
+    )
     command.add_argument('file', metavar='FILE', help='a checkpoint')
     command.set_defaults(run=run_verify)
     return parser.parse_args(argv)
@@ -69,15 +72,20 @@ def describe(model):
     """One row of the table, a dash for what is not known."""
     size, where = '-', model.weights or 'no weights published'
     if model.weights is not None:
-        copies = [(model.shipped, ' (in the package)'),
-                  (cached_file(model), ' (downloaded)')]
+        copies = [(model.shipped, ' (in the package)'), (cached_file(model), ' (downloaded)')]
         for copy, note in copies:
             if copy is not None and copy.is_file():
                 size, where = human(copy.stat().st_size, 'B'), where + note
                 break
-    return (model.name, model.dataset or '-',
-            '-' if model.top1 is None else f'{model.top1:.2f}',
-            human(model.params), human(model.flops), size, where)
+    return (
+        model.name,
+        model.dataset or '-',
+        '-' if model.top1 is None else f'{model.top1:.2f}',
+        human(model.params),
+        human(model.flops),
+        size,
+        where,
+    )
 
 
 def human(number, unit=''):
@@ -91,15 +99,13 @@ def human(number, unit=''):
 
 
 def run_download(args):
-    file = download(
-        args.name, args.dest, args.mirror, progress=not args.quiet)
+    file = download(args.name, args.dest, args.mirror, progress=not args.quiet)
     print(file)
 
 
 def run_verify(args):
     found = verify(args.file)
-    compared = ('as in the name' if found.promised else
-                'not compared: the name carries no hash')
+    compared = 'as in the name' if found.promised else 'not compared: the name carries no hash'
     print(f'file        {found.path}')
     print(f'size        {found.size} bytes')
     print(f'sha256      {found.sha256} ({compared})')

@@ -2,6 +2,7 @@
 
 With --policy: accuracy, FLOPs and time of a network that stops early.
 """
+
 import argparse
 import json
 
@@ -36,21 +37,18 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--policy',
         help='exit policy, a file of tools/calibrate_exits.py: images leave '
-        'early, and this is timed against the deepest exit')
+        'early, and this is timed against the deepest exit',
+    )
     parser.add_argument('--out', help='file for the results')
     parser.add_argument(
         '--out-item',
         choices=['metrics', 'pred'],
-        help='what --out holds: metrics (JSON) or predictions (pickle). '
-        'Defaults to predictions')
-    parser.add_argument(
-        '--show-dir', help='folder for pictures with their predictions')
-    parser.add_argument(
-        '--show', action='store_true', help='show them in a window')
-    parser.add_argument(
-        '--interval', type=int, default=1, help='show every n-th image')
-    parser.add_argument(
-        '--wait-time', type=float, default=2, help='seconds of each window')
+        help='what --out holds: metrics (JSON) or predictions (pickle). Defaults to predictions',
+    )
+    parser.add_argument('--show-dir', help='folder for pictures with their predictions')
+    parser.add_argument('--show', action='store_true', help='show them in a window')
+    parser.add_argument('--interval', type=int, default=1, help='show every n-th image')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds of each window')
     add_runner_arguments(parser)
     return parser.parse_args()
 
@@ -64,13 +62,12 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
         raise ConfigError('--out-item: say in which file, by --out')
     if args.policy and args.out:
         args.out_item = 'metrics'
-    if args.out and args.out_item != 'metrics' and not args.out.endswith(
-        ('.pkl', '.pickle')):
-        raise ConfigError(f'--out {args.out}: predictions are written as '
-                          '.pkl; for metrics add --out-item metrics')
+    if args.out and args.out_item != 'metrics' and not args.out.endswith(('.pkl', '.pickle')):
+        raise ConfigError(
+            f'--out {args.out}: predictions are written as .pkl; for metrics add --out-item metrics'
+        )
     if args.policy and args.launcher != 'none':
-        raise ConfigError('--policy: times are taken in one process; leave '
-                          'out --launcher')
+        raise ConfigError('--policy: times are taken in one process; leave out --launcher')
     if args.policy and (args.show or args.show_dir):
         raise ConfigError('--policy: tools/infer.py shows where images leave')
     if args.show or args.show_dir:
@@ -80,7 +77,8 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
             show=args.show,
             wait_time=args.wait_time,
             out_dir=args.show_dir,
-            interval=args.interval)
+            interval=args.interval,
+        )
 
 
 def test_policy(cfg: Config, args: argparse.Namespace) -> dict:

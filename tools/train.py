@@ -1,4 +1,5 @@
 """Train a model from a config file."""
+
 import argparse
 
 from mmengine.config import Config
@@ -22,21 +23,20 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint, or without a path from the last '
-        'one in the work dir')
+        help='go on from this checkpoint, or without a path from the last one in the work dir',
+    )
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
         help='scale the learning rate from the batch size that the config '
-        'records to the one of this run')
-    parser.add_argument(
-        '--no-validate',
-        action='store_true',
-        help='do not evaluate while training')
+        'records to the one of this run',
+    )
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate while training')
     parser.add_argument(
         '--no-persistent-workers',
         action='store_true',
-        help='start data loader workers anew each epoch')
+        help='start data loader workers anew each epoch',
+    )
     add_runner_arguments(parser)
     return parser.parse_args()
 
@@ -55,7 +55,8 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ConfigError(
                 f'--auto-scale-lr: "{args.config}" does not record its batch '
-                'size; add auto_scale_lr=dict(base_batch_size=...)')
+                'size; add auto_scale_lr=dict(base_batch_size=...)'
+            )
         cfg.auto_scale_lr.enable = True
     if args.no_persistent_workers:
         for loader in ('train_dataloader', 'val_dataloader'):

@@ -1,4 +1,5 @@
 """What the analysis tools share: networks, images, files."""
+
 from .images import check_same_images, class_names, image_loader
 from .networks import (
     Network,
@@ -10,7 +11,14 @@ from .networks import (
 from .results import output_folder, write_results
 
 __all__ = [
-    'Network', 'add_network_arguments', 'add_output_arguments',
-    'check_same_images', 'class_names', 'image_loader', 'load_network',
-    'load_networks', 'output_folder', 'write_results'
+    'Network',
+    'add_network_arguments',
+    'add_output_arguments',
+    'check_same_images',
+    'class_names',
+    'image_loader',
+    'load_network',
+    'load_networks',
+    'output_folder',
+    'write_results',
 ]

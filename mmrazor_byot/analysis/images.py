@@ -1,4 +1,5 @@
 """The images that networks are compared on."""
+
 from typing import Dict, List, Optional, Sequence
 
 import numpy as np
@@ -12,10 +13,9 @@ from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.structures import BatchSamples
 
 
-def image_loader(cfg: Config,
-                 key: str = 'test_dataloader',
-                 limit: Optional[int] = None,
-                 seed: int = 0) -> DataLoader:
+def image_loader(
+    cfg: Config, key: str = 'test_dataloader', limit: Optional[int] = None, seed: int = 0
+) -> DataLoader:
     """Build a data loader of a recipe, of all images or fewer.
 
     Args:
@@ -31,8 +31,9 @@ def image_loader(cfg: Config,
     """
     loader = cfg.get(key)
     if loader is None:
-        raise ConfigError(f'config "{cfg.filename}" has no {key}, so there '
-                          'are no images to look at')
+        raise ConfigError(
+            f'config "{cfg.filename}" has no {key}, so there are no images to look at'
+        )
     if limit is not None:
         if limit < 1:
             raise ConfigError(f'--limit-images {limit}: at least 1')
@@ -49,8 +50,9 @@ def _spread_out(dataset: BaseDataset, count: int) -> BaseDataset:
     try:
         return dataset.get_subset(numbers.tolist())
     except NotImplementedError as e:
-        raise ConfigError(f'a {type(dataset).__name__} cannot be cut down: '
-                          'leave --limit-images out') from e
+        raise ConfigError(
+            f'a {type(dataset).__name__} cannot be cut down: leave --limit-images out'
+        ) from e
 
 
 def check_same_images(batches: Dict[str, Sequence[dict]]) -> int:
@@ -66,10 +68,9 @@ def check_same_images(batches: Dict[str, Sequence[dict]]) -> int:
         ConfigError: Their labels differ.
     """
     labels = {
-        name: np.concatenate([
-            BatchSamples.of(batch['data_samples']).gt_label.cpu().numpy()
-            for batch in of_network
-        ])
+        name: np.concatenate(
+            [BatchSamples.of(batch['data_samples']).gt_label.cpu().numpy() for batch in of_network]
+        )
         for name, of_network in batches.items()
     }
     (first, expected), *others = labels.items()
@@ -78,7 +79,8 @@ def check_same_images(batches: Dict[str, Sequence[dict]]) -> int:
             raise ConfigError(
                 f'{first} and {name} are tested on different images '
                 f'({len(expected)} and {len(found)}): give configs with the '
-                'same test_dataloader')
+                'same test_dataloader'
+            )
     return len(expected)
 
 

@@ -1,4 +1,5 @@
 """Networks side by side: the flags that name them, and their weights."""
+
 import argparse
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence
@@ -32,7 +33,8 @@ class Network(NamedTuple):
         return dict(
             name=self.name,
             config=Path(self.cfg.filename).name,
-            checkpoint=Path(self.checkpoint).name)
+            checkpoint=Path(self.checkpoint).name,
+        )
 
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,19 +49,19 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
         action='append',
         required=True,
         metavar=('CONFIG', 'CHECKPOINT'),
-        help='config and checkpoint of a network; once for each')
+        help='config and checkpoint of a network; once for each',
+    )
     parser.add_argument(
         '--names',
         nargs='+',
-        help='what the figures call them, in the same order. Defaults to the '
-        'names of the configs')
+        help='what the figures call them, in the same order. Defaults to the names of the configs',
+    )
     add_output_arguments(parser)
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that every analysis tool has."""
-    parser.add_argument(
-        '--out', required=True, help='folder for the figures and the numbers')
+    parser.add_argument('--out', required=True, help='folder for the figures and the numbers')
     parser.add_argument('--seed', type=int, default=0, help='random seed')
     add_config_options(parser)
 
@@ -78,14 +80,15 @@ def load_networks(args: argparse.Namespace) -> List[Network]:
         if len(pair) != 2:
             raise ConfigError(
                 f'--model {" ".join(pair)}: give a config and a checkpoint, '
-                'and --model again for the next network')
+                'and --model again for the next network'
+            )
     names = args.names or default_names(args.model)
     if len(names) != len(args.model):
-        raise ConfigError(f'--names gives {len(names)} names for '
-                          f'{len(args.model)} networks; give one for each')
+        raise ConfigError(
+            f'--names gives {len(names)} names for {len(args.model)} networks; give one for each'
+        )
     if len(set(names)) < len(names):
-        raise ConfigError(f'--names {" ".join(names)}: each network needs a '
-                          'name of its own')
+        raise ConfigError(f'--names {" ".join(names)}: each network needs a name of its own')
     return [
         load_network(config, checkpoint, args, name)
         for name, (config, checkpoint) in zip(names, args.model)
@@ -105,10 +108,9 @@ def default_names(models: Sequence[Sequence[str]]) -> List[str]:
     ]
 
 
-def load_network(config: str,
-                 checkpoint: str,
-                 args: argparse.Namespace,
-                 name: Optional[str] = None) -> Network:
+def load_network(
+    config: str, checkpoint: str, args: argparse.Namespace, name: Optional[str] = None
+) -> Network:
     """Build a network, with or without exits, and load its weights.
 
     Args:
@@ -124,8 +126,7 @@ def load_network(config: str,
     """
     if not 0 <= args.seed < 2**32:
         raise ConfigError(f'--seed {args.seed}: 0 to {2**32 - 1}')
-    cfg = load_config(
-        argparse.Namespace(config=config, cfg_options=args.cfg_options))
+    cfg = load_config(argparse.Namespace(config=config, cfg_options=args.cfg_options))
     if cfg.get('model') is None:
         raise ConfigError(f'config "{config}" has no model; give a recipe')
     model = build_model(cfg)

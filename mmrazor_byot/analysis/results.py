@@ -1,4 +1,5 @@
 """Figures and numbers, written side by side."""
+
 import json
 import math
 from pathlib import Path
@@ -22,13 +23,11 @@ def output_folder(path: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise ConfigError(f'--out {path} cannot be made: '
-                          f'{e.strerror or e}') from e
+        raise ConfigError(f'--out {path} cannot be made: {e.strerror or e}') from e
     return folder
 
 
-def write_results(folder: Path, figures: Dict[str, Figure], name: str,
-                  found: dict) -> None:
+def write_results(folder: Path, figures: Dict[str, Figure], name: str, found: dict) -> None:
     """Write figures and their numbers, and say where they are.
 
     Args:
@@ -40,8 +39,7 @@ def write_results(folder: Path, figures: Dict[str, Figure], name: str,
     for figure_name, figure in figures.items():
         for path in save_figure(figure, folder / figure_name):
             print(path)
-    AtomicBackend().put_text(
-        json.dumps(json_ready(found), indent=2), str(folder / f'{name}.json'))
+    AtomicBackend().put_text(json.dumps(json_ready(found), indent=2), str(folder / f'{name}.json'))
     print(folder / f'{name}.json')
 
 

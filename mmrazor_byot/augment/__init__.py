@@ -1,4 +1,5 @@
 """Random augmentations of whole batches, on the device of the images."""
+
 from .base import BatchTransform
 from .compose import BatchCompose
 from .crop import BatchRandomCrop
@@ -10,8 +11,16 @@ from .policies import BatchAutoAugment, BatchRandAugment
 from .trivial_augment import BatchTrivialAugment
 
 __all__ = [
-    'BatchAutoAugment', 'BatchCompose', 'BatchCutMix', 'BatchCutout',
-    'BatchMixChoice', 'BatchMixup', 'BatchRandAugment', 'BatchRandomCrop',
-    'BatchRandomErasing', 'BatchRandomFlip', 'BatchTransform',
-    'BatchTrivialAugment'
+    'BatchAutoAugment',
+    'BatchCompose',
+    'BatchCutMix',
+    'BatchCutout',
+    'BatchMixChoice',
+    'BatchMixup',
+    'BatchRandAugment',
+    'BatchRandomCrop',
+    'BatchRandomErasing',
+    'BatchRandomFlip',
+    'BatchTransform',
+    'BatchTrivialAugment',
 ]

@@ -1,4 +1,5 @@
 """What batch transforms have in common: draw on the CPU, act on the device."""
+
 from abc import ABC, abstractmethod
 from typing import Any, Callable, List, NamedTuple, Sequence, Tuple
 
@@ -18,6 +19,7 @@ class Step(NamedTuple):
     ``kernel(images, **draws)`` answers the new images; the draws are arrays
     here and tensors on the images' device there.
     """
+
     kernel: Callable
     draws: Draws = {}
 
@@ -85,12 +87,12 @@ def uniform(*shape: int) -> np.ndarray:
 
 def check_images(images: torch.Tensor, name: str) -> None:
     """Refuse what is no batch of uint8 RGB images."""
-    if images.dtype != torch.uint8 or images.dim() != 4 or \
-            images.size(1) != 3:
+    if images.dtype != torch.uint8 or images.dim() != 4 or images.size(1) != 3:
         raise DatasetError(
             f'{name}: images are {images.dtype} of shape '
             f'{tuple(images.shape)}; it takes torch.uint8 (N, 3, H, W), so '
-            'put it before the normalisation')
+            'put it before the normalisation'
+        )
 
 
 def rule(kind: Callable, *args, **kwargs) -> Any:
@@ -108,11 +110,8 @@ def rule(kind: Callable, *args, **kwargs) -> Any:
     """
     try:
         return kind(*args, **kwargs)
-    except (AssertionError, AttributeError, KeyError, TypeError,
-            ValueError) as e:
-        raise ConfigError(
-            f'{kind.__name__} refused its settings: {e or args or kwargs}'
-        ) from e
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as e:
+        raise ConfigError(f'{kind.__name__} refused its settings: {e or args or kwargs}') from e
 
 
 def several(value, count: int, name: str) -> np.ndarray:
@@ -130,8 +129,7 @@ def several(value, count: int, name: str) -> np.ndarray:
         ConfigError: It is neither.
     """
     numbers = np.asarray(value)
-    if numbers.dtype.kind not in 'biuf' or \
-            numbers.shape not in ((), (1, ), (count, )):
+    if numbers.dtype.kind not in 'biuf' or numbers.shape not in ((), (1,), (count,)):
         raise ConfigError(f'{name}={value}: one number, or {count}')
     return np.broadcast_to(numbers, count)
 

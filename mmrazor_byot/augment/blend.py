@@ -1,4 +1,5 @@
 """Blends of an image with its grey or its smoothed self."""
+
 from typing import Dict
 
 import numpy as np
@@ -8,8 +9,7 @@ import torch.nn.functional as F
 #: Weights of the channels in a grey value, OpenCV's. Shape (3, 1, 1).
 GREY_WEIGHTS = {
     order: np.float32(weights).reshape(3, 1, 1) / 2**15
-    for order, weights in (('bgr', (3735, 19235, 9798)),
-                           ('rgb', (9798, 19235, 3735)))
+    for order, weights in (('bgr', (3735, 19235, 9798)), ('rgb', (9798, 19235, 3735)))
 }
 
 
@@ -24,12 +24,13 @@ def blend_weights(magnitude: np.ndarray) -> Dict[str, np.ndarray]:
     """
     factor = (1 + magnitude).reshape(-1, 1, 1, 1)
     return dict(
-        alpha=factor.astype(np.float32).astype(np.float64),
-        beta=(1 - factor).astype(np.float32))
+        alpha=factor.astype(np.float32).astype(np.float64), beta=(1 - factor).astype(np.float32)
+    )
 
 
-def blend(a: torch.Tensor, alpha: torch.Tensor, b: torch.Tensor,
-          beta: torch.Tensor) -> torch.Tensor:
+def blend(
+    a: torch.Tensor, alpha: torch.Tensor, b: torch.Tensor, beta: torch.Tensor
+) -> torch.Tensor:
     """``alpha a + beta b``, rounded where ``cv2.addWeighted`` rounds.
 
     OpenCV 5 has a fused multiply-add in float32; the product of two float32
@@ -62,8 +63,9 @@ def grey(images: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     return (images * weights).sum(1, keepdim=True).add_(0.5).floor_()
 
 
-def adjust_color(images: torch.Tensor, alpha: torch.Tensor,
-                 beta: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def adjust_color(
+    images: torch.Tensor, alpha: torch.Tensor, beta: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
     """Blend with the grey image, as ``mmcv.adjust_color``.
 
     Args:
@@ -79,8 +81,7 @@ def adjust_color(images: torch.Tensor, alpha: torch.Tensor,
     return mixed.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def adjust_sharpness(images: torch.Tensor, alpha: torch.Tensor,
-                     beta: torch.Tensor) -> torch.Tensor:
+def adjust_sharpness(images: torch.Tensor, alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
     """Blend with the smoothed image, as ``mmcv.adjust_sharpness``.
 
     Args:

@@ -1,4 +1,5 @@
 """Boxes in images, one for each."""
+
 from typing import Dict, Tuple
 
 import numpy as np
@@ -20,16 +21,18 @@ def sides(boxes: np.ndarray, size: Tuple[int, int]) -> Dict[str, np.ndarray]:
     first, length = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
     # What lies before the first is a very large number without a sign.
     rows, columns = (
-        (np.arange(count) - first[:, i:i + 1]).view(np.uint64)
-        < length[:, i:i + 1].astype(np.uint64)
-        for i, count in enumerate(size))
+        (np.arange(count) - first[:, i : i + 1]).view(np.uint64)
+        < length[:, i : i + 1].astype(np.uint64)
+        for i, count in enumerate(size)
+    )
     return dict(
-        rows=rows.view(np.uint8)[:, None, :, None],
-        columns=columns.view(np.uint8)[:, None, None])
+        rows=rows.view(np.uint8)[:, None, :, None], columns=columns.view(np.uint8)[:, None, None]
+    )
 
 
-def fill_boxes(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor,
-               fill: torch.Tensor) -> torch.Tensor:
+def fill_boxes(
+    images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, fill: torch.Tensor
+) -> torch.Tensor:
     """Fill each image's box.
 
     Args:
@@ -46,8 +49,7 @@ def fill_boxes(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor,
     return (fill - images).mul_(rows * columns).add_(images)
 
 
-def cutout_boxes(places: np.ndarray, shape: np.ndarray,
-                 size: Tuple[int, int]) -> np.ndarray:
+def cutout_boxes(places: np.ndarray, shape: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     """Boxes as ``mmcv.cutout`` places them.
 
     Args:
@@ -61,5 +63,5 @@ def cutout_boxes(places: np.ndarray, shape: np.ndarray,
     size = np.array(size)
     # MMCV calls np.random.uniform(H): low=H, high=1, so (1, H].
     center = size - places * (size - 1)
-    start = np.maximum(center - shape / 2., 0).astype(np.int64)
+    start = np.maximum(center - shape / 2.0, 0).astype(np.int64)
     return np.hstack([start, np.minimum(start + shape, size)])

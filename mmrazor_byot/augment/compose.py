@@ -1,4 +1,5 @@
 """Several batch transforms with one copy of all their draws."""
+
 from typing import List, Sequence, Union
 
 from mmrazor_byot.registry import TRANSFORMS
@@ -18,10 +19,7 @@ class BatchCompose(BatchTransform):
     """
 
     def __init__(self, transforms: Sequence[Union[BatchTransform, dict]]):
-        self.transforms = [
-            TRANSFORMS.build(t) if isinstance(t, dict) else t
-            for t in transforms
-        ]
+        self.transforms = [TRANSFORMS.build(t) if isinstance(t, dict) else t for t in transforms]
 
     def draw(self, shape: Shape) -> List[Step]:
         steps = []

@@ -1,4 +1,5 @@
 """Random crops, each image at its own place."""
+
 from functools import lru_cache, partial
 from typing import List, Optional, Sequence, Tuple, Union
 
@@ -36,14 +37,15 @@ class BatchRandomCrop(BatchTransform):
         ConfigError: mmpretrain refuses the settings.
     """
 
-    def __init__(self,
-                 crop_size: Union[int, Sequence[int]],
-                 padding: Optional[Union[int, Sequence[int]]] = None,
-                 pad_if_needed: bool = False,
-                 pad_val: Union[float, Sequence[float]] = 0,
-                 padding_mode: str = 'constant'):
-        its = rule(RandomCrop, crop_size, padding, pad_if_needed, pad_val,
-                   padding_mode)
+    def __init__(
+        self,
+        crop_size: Union[int, Sequence[int]],
+        padding: Optional[Union[int, Sequence[int]]] = None,
+        pad_if_needed: bool = False,
+        pad_val: Union[float, Sequence[float]] = 0,
+        padding_mode: str = 'constant',
+    ):
+        its = rule(RandomCrop, crop_size, padding, pad_if_needed, pad_val, padding_mode)
         self.size = tuple(its.crop_size)
         self.borders = rule(_borders, its.padding)
         self.pad_if_needed = its.pad_if_needed
@@ -61,7 +63,8 @@ class BatchRandomCrop(BatchTransform):
             raise DatasetError(
                 f'BatchRandomCrop: images of {padded[2]} x {padded[3]} are '
                 f'smaller than the crop of {self.size[0]} x {self.size[1]}; '
-                'set padding or pad_if_needed')
+                'set padding or pad_if_needed'
+            )
         corners = (uniform(shape[0], 2) * places).astype(np.int64)
         steps = []
         if any(borders):
@@ -70,9 +73,9 @@ class BatchRandomCrop(BatchTransform):
             steps.append(
                 Step(
                     partial(crop, size=self.size),
-                    dict(
-                        start=starts(corners, padded),
-                        offsets=offsets(padded[1:], self.size))))
+                    dict(start=starts(corners, padded), offsets=offsets(padded[1:], self.size)),
+                )
+            )
         return steps
 
     def out_shape(self, shape: Shape) -> Shape:
@@ -87,8 +90,7 @@ class BatchRandomCrop(BatchTransform):
         rows, columns = -(-rows // 2), -(-columns // 2)
         return left + columns, top + rows, right + columns, bottom + rows
 
-    def _pad(self, height: int, width: int,
-             borders: Tuple[int, int, int, int]) -> Step:
+    def _pad(self, height: int, width: int, borders: Tuple[int, int, int, int]) -> Step:
         if self.mode == 'constant':
             return Step(partial(pad, borders=borders), dict(color=self.color))
         left, top, right, bottom = borders
@@ -96,11 +98,14 @@ class BatchRandomCrop(BatchTransform):
             take_lines,
             dict(
                 rows=np.pad(np.arange(height), (top, bottom), self.mode),
-                columns=np.pad(np.arange(width), (left, right), self.mode)))
+                columns=np.pad(np.arange(width), (left, right), self.mode),
+            ),
+        )
 
 
-def crop(images: torch.Tensor, start: torch.Tensor, offsets: torch.Tensor,
-         size: Tuple[int, int]) -> torch.Tensor:
+def crop(
+    images: torch.Tensor, start: torch.Tensor, offsets: torch.Tensor, size: Tuple[int, int]
+) -> torch.Tensor:
     """Cut a window of one size out of each image.
 
     One gather of rows: the windows of all rows of all images are one view
@@ -152,8 +157,9 @@ def starts(corners: np.ndarray, shape: Shape) -> np.ndarray:
     return (first + corners[:, 0] * width + corners[:, 1])[:, None]
 
 
-def pad(images: torch.Tensor, color: torch.Tensor,
-        borders: Tuple[int, int, int, int]) -> torch.Tensor:
+def pad(
+    images: torch.Tensor, color: torch.Tensor, borders: Tuple[int, int, int, int]
+) -> torch.Tensor:
     """Put a frame of one colour around images.
 
     Args:
@@ -166,14 +172,12 @@ def pad(images: torch.Tensor, color: torch.Tensor,
     """
     n, channels, height, width = images.shape
     left, top, right, bottom = borders
-    frame = color.expand(n, channels, height + top + bottom,
-                         width + left + right).contiguous()
-    frame[:, :, top:top + height, left:left + width] = images
+    frame = color.expand(n, channels, height + top + bottom, width + left + right).contiguous()
+    frame[:, :, top : top + height, left : left + width] = images
     return frame
 
 
-def take_lines(images: torch.Tensor, rows: torch.Tensor,
-                columns: torch.Tensor) -> torch.Tensor:
+def take_lines(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """Images of chosen rows (H',) and columns (W',), (N, C, H', W')."""
     return images.index_select(2, rows).index_select(3, columns)
 
@@ -181,7 +185,7 @@ def take_lines(images: torch.Tensor, rows: torch.Tensor,
 def _borders(padding) -> Tuple[int, int, int, int]:
     """Left, top, right, bottom."""
     if padding is None or np.isscalar(padding):
-        return (padding or 0, ) * 4
+        return (padding or 0,) * 4
     if len(padding) not in (2, 4):
         raise ValueError(f'padding={padding}: one, two or four numbers')
     return tuple(padding) * (4 // len(padding))

@@ -1,4 +1,5 @@
 """Cutout, each image at its own place."""
+
 from typing import List, Sequence, Tuple, Union
 
 import numpy as np
@@ -23,10 +24,12 @@ class BatchCutout(BatchTransform):
         ConfigError: mmpretrain refuses the settings.
     """
 
-    def __init__(self,
-                 shape: Union[int, Tuple[int, int]],
-                 pad_val: Union[int, Sequence[int]] = 128,
-                 prob: float = 0.5):
+    def __init__(
+        self,
+        shape: Union[int, Tuple[int, int]],
+        pad_val: Union[int, Sequence[int]] = 128,
+        prob: float = 0.5,
+    ):
         its = rule(Cutout, shape, pad_val, prob)
         self.shape = several(its.shape, 2, 'shape')
         color = several(its.pad_val, 3, 'pad_val').astype(np.uint8)

@@ -1,4 +1,5 @@
 """What the kernels need to know of operations with drawn magnitudes."""
+
 from typing import Tuple
 
 import numpy as np
@@ -45,11 +46,11 @@ def work_out(its: Op, magnitude: np.ndarray, size: Tuple[int, int]) -> Draws:
         start=start,
         hole=np.where(hole < 0, magnitude[:, None], hole).astype(np.int64),
         color=color[:, :, None, None],
-        **blend_weights(magnitude))
+        **blend_weights(magnitude),
+    )
 
 
-def warp_matrices(its: Op, magnitude: np.ndarray,
-                  size: Tuple[int, int]) -> np.ndarray:
+def warp_matrices(its: Op, magnitude: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     """Where rotations, shears and translations move pixels to.
 
     Args:
@@ -71,12 +72,16 @@ def warp_matrices(its: Op, magnitude: np.ndarray,
     shear_y = (magnitude * its.shear_y).astype(np.float32)
     move_x, move_y = (
         np.where(its.pixels, np.trunc(move), move * length).astype(np.float32)
-        for move, length in ((magnitude * its.move_x, width),
-                             (magnitude * its.move_y, height)))
+        for move, length in ((magnitude * its.move_x, width), (magnitude * its.move_y, height))
+    )
     move_x += shear_x * its.pivot
     move_y += shear_y * its.pivot
     rows = [
-        cos, sin + shear_x, (1 - cos) * x - sin * y + move_x,
-        shear_y - sin, cos, sin * x + (1 - cos) * y + move_y
+        cos,
+        sin + shear_x,
+        (1 - cos) * x - sin * y + move_x,
+        shear_y - sin,
+        cos,
+        sin * x + (1 - cos) * y + move_y,
     ]
     return np.stack(rows, 1).reshape(-1, 2, 3)

@@ -1,4 +1,5 @@
 """Random erasing, each image at its own place."""
+
 from functools import partial
 from typing import List, Optional, Sequence, Union
 
@@ -35,18 +36,26 @@ class BatchRandomErasing(BatchTransform):
         ConfigError: mmpretrain refuses the settings.
     """
 
-    def __init__(self,
-                 erase_prob: float = 0.5,
-                 min_area_ratio: float = 0.02,
-                 max_area_ratio: float = 0.4,
-                 aspect_range: Union[float, Sequence[float]] = (3 / 10,
-                                                                10 / 3),
-                 mode: str = 'const',
-                 fill_color: Union[float, Sequence[float]] = (128, 128, 128),
-                 fill_std: Optional[Union[float, Sequence[float]]] = None):
-        self.rule = rule(RandomErasing, erase_prob, min_area_ratio,
-                         max_area_ratio, aspect_range, mode, fill_color,
-                         fill_std)
+    def __init__(
+        self,
+        erase_prob: float = 0.5,
+        min_area_ratio: float = 0.02,
+        max_area_ratio: float = 0.4,
+        aspect_range: Union[float, Sequence[float]] = (3 / 10, 10 / 3),
+        mode: str = 'const',
+        fill_color: Union[float, Sequence[float]] = (128, 128, 128),
+        fill_std: Optional[Union[float, Sequence[float]]] = None,
+    ):
+        self.rule = rule(
+            RandomErasing,
+            erase_prob,
+            min_area_ratio,
+            max_area_ratio,
+            aspect_range,
+            mode,
+            fill_color,
+            fill_std,
+        )
 
     def draw(self, shape: Shape) -> List[Step]:
         """A box for each image, an empty one for those left out."""
@@ -54,8 +63,7 @@ class BatchRandomErasing(BatchTransform):
         chance, area, aspect, *places = uniform(5, shape[0])
         lowest, highest = np.log(np.array(its.aspect_range, np.float32))
         aspect = np.exp(lowest + (highest - lowest) * aspect)
-        area = size.prod() * (its.min_area_ratio + area *
-                              (its.max_area_ratio - its.min_area_ratio))
+        area = size.prod() * (its.min_area_ratio + area * (its.max_area_ratio - its.min_area_ratio))
         hole = np.sqrt(np.stack([area * aspect, area / aspect], 1))
         hole = np.minimum(np.rint(hole).astype(np.int64), size)
         # As np.random.randint(0, H - h): the last place is never taken.
@@ -76,12 +84,14 @@ class BatchRandomErasing(BatchTransform):
         return Step(partial(fill_with_noise, seed=seed), covered)
 
 
-def fill_with_noise(images: torch.Tensor,
-                    rows: torch.Tensor,
-                    columns: torch.Tensor,
-                    seed: int,
-                    mean: Optional[torch.Tensor] = None,
-                    std: Optional[torch.Tensor] = None) -> torch.Tensor:
+def fill_with_noise(
+    images: torch.Tensor,
+    rows: torch.Tensor,
+    columns: torch.Tensor,
+    seed: int,
+    mean: Optional[torch.Tensor] = None,
+    std: Optional[torch.Tensor] = None,
+) -> torch.Tensor:
     """Fill each image's box with random pixels.
 
     Args:
@@ -100,7 +110,6 @@ def fill_with_noise(images: torch.Tensor,
     if mean is None:
         noise = torch.empty_like(images).random_(0, 256, generator=generator)
     else:
-        noise = torch.empty(
-            images.shape, device=images.device).normal_(generator=generator)
+        noise = torch.empty(images.shape, device=images.device).normal_(generator=generator)
         noise = noise.mul_(std).add_(mean).clamp_(0, 255).to(torch.uint8)
     return fill_boxes(images, rows, columns, noise)

@@ -1,4 +1,5 @@
 """Random flips, each image in its own direction."""
+
 from functools import partial
 from typing import List, Sequence, Union
 
@@ -11,7 +12,7 @@ from mmrazor_byot.registry import TRANSFORMS
 from .base import BatchTransform, Shape, Step, rule, uniform
 
 #: Which dimensions of (N, C, H, W) each direction reverses.
-DIRECTIONS = dict(horizontal=(3, ), vertical=(2, ), diagonal=(2, 3))
+DIRECTIONS = dict(horizontal=(3,), vertical=(2,), diagonal=(2, 3))
 
 
 @TRANSFORMS.register_module()
@@ -28,14 +29,15 @@ class BatchRandomFlip(BatchTransform):
         ConfigError: MMCV refuses the settings.
     """
 
-    def __init__(self,
-                 prob: Union[float, Sequence[float]],
-                 direction: Union[str, Sequence[str]] = 'horizontal'):
+    def __init__(
+        self,
+        prob: Union[float, Sequence[float]],
+        direction: Union[str, Sequence[str]] = 'horizontal',
+    ):
         its = rule(RandomFlip, prob, direction)
         names = [direction] if isinstance(direction, str) else direction
         self.directions = tuple(names)
-        chances = its.prob if isinstance(its.prob, list) else (
-            [its.prob / len(names)] * len(names))
+        chances = its.prob if isinstance(its.prob, list) else ([its.prob / len(names)] * len(names))
         self.bounds = np.cumsum(chances)
 
     def draw(self, shape: Shape) -> List[Step]:
@@ -43,12 +45,12 @@ class BatchRandomFlip(BatchTransform):
         n = shape[0]
         choice = np.searchsorted(self.bounds, uniform(n), side='right')
         turned = (choice + 1) % (len(self.directions) + 1)
-        return [Step(partial(flip, directions=self.directions),
-                     dict(index=turned * n + np.arange(n)))]
+        return [
+            Step(partial(flip, directions=self.directions), dict(index=turned * n + np.arange(n)))
+        ]
 
 
-def flip(images: torch.Tensor, index: torch.Tensor,
-         directions: Sequence[str]) -> torch.Tensor:
+def flip(images: torch.Tensor, index: torch.Tensor, directions: Sequence[str]) -> torch.Tensor:
     """Flip some images.
 
     Args:

@@ -1,4 +1,5 @@
 """Changes of tone, by tables of which some depend on the image."""
+
 from typing import Optional
 
 import torch
@@ -31,7 +32,7 @@ def autocontrast_tables(images: torch.Tensor) -> torch.Tensor:
     Returns:
         torch.Tensor: uint8 (N, C, 256).
     """
-    greys = torch.arange(256., dtype=torch.float64, device=images.device)
+    greys = torch.arange(256.0, dtype=torch.float64, device=images.device)
     pixels = images.flatten(2)
     low = pixels.amin(2, keepdim=True)
     span = pixels.amax(2, keepdim=True).sub_(low)
@@ -61,13 +62,13 @@ def equalize_tables(values: torch.Tensor) -> torch.Tensor:
     half = (step / 2).floor_()
     # Whole numbers below 2**24: rounding a quotient does not make it whole.
     table = (total - counts).add_(half).div_(step).floor_().clamp_(max=255)
-    greys = torch.arange(256., device=values.device)
+    greys = torch.arange(256.0, device=values.device)
     return torch.where(step.bool(), table, greys).to(torch.uint8)
 
 
-def contrast_tables(images: torch.Tensor, alpha: torch.Tensor,
-                    beta: torch.Tensor,
-                    weights: torch.Tensor) -> torch.Tensor:
+def contrast_tables(
+    images: torch.Tensor, alpha: torch.Tensor, beta: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
     """Blend with the mean grey, as ``mmcv.adjust_contrast``.
 
     Args:
@@ -82,17 +83,19 @@ def contrast_tables(images: torch.Tensor, alpha: torch.Tensor,
     n, channels, height, width = images.shape
     total = grey(images, weights).sum((1, 2, 3), True, dtype=torch.float64)
     mean = total.div_(height * width).round_().float()
-    greys = torch.arange(256., dtype=alpha.dtype, device=images.device)
+    greys = torch.arange(256.0, dtype=alpha.dtype, device=images.device)
     table = blend(greys, alpha, mean, beta).clamp_(0, 255).to(torch.uint8)
     return table[:, 0].expand(n, channels, 256)
 
 
-def change_tone(images: torch.Tensor,
-                tables: torch.Tensor,
-                autocontrast: int,
-                alpha: Optional[torch.Tensor] = None,
-                beta: Optional[torch.Tensor] = None,
-                weights: Optional[torch.Tensor] = None) -> torch.Tensor:
+def change_tone(
+    images: torch.Tensor,
+    tables: torch.Tensor,
+    autocontrast: int,
+    alpha: Optional[torch.Tensor] = None,
+    beta: Optional[torch.Tensor] = None,
+    weights: Optional[torch.Tensor] = None,
+) -> torch.Tensor:
     """Change the tone of images sorted by operation.
 
     Args:
@@ -112,11 +115,11 @@ def change_tone(images: torch.Tensor,
     values = images.flatten(2).long()
     made, done = [tables.expand(-1, 3, -1)], len(tables)
     if alpha is not None:
-        part = images[done:done + len(alpha)]
+        part = images[done : done + len(alpha)]
         made.append(contrast_tables(part, alpha, beta, weights))
         done += len(alpha)
     if autocontrast:
-        made.append(autocontrast_tables(images[done:done + autocontrast]))
+        made.append(autocontrast_tables(images[done : done + autocontrast]))
         done += autocontrast
     if done < len(images):
         made.append(equalize_tables(values[done:]))

@@ -1,4 +1,5 @@
 """Mixup and CutMix, each image by its own draw."""
+
 from abc import ABC, abstractmethod
 from typing import Dict, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -18,6 +19,7 @@ class Mixing(NamedTuple):
 
     ``None`` where nothing of the kind is drawn.
     """
+
     label: np.ndarray  # weight of its own scores, float32 (N,)
     pixel: Optional[np.ndarray] = None  # of its own pixels, float32 (N,)
     boxes: Optional[np.ndarray] = None  # the partner's place, int64 (N, 4)
@@ -45,8 +47,8 @@ class BatchMix(ABC):
         """Draw for n images of a height and width."""
 
     def __call__(
-            self, images: torch.Tensor,
-            scores: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+        self, images: torch.Tensor, scores: torch.Tensor
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
         """Mix a batch.
 
         Args:
@@ -58,9 +60,8 @@ class BatchMix(ABC):
         """
         partner = torch.randperm(len(images)).numpy()
         size = tuple(images.shape[2:])
-        draws = dict(self.draw(len(images), size).arrays(size),
-                     partner=partner)
-        tensors, = to_device([draws], images.device)
+        draws = dict(self.draw(len(images), size).arrays(size), partner=partner)
+        (tensors,) = to_device([draws], images.device)
         return mix(images, scores.float(), **tensors)
 
 
@@ -75,7 +76,7 @@ class WeightedMix(BatchMix):
         ConfigError: A setting out of range.
     """
 
-    def __init__(self, alpha: float, prob: float = 1.):
+    def __init__(self, alpha: float, prob: float = 1.0):
         name = type(self).__name__
         if not alpha > 0:
             raise ConfigError(f'{name}: alpha={alpha}; above 0')
@@ -86,8 +87,8 @@ class WeightedMix(BatchMix):
 
     def draw_weights(self, n: int) -> np.ndarray:
         """Float64 (n,); 1 for the images that are not mixed."""
-        drawn = self.beta.sample((n, ))[:, 0].numpy()
-        return np.where(uniform(n) < self.prob, drawn, 1.)
+        drawn = self.beta.sample((n,))[:, 0].numpy()
+        return np.where(uniform(n) < self.prob, drawn, 1.0)
 
 
 @TRANSFORMS.register_module()
@@ -145,19 +146,17 @@ class BatchMixChoice(BatchMix):
         >>> images, scores = mix(images, scores)
     """
 
-    def __init__(self,
-                 mixes: Sequence[Union[BatchMix, dict]],
-                 probs: Optional[Sequence[float]] = None):
-        self.mixes = [
-            TRANSFORMS.build(m) if isinstance(m, dict) else m for m in mixes
-        ]
+    def __init__(
+        self, mixes: Sequence[Union[BatchMix, dict]], probs: Optional[Sequence[float]] = None
+    ):
+        self.mixes = [TRANSFORMS.build(m) if isinstance(m, dict) else m for m in mixes]
         if probs is None:
             probs = [1 / len(mixes)] * len(mixes)
-        if len(probs) != len(mixes) or min(probs) < 0 or \
-                sum(probs) > 1 + 1e-9:
+        if len(probs) != len(mixes) or min(probs) < 0 or sum(probs) > 1 + 1e-9:
             raise ConfigError(
                 f'BatchMixChoice: probs={probs}; one for each of the '
-                f'{len(mixes)} mixes, none below 0, 1 at most in all')
+                f'{len(mixes)} mixes, none below 0, 1 at most in all'
+            )
         self.bounds = np.cumsum(probs)
 
     def draw(self, n: int, size: Tuple[int, int]) -> Mixing:
@@ -174,8 +173,7 @@ class BatchMixChoice(BatchMix):
         return Mixing(label, pixel, boxes)
 
 
-def cutmix_boxes(weights: np.ndarray, places: np.ndarray,
-                 size: Tuple[int, int]) -> np.ndarray:
+def cutmix_boxes(weights: np.ndarray, places: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     """Boxes as mmpretrain's ``CutMix.rand_bbox``.
 
     Args:
@@ -189,20 +187,23 @@ def cutmix_boxes(weights: np.ndarray, places: np.ndarray,
     size = np.array(size)
     half = (size * np.sqrt(1 - weights)[:, None]).astype(np.int64) // 2
     center = (places * size).astype(np.int64)
-    return np.hstack([
-        np.clip(center - half, 0, size),
-        np.clip(center + half, 0, size),
-    ])
+    return np.hstack(
+        [
+            np.clip(center - half, 0, size),
+            np.clip(center + half, 0, size),
+        ]
+    )
 
 
 def mix(
-        images: torch.Tensor,
-        scores: torch.Tensor,
-        partner: torch.Tensor,
-        label: torch.Tensor,
-        pixel: Optional[torch.Tensor] = None,
-        rows: Optional[torch.Tensor] = None,
-        columns: Optional[torch.Tensor] = None) -> Tuple[torch.Tensor, ...]:
+    images: torch.Tensor,
+    scores: torch.Tensor,
+    partner: torch.Tensor,
+    label: torch.Tensor,
+    pixel: Optional[torch.Tensor] = None,
+    rows: Optional[torch.Tensor] = None,
+    columns: Optional[torch.Tensor] = None,
+) -> Tuple[torch.Tensor, ...]:
     """Mix images and scores with those of partners.
 
     Args:

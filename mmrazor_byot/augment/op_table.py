@@ -1,4 +1,5 @@
 """Operations of a policy: what is drawn for each image of a batch."""
+
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
@@ -15,6 +16,7 @@ class Draw(NamedTuple):
 
     Arrays (S, N) for S operations one after the other, or (N,) for one.
     """
+
     op: np.ndarray  # number of the operation
     done: np.ndarray  # whether it is done, bool
     magnitude: np.ndarray  # with its sign
@@ -66,8 +68,7 @@ class OpTable:
         """Kind of work for each image, of the shape of the draw."""
         return self._work[draw.op] * draw.done
 
-    def details(self, draw: Draw,
-                size: Tuple[int, int]) -> Tuple[Draws, np.ndarray]:
+    def details(self, draw: Draw, size: Tuple[int, int]) -> Tuple[Draws, np.ndarray]:
         """What the kernels need for operations of drawn magnitudes.
 
         Without noise a magnitude is one of two, and what they need is worked

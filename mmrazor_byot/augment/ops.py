@@ -1,4 +1,5 @@
 """mmpretrain's augmenting transforms, read as numbers."""
+
 from enum import IntEnum
 from typing import NamedTuple, Optional, Sequence
 
@@ -16,6 +17,7 @@ class Work(IntEnum):
     Images of one kind are worked on at once; those from INVERT to EQUALIZE
     together, by tables.
     """
+
     NOTHING = 0
     INVERT = 1
     SOLARIZE = 2
@@ -41,31 +43,32 @@ class Op(NamedTuple):
     Its magnitude is ``level / total * (high - low) + low`` with a random
     level, see mmpretrain's ``BaseAugTransform``.
     """
+
     work: int
-    prob: float = 1.  # of doing it
-    negative: float = 0.  # chance to turn the magnitude negative
-    low: float = 0.
-    high: float = 0.
-    level: float = 1.
-    total: float = 1.
-    std: float = 0.  # of the level; inf: uniform from 0 to the level
-    threshold: float = 0.  # of SolarizeAdd
-    hole_height: float = -1.  # of Cutout; -1: the magnitude
-    hole_width: float = -1.
+    prob: float = 1.0  # of doing it
+    negative: float = 0.0  # chance to turn the magnitude negative
+    low: float = 0.0
+    high: float = 0.0
+    level: float = 1.0
+    total: float = 1.0
+    std: float = 0.0  # of the level; inf: uniform from 0 to the level
+    threshold: float = 0.0  # of SolarizeAdd
+    hole_height: float = -1.0  # of Cutout; -1: the magnitude
+    hole_width: float = -1.0
     # A warp: what the magnitude is multiplied with for ...
-    turn: float = 0.  # ... the angle in degrees,
-    shear_x: float = 0.  # ... the shift of x a row,
-    shear_y: float = 0.  # ... the shift of y a column,
-    move_x: float = 0.  # ... the shift of x, in widths or pixels,
-    move_y: float = 0.  # ... the shift of y, in heights or pixels.
-    pixels: float = 0.  # whether move_x, move_y are in whole pixels
-    pivot: float = 0.  # a shear leaves the line -pivot
+    turn: float = 0.0  # ... the angle in degrees,
+    shear_x: float = 0.0  # ... the shift of x a row,
+    shear_y: float = 0.0  # ... the shift of y a column,
+    move_x: float = 0.0  # ... the shift of x, in widths or pixels,
+    move_y: float = 0.0  # ... the shift of y, in heights or pixels.
+    pixels: float = 0.0  # whether move_x, move_y are in whole pixels
+    pivot: float = 0.0  # a shear leaves the line -pivot
     center_x: float = np.nan  # of a rotation; the middle if not a number
     center_y: float = np.nan
-    scale: float = 1.
-    red: float = 0.  # colour from outside or of a hole
-    green: float = 0.
-    blue: float = 0.
+    scale: float = 1.0
+    red: float = 0.0  # colour from outside or of a hole
+    green: float = 0.0
+    blue: float = 0.0
 
 
 #: Where mmpretrain keeps the magnitude, and the kind of work.
@@ -83,14 +86,11 @@ _KNOWN = dict(
     Cutout=('shape', Work.CUTOUT),
     Rotate=('angle', None),
     Shear=('magnitude', None),
-    Translate=('magnitude', None))
+    Translate=('magnitude', None),
+)
 
 #: cv2.warpAffine takes 'area' for 'bilinear'.
-_SAMPLING = dict(
-    nearest=Work.NEAREST,
-    bilinear=Work.LINEAR,
-    area=Work.LINEAR,
-    bicubic=Work.CUBIC)
+_SAMPLING = dict(nearest=Work.NEAREST, bilinear=Work.LINEAR, area=Work.LINEAR, bicubic=Work.CUBIC)
 
 
 def read_op(transform: BaseTransform) -> Op:
@@ -108,8 +108,7 @@ def read_op(transform: BaseTransform) -> Op:
     """
     name = type(transform).__name__
     if name not in _KNOWN:
-        raise ConfigError(f'{name} cannot be done in batches; these can: '
-                          f'{", ".join(_KNOWN)}')
+        raise ConfigError(f'{name} cannot be done in batches; these can: {", ".join(_KNOWN)}')
     key, work = _KNOWN[name]
     fixed = None if key is None else getattr(transform, key)
     settings = _magnitude(transform, fixed)
@@ -122,10 +121,7 @@ def read_op(transform: BaseTransform) -> Op:
     elif work == Work.SOLARIZE_ADD:
         settings.update(threshold=transform.thr)
     settings.setdefault('work', work)
-    return Op(
-        prob=transform.prob,
-        negative=transform.random_negative_prob,
-        **settings)
+    return Op(prob=transform.prob, negative=transform.random_negative_prob, **settings)
 
 
 def sampling(interpolation: str, axis: Optional[str] = None) -> Work:
@@ -141,7 +137,8 @@ def sampling(interpolation: str, axis: Optional[str] = None) -> Work:
     if interpolation not in _SAMPLING:
         raise ConfigError(
             f'interpolation={interpolation!r} cannot be done in batches; '
-            f'these can: {", ".join(_SAMPLING)}')
+            f'these can: {", ".join(_SAMPLING)}'
+        )
     work = _SAMPLING[interpolation]
     if work != Work.CUBIC or axis is None:
         return work
@@ -150,7 +147,7 @@ def sampling(interpolation: str, axis: Optional[str] = None) -> Work:
 
 def _magnitude(transform: BaseTransform, fixed) -> dict:
     if transform.magnitude_range is None or fixed is not None:
-        value = fixed if fixed is not None and np.isscalar(fixed) else 0.
+        value = fixed if fixed is not None and np.isscalar(fixed) else 0.0
         return dict(low=value, high=value)
     low, high = transform.magnitude_range
     return dict(
@@ -158,7 +155,8 @@ def _magnitude(transform: BaseTransform, fixed) -> dict:
         high=high,
         level=transform.magnitude_level,
         total=transform.total_level,
-        std=float(transform.magnitude_std))
+        std=float(transform.magnitude_std),
+    )
 
 
 def _warp(name: str, transform: BaseTransform) -> dict:
@@ -169,16 +167,17 @@ def _warp(name: str, transform: BaseTransform) -> dict:
         x, y = transform.center or (np.nan, np.nan)
         return dict(
             work=sampling(transform.interpolation),
-            turn=1.,
+            turn=1.0,
             scale=transform.scale,
             center_x=x,
             center_y=y,
-            **_color(color))
+            **_color(color),
+        )
     axis = 'y' if transform.direction == 'vertical' else 'x'
     verb = 'shear' if name == 'Shear' else 'move'
-    return dict({f'{verb}_{axis}': 1.},
-                work=sampling(transform.interpolation, axis),
-                **_color(color))
+    return dict(
+        {f'{verb}_{axis}': 1.0}, work=sampling(transform.interpolation, axis), **_color(color)
+    )
 
 
 def _color(value: Sequence[float]) -> dict:

@@ -1,4 +1,5 @@
 """Operations for a batch: all images of a kind of work at once."""
+
 from functools import partial
 from typing import Callable, List, Optional, Tuple
 
@@ -19,7 +20,7 @@ _WARPS = {
     Work.LINEAR: (partial(warp.warp_smooth, axes='xy'), 'linear'),
     Work.CUBIC: (partial(warp.warp_smooth, axes='xy'), 'cubic'),
     Work.CUBIC_X: (partial(warp.warp_smooth, axes='x'), 'cubic'),
-    Work.CUBIC_Y: (partial(warp.warp_smooth, axes='y'), 'cubic')
+    Work.CUBIC_Y: (partial(warp.warp_smooth, axes='y'), 'cubic'),
 }
 
 
@@ -34,8 +35,14 @@ class Plan:
         size (tuple): Height and width of the images.
     """
 
-    def __init__(self, work: np.ndarray, place: np.ndarray, details: Draws,
-                 weights: np.ndarray, size: Tuple[int, int]):
+    def __init__(
+        self,
+        work: np.ndarray,
+        place: np.ndarray,
+        details: Draws,
+        weights: np.ndarray,
+        size: Tuple[int, int],
+    ):
         self.ends = np.searchsorted(work, np.arange(len(Work) + 1)).tolist()
         self.place, self.details, self.weights = place, details, weights
         self.size = size
@@ -54,14 +61,13 @@ class Plan:
             steps.append(self._step(kind, kernel, 'slope start color', **more))
         return [step for step in steps if step is not None]
 
-    def _step(self, kind: Work, kernel: Callable, names: str,
-              **more: np.ndarray) -> Optional[Step]:
+    def _step(self, kind: Work, kernel: Callable, names: str, **more: np.ndarray) -> Optional[Step]:
         if not self._count(kind):
             return None
         draws = self._pick(names, kind, kind)
         return Step(
-            partial(on_part, kernel=kernel, part=self._part(kind, kind)),
-            dict(draws, **more))
+            partial(on_part, kernel=kernel, part=self._part(kind, kind)), dict(draws, **more)
+        )
 
     def _tone(self) -> Optional[Step]:
         part = self._part(Work.INVERT, Work.EQUALIZE)
@@ -70,10 +76,9 @@ class Plan:
         draws = self._pick('tables', Work.INVERT, Work.BRIGHTNESS)
         if self._count(Work.CONTRAST):
             draws.update(
-                self._pick('alpha beta', Work.CONTRAST, Work.CONTRAST),
-                weights=self.weights)
-        kernel = partial(
-            change_tone, autocontrast=self._count(Work.AUTOCONTRAST))
+                self._pick('alpha beta', Work.CONTRAST, Work.CONTRAST), weights=self.weights
+            )
+        kernel = partial(change_tone, autocontrast=self._count(Work.AUTOCONTRAST))
         return Step(partial(on_part, kernel=kernel, part=part), draws)
 
     def _cutout(self) -> Optional[Step]:
@@ -83,11 +88,9 @@ class Plan:
         draws = self._pick('hole color', Work.CUTOUT, Work.CUTOUT)
         boxes = cutout_boxes(uniform(count, 2), draws['hole'], self.size)
         return Step(
-            partial(
-                on_part,
-                kernel=fill_boxes,
-                part=self._part(Work.CUTOUT, Work.CUTOUT)),
-            dict(sides(boxes, self.size), fill=draws['color']))
+            partial(on_part, kernel=fill_boxes, part=self._part(Work.CUTOUT, Work.CUTOUT)),
+            dict(sides(boxes, self.size), fill=draws['color']),
+        )
 
     def _count(self, kind: Work) -> int:
         return self.ends[kind + 1] - self.ends[kind]
@@ -100,8 +103,9 @@ class Plan:
         return {name: self.details[name][place] for name in names.split()}
 
 
-def on_part(images: torch.Tensor, kernel: Callable, part: slice,
-            **draws: torch.Tensor) -> torch.Tensor:
+def on_part(
+    images: torch.Tensor, kernel: Callable, part: slice, **draws: torch.Tensor
+) -> torch.Tensor:
     """Change some of the images in place."""
     some = images[part]
     some.copy_(kernel(some, **draws))

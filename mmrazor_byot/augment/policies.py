@@ -1,4 +1,5 @@
 """AutoAugment and RandAugment, each image by its own draw."""
+
 from abc import abstractmethod
 from typing import List, Sequence, Union
 
@@ -29,8 +30,9 @@ class BatchPolicy(BatchTransform):
 
     def __init__(self, table: Sequence[Op], channel_order: str):
         if channel_order not in GREY_WEIGHTS:
-            raise ConfigError(f'{type(self).__name__}: channel_order='
-                              f'{channel_order!r}; it is "bgr" or "rgb"')
+            raise ConfigError(
+                f'{type(self).__name__}: channel_order={channel_order!r}; it is "bgr" or "rgb"'
+            )
         self.table = OpTable(table)
         self.weights = GREY_WEIGHTS[channel_order]
 
@@ -65,8 +67,7 @@ class BatchPolicy(BatchTransform):
                 order = np.argsort(work[now], kind='stable')
                 now = now[order]
                 steps.append(Step(take, dict(index=order)))
-                steps += Plan(work[now], place[now], details, self.weights,
-                              shape[2:]).steps()
+                steps += Plan(work[now], place[now], details, self.weights, shape[2:]).steps()
         if steps:
             steps.append(Step(take, dict(index=np.argsort(now))))
         return steps
@@ -93,10 +94,12 @@ class BatchAutoAugment(BatchPolicy):
             be done in batches.
     """
 
-    def __init__(self,
-                 policies: Union[str, List[List[dict]]],
-                 hparams: dict = dict(pad_val=128),
-                 channel_order: str = 'bgr'):
+    def __init__(
+        self,
+        policies: Union[str, List[List[dict]]],
+        hparams: dict = dict(pad_val=128),
+        channel_order: str = 'bgr',
+    ):
         its = rule(AutoAugment, policies, hparams)
         table, rows = [Op(Work.NOTHING)], []
         for policy in its.transforms:
@@ -107,7 +110,7 @@ class BatchAutoAugment(BatchPolicy):
         # Shorter sub-policies end in nothing.
         self.rows = np.zeros((max(map(len, rows)), len(rows)), np.int64)
         for i, row in enumerate(rows):
-            self.rows[:len(row), i] = row
+            self.rows[: len(row), i] = row
 
     def choose(self, n: int) -> np.ndarray:
         """One sub-policy for each image, all with equal chance."""
@@ -136,16 +139,25 @@ class BatchRandAugment(BatchPolicy):
             be done in batches.
     """
 
-    def __init__(self,
-                 policies: Union[str, List[dict]],
-                 num_policies: int,
-                 magnitude_level: float,
-                 magnitude_std: Union[float, str] = 0.,
-                 total_level: float = 10,
-                 hparams: dict = dict(pad_val=128),
-                 channel_order: str = 'bgr'):
-        its = rule(RandAugment, policies, num_policies, magnitude_level,
-                   magnitude_std, total_level, hparams)
+    def __init__(
+        self,
+        policies: Union[str, List[dict]],
+        num_policies: int,
+        magnitude_level: float,
+        magnitude_std: Union[float, str] = 0.0,
+        total_level: float = 10,
+        hparams: dict = dict(pad_val=128),
+        channel_order: str = 'bgr',
+    ):
+        its = rule(
+            RandAugment,
+            policies,
+            num_policies,
+            magnitude_level,
+            magnitude_std,
+            total_level,
+            hparams,
+        )
         super().__init__([read_op(t) for t in its.transforms], channel_order)
         self.count, self.num_policies = len(its.transforms), num_policies
 

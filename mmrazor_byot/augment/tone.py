@@ -4,6 +4,7 @@ Each function makes one table of 256 entries an image, (N, 256), on the CPU,
 from what was drawn for the images. Those of :mod:`.histogram` need the
 images too.
 """
+
 import numpy as np
 
 from .ops import Work
@@ -45,5 +46,5 @@ TABLES = {
     Work.SOLARIZE: solarize,
     Work.SOLARIZE_ADD: solarize_add,
     Work.POSTERIZE: posterize,
-    Work.BRIGHTNESS: brightness
+    Work.BRIGHTNESS: brightness,
 }

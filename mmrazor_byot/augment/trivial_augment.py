@@ -1,4 +1,5 @@
 """TrivialAugment, each image by its own draw."""
+
 from typing import List, Sequence, Union
 
 import numpy as np
@@ -34,14 +35,17 @@ class BatchTrivialAugment(BatchPolicy):
         ConfigError: A setting that cannot be.
     """
 
-    def __init__(self,
-                 num_magnitude_bins: int = 31,
-                 interpolation: str = 'nearest',
-                 fill: Union[int, Sequence[int]] = 0,
-                 channel_order: str = 'rgb'):
+    def __init__(
+        self,
+        num_magnitude_bins: int = 31,
+        interpolation: str = 'nearest',
+        fill: Union[int, Sequence[int]] = 0,
+        channel_order: str = 'rgb',
+    ):
         if num_magnitude_bins < 2:
-            raise ConfigError('BatchTrivialAugment: num_magnitude_bins='
-                              f'{num_magnitude_bins}; at least 2')
+            raise ConfigError(
+                f'BatchTrivialAugment: num_magnitude_bins={num_magnitude_bins}; at least 2'
+            )
         color = several(fill, 3, 'fill')
         self.bins = num_magnitude_bins
         space = wide_space(self.bins, interpolation, color)
@@ -55,8 +59,7 @@ class BatchTrivialAugment(BatchPolicy):
         return kind * self.bins + (magnitude * self.bins).astype(int)
 
 
-def wide_space(bins: int, interpolation: str,
-               color: Sequence[int]) -> List[Op]:
+def wide_space(bins: int, interpolation: str, color: Sequence[int]) -> List[Op]:
     """The operations of TrivialAugment with their magnitudes.
 
     Args:
@@ -72,17 +75,18 @@ def wide_space(bins: int, interpolation: str,
     # In float32, as theirs: on the same side of whole numbers.
     unit, pixels, degrees, part = (
         torch.linspace(first, last, bins).double().numpy()
-        for first, last in ((0, 0.99), (0, 32), (0, 135), (1, 0)))
+        for first, last in ((0, 0.99), (0, 32), (0, 135), (1, 0))
+    )
     bits = np.rint(8 - np.arange(bins) / ((bins - 1) / 6))
     outside = dict(zip(('red', 'green', 'blue'), color), negative=0.5)
     signed, still = dict(negative=0.5), np.zeros(bins)
     rows = [
         (Work.NOTHING, still, {}),
-        (x, unit, dict(outside, shear_x=1., pivot=0.5)),
-        (y, unit, dict(outside, shear_y=1., pivot=0.5)),
-        (x, pixels, dict(outside, move_x=1., pixels=1.)),
-        (y, pixels, dict(outside, move_y=1., pixels=1.)),
-        (turn, degrees, dict(outside, turn=1.)),
+        (x, unit, dict(outside, shear_x=1.0, pivot=0.5)),
+        (y, unit, dict(outside, shear_y=1.0, pivot=0.5)),
+        (x, pixels, dict(outside, move_x=1.0, pixels=1.0)),
+        (y, pixels, dict(outside, move_y=1.0, pixels=1.0)),
+        (turn, degrees, dict(outside, turn=1.0)),
         (Work.BRIGHTNESS, unit, signed),
         (Work.COLOR, unit, signed),
         (Work.CONTRAST, unit, signed),
@@ -94,5 +98,6 @@ def wide_space(bins: int, interpolation: str,
     ]
     return [
         Op(work, low=value, high=value, **settings)
-        for work, values, settings in rows for value in values
+        for work, values, settings in rows
+        for value in values
     ]

@@ -3,6 +3,7 @@
 (OpenCV 4 rounds coordinates to 1/1024 of a pixel, or 1/32 when it
 interpolates: there the nearest pixel is another one for about 1 in 1,000.)
 """
+
 from typing import Tuple
 
 import numpy as np
@@ -17,8 +18,13 @@ TAPS = {
     name: np.float32(rows).T.reshape(5, -1, 1, 1)
     for name, rows in dict(
         linear=[(1, -1, 0, 0, 0), (0, 1, 0, 0, 1)],
-        cubic=[(0, -.75, 1.5, -.75, -1), (1, 0, -2.25, 1.25, 0),
-               (0, .75, 1.5, -1.25, 1), (0, 0, -.75, .75, 2)]).items()
+        cubic=[
+            (0, -0.75, 1.5, -0.75, -1),
+            (1, 0, -2.25, 1.25, 0),
+            (0, 0.75, 1.5, -1.25, 1),
+            (0, 0, -0.75, 0.75, 2),
+        ],
+    ).items()
 }
 
 
@@ -34,14 +40,13 @@ def inverse(matrices: np.ndarray) -> np.ndarray:
     """
     (a, b, x), (c, d, y) = matrices.transpose(1, 2, 0)
     unit = a * d - b * c
-    unit = np.divide(1., unit, out=np.zeros_like(unit), where=unit != 0)
+    unit = np.divide(1.0, unit, out=np.zeros_like(unit), where=unit != 0)
     a, b, c, d = d * unit, -b * unit, -c * unit, a * unit
     rows = [a, b, -a * x - b * y, c, d, -c * x - d * y]
     return np.stack(rows, 1).astype(np.float32).reshape(-1, 2, 3)
 
 
-def lines(matrices: np.ndarray,
-          height: int) -> Tuple[np.ndarray, np.ndarray]:
+def lines(matrices: np.ndarray, height: int) -> Tuple[np.ndarray, np.ndarray]:
     """Where in the image each row of the answer begins and how it goes on.
 
     Args:
@@ -58,8 +63,7 @@ def lines(matrices: np.ndarray,
     return slope.astype(np.float64), start.astype(np.float64)
 
 
-def places(slope: torch.Tensor, start: torch.Tensor,
-           width: int) -> torch.Tensor:
+def places(slope: torch.Tensor, start: torch.Tensor, width: int) -> torch.Tensor:
     """Where in the image each pixel of the answer lies.
 
     Args:
@@ -74,8 +78,9 @@ def places(slope: torch.Tensor, start: torch.Tensor,
     return (slope * across).add(start).float()
 
 
-def warp_nearest(images: torch.Tensor, slope: torch.Tensor,
-                 start: torch.Tensor, color: torch.Tensor) -> torch.Tensor:
+def warp_nearest(
+    images: torch.Tensor, slope: torch.Tensor, start: torch.Tensor, color: torch.Tensor
+) -> torch.Tensor:
     """Warp, each pixel the nearest one.
 
     Args:
@@ -91,9 +96,14 @@ def warp_nearest(images: torch.Tensor, slope: torch.Tensor,
     return take_pixels(images, color, x, y).view(images.shape)
 
 
-def warp_smooth(images: torch.Tensor, slope: torch.Tensor,
-                start: torch.Tensor, color: torch.Tensor, taps: torch.Tensor,
-                axes: str) -> torch.Tensor:
+def warp_smooth(
+    images: torch.Tensor,
+    slope: torch.Tensor,
+    start: torch.Tensor,
+    color: torch.Tensor,
+    taps: torch.Tensor,
+    axes: str,
+) -> torch.Tensor:
     """Warp, each pixel a weighted sum of those around.
 
     Args:
@@ -118,12 +128,14 @@ def warp_smooth(images: torch.Tensor, slope: torch.Tensor,
         (x, across), (y, down) = _spread(x, taps), _spread(y, taps)
         total = sum(
             _weighted(images, color, x, row, across * weight)
-            for row, weight in zip(y.split(1, 1), down.split(1, 1)))
+            for row, weight in zip(y.split(1, 1), down.split(1, 1))
+        )
     return total.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def take_pixels(images: torch.Tensor, color: torch.Tensor, x: torch.Tensor,
-                y: torch.Tensor) -> torch.Tensor:
+def take_pixels(
+    images: torch.Tensor, color: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+) -> torch.Tensor:
     """Pixels of images, of a colour where there are none.
 
     Args:
@@ -144,8 +156,7 @@ def take_pixels(images: torch.Tensor, color: torch.Tensor, x: torch.Tensor,
     return chosen.view(n, channels, *index.shape[1:])
 
 
-def _spread(place: torch.Tensor,
-            taps: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+def _spread(place: torch.Tensor, taps: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
     """Pixels around places (N, 1, H, W) and their weights, (N, T, H, W)."""
     first = place.floor()
     t = place - first
@@ -154,8 +165,13 @@ def _spread(place: torch.Tensor,
     return first + offset, weights
 
 
-def _weighted(images: torch.Tensor, color: torch.Tensor, x: torch.Tensor,
-              y: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def _weighted(
+    images: torch.Tensor,
+    color: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    weights: torch.Tensor,
+) -> torch.Tensor:
     """Sums over taps, float32 (N, C, H, W)."""
     pixels = take_pixels(images, color, x, y)
     return (pixels * weights[:, None]).sum(2)

@@ -1,10 +1,16 @@
 """From held-out images to an exit policy."""
+
 from .calibrate import Calibration, Goal, calibrate
 from .held_out import calibration_loader
 from .report import calibration_facts, format_calibration
 from .threshold_search import Costs
 
 __all__ = [
-    'Calibration', 'Costs', 'Goal', 'calibrate', 'calibration_facts',
-    'calibration_loader', 'format_calibration'
+    'Calibration',
+    'Costs',
+    'Goal',
+    'calibrate',
+    'calibration_facts',
+    'calibration_loader',
+    'format_calibration',
 ]

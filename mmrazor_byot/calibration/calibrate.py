@@ -1,4 +1,5 @@
 """From the logits of held-out images to an exit policy."""
+
 import itertools
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
@@ -98,12 +99,14 @@ class Calibration(NamedTuple):
     exit_accuracy: List[float]
 
 
-def calibrate(logits: np.ndarray,
-              labels: np.ndarray,
-              costs: Costs,
-              goal: Goal,
-              kinds: Sequence[str] = ('ConfidencePolicy', ),
-              ensembles: Sequence[bool] = (False, True)) -> Calibration:
+def calibrate(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    costs: Costs,
+    goal: Goal,
+    kinds: Sequence[str] = ('ConfidencePolicy',),
+    ensembles: Sequence[bool] = (False, True),
+) -> Calibration:
     """Find temperatures and thresholds for a goal.
 
     Every kind of policy, with one shared threshold and with one for each
@@ -128,11 +131,11 @@ def calibrate(logits: np.ndarray,
         ConfigError: Too few images, or a goal that nothing can reach.
     """
     if len(labels) < 10 * FOLDS:
-        raise ConfigError(f'{len(labels)} images are too few to calibrate on; '
-                          f'give at least {10 * FOLDS}')
+        raise ConfigError(
+            f'{len(labels)} images are too few to calibrate on; give at least {10 * FOLDS}'
+        )
     count = logits.shape[1]
-    temperatures = [fit_temperature(logits[:, i], labels)
-                    for i in range(count)]
+    temperatures = [fit_temperature(logits[:, i], labels) for i in range(count)]
     probabilities = calibrated(logits, temperatures)
     right = probabilities.argmax(-1) == labels[:, None]
     least, whole = float(min(costs.fixed)), float(costs.fixed[-1])
@@ -141,40 +144,45 @@ def calibrate(logits: np.ndarray,
         if limit < least:
             raise ConfigError(
                 f'no policy can cost {limit:.4g}: exit 1 alone costs '
-                f'{least:.4g}, {least / whole:.2f} of the deepest')
+                f'{least:.4g}, {least / whole:.2f} of the deepest'
+            )
     candidates = [_fixed(right, i, costs, goal) for i in range(count)]
     for kind, ensemble in itertools.product(kinds, ensembles):
         exits = Exits(probabilities, labels, costs, kind, ensemble)
-        candidates += [_candidate(exits, right[:, -1], goal, search)
-                       for search in SEARCHES]
+        candidates += [_candidate(exits, right[:, -1], goal, search) for search in SEARCHES]
     target = goal.target(costs, right[:, -1])
     reach = [c for c in candidates if target.met_by(c.seen)]
     # The simpler, if equal.
     chosen = max(reach or candidates, key=lambda c: c.value)
     return Calibration(
         build_policy(dict(**chosen.policy, temperatures=temperatures)),
-        chosen, candidates, temperatures,
-        [(expected_calibration_error(softmax(logits[:, i]), labels),
-          expected_calibration_error(probabilities[:, i], labels))
-         for i in range(count)], right.mean(axis=0).tolist())
+        chosen,
+        candidates,
+        temperatures,
+        [
+            (
+                expected_calibration_error(softmax(logits[:, i]), labels),
+                expected_calibration_error(probabilities[:, i], labels),
+            )
+            for i in range(count)
+        ],
+        right.mean(axis=0).tolist(),
+    )
 
 
-def _fixed(right: np.ndarray, index: int, costs: Costs,
-           goal: Goal) -> Candidate:
+def _fixed(right: np.ndarray, index: int, costs: Costs, goal: Goal) -> Candidate:
     """One exit for all images: nothing to find, so nothing is unseen."""
     count = right.shape[1]
-    result = Result(
-        float(right[:, index].mean()), float(costs.fixed[index]),
-        np.eye(count)[index])
+    result = Result(float(right[:, index].mean()), float(costs.fixed[index]), np.eye(count)[index])
     deepest = right[:, -1]
     drop = 100 * (deepest.mean() - result.accuracy)
     policy = dict(type='FixedExitPolicy', exit_number=index + 1)
-    return Candidate(policy, 'fixed', result, result, float(drop),
-                     _value(goal, costs, deepest, result))
+    return Candidate(
+        policy, 'fixed', result, result, float(drop), _value(goal, costs, deepest, result)
+    )
 
 
-def _candidate(exits: Exits, deepest: np.ndarray, goal: Goal,
-               search: str) -> Candidate:
+def _candidate(exits: Exits, deepest: np.ndarray, goal: Goal, search: str) -> Candidate:
     find = SEARCHES[search]
     thresholds = find(exits, goal.target(exits.costs, deepest))
     fold = np.arange(len(deepest)) % FOLDS
@@ -184,18 +192,14 @@ def _candidate(exits: Exits, deepest: np.ndarray, goal: Goal,
         target = goal.target(exits.costs, deepest[fold != number])
         results.append(new.try_out(find(fit, target)))
     weights = np.bincount(fold) / len(fold)
-    unseen = Result(*(weights @ np.array([r[i] for r in results])
-                      for i in range(3)))
+    unseen = Result(*(weights @ np.array([r[i] for r in results]) for i in range(3)))
     drop = 100 * (deepest.mean() - unseen.accuracy)
     value = _value(goal, exits.costs, deepest, unseen)
-    policy = dict(
-        type=exits.kind, thresholds=thresholds, ensemble=exits.ensemble)
-    return Candidate(policy, search, exits.try_out(thresholds), unseen,
-                     float(drop), value)
+    policy = dict(type=exits.kind, thresholds=thresholds, ensemble=exits.ensemble)
+    return Candidate(policy, search, exits.try_out(thresholds), unseen, float(drop), value)
 
 
-def _value(goal: Goal, costs: Costs, deepest: np.ndarray,
-           result: Result) -> float:
+def _value(goal: Goal, costs: Costs, deepest: np.ndarray, result: Result) -> float:
     """What a policy is worth, as a share of the network's cost.
 
     What it misses the goal by is charged, at the rate of a tenth of the

@@ -1,4 +1,5 @@
 """The images to calibrate on: never those of the test."""
+
 import warnings
 
 from mmengine.config import Config
@@ -9,8 +10,16 @@ from mmrazor_byot.datasets import image_settings
 from mmrazor_byot.errors import ConfigError
 
 #: What says how a split is read, or how much of it, but not which split.
-PARTS = ('pipeline', 'hold_out_every', 'held_out', 'num_classes',
-         'skip_per_class', 'samples_per_class', 'test_mode', '_scope_')
+PARTS = (
+    'pipeline',
+    'hold_out_every',
+    'held_out',
+    'num_classes',
+    'skip_per_class',
+    'samples_per_class',
+    'test_mode',
+    '_scope_',
+)
 
 
 def calibration_loader(cfg: Config) -> DataLoader:
@@ -31,12 +40,14 @@ def calibration_loader(cfg: Config) -> DataLoader:
         raise ConfigError(
             'the config has no calibration_dataloader. Give it one that reads '
             'labelled images which are in neither the training nor the test '
-            'set, with the pipeline of the test')
+            'set, with the pipeline of the test'
+        )
     test = cfg.get('test_dataloader')
     if test is not None and _overlap(loader.dataset, test.dataset):
         raise ConfigError(
             'calibration_dataloader reads the test images; what is chosen on '
-            'them says nothing about new ones. Hold out training images')
+            'them says nothing about new ones. Hold out training images'
+        )
     train = cfg.get('train_dataloader')
     if train is not None and _overlap(loader.dataset, train.dataset):
         every = image_settings(loader.dataset).get('hold_out_every', 10)
@@ -45,7 +56,8 @@ def calibration_loader(cfg: Config) -> DataLoader:
             'exits will look surer than they are. Train with --cfg-options '
             f'train_dataloader.dataset.hold_out_every={every} and calibrate '
             'with the same option',
-            stacklevel=2)
+            stacklevel=2,
+        )
     return Runner.build_dataloader(loader, seed=0)
 
 
@@ -58,5 +70,6 @@ def _overlap(held_out: dict, other: dict) -> bool:
     held_out, other = image_settings(held_out), image_settings(other)
     every, apart = (held_out.get(k) for k in ('hold_out_every', 'held_out'))
     complement = every == other.get('hold_out_every') and (
-        bool(apart) != bool(other.get('held_out')))
+        bool(apart) != bool(other.get('held_out'))
+    )
     return _split(held_out) == _split(other) and not complement

@@ -1,4 +1,5 @@
 """Temperature scaling: make an exit as sure as it is right."""
+
 import math
 
 import numpy as np
@@ -10,8 +11,7 @@ from mmrazor_byot.policies import confidence, softmax
 COLDEST, HOTTEST = 0.05, 20.0
 
 
-def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray,
-                            temperature: float) -> float:
+def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
     """Mean of -log p(label), in nats.
 
     Args:
@@ -38,12 +38,14 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     found = minimize_scalar(
         lambda log_t: negative_log_likelihood(logits, labels, math.exp(log_t)),
         bounds=(math.log(COLDEST), math.log(HOTTEST)),
-        method='bounded')
+        method='bounded',
+    )
     return math.exp(found.x)
 
 
-def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray,
-                               bins: int = 15) -> float:
+def expected_calibration_error(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
+) -> float:
     """How far confidence and accuracy are apart, from 0 to 1.
 
     The images are put into bins of equal width by their confidence; the
@@ -63,6 +65,4 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray,
 
 def calibrated(logits: np.ndarray, temperatures) -> np.ndarray:
     """Softmax of every exit at its temperature: (M, C, K) to (M, C, K)."""
-    return np.stack([
-        softmax(logits[:, i], t) for i, t in enumerate(temperatures)
-    ], axis=1)
+    return np.stack([softmax(logits[:, i], t) for i, t in enumerate(temperatures)], axis=1)

@@ -1,4 +1,5 @@
 """Thresholds for a target: one for all exits, or one for each."""
+
 from itertools import combinations, product
 from typing import Callable, List, NamedTuple, Optional, Sequence
 
@@ -66,8 +67,9 @@ class Costs(NamedTuple):
     unit: str = 'FLOPs'
 
     @classmethod
-    def of_stages(cls, sections: Sequence[float], heads: Sequence[float],
-                  unit: str = 'FLOPs') -> 'Costs':
+    def of_stages(
+        cls, sections: Sequence[float], heads: Sequence[float], unit: str = 'FLOPs'
+    ) -> 'Costs':
         """Where a cut network costs what its stages do."""
         return cls(sections, heads, np.cumsum(sections) + heads, unit)
 
@@ -84,24 +86,22 @@ class Exits:
         ensemble (bool): Whether it answers with the mean.
     """
 
-    def __init__(self, probabilities: np.ndarray, labels: np.ndarray,
-                 costs: Costs, kind: str, ensemble: bool) -> None:
+    def __init__(
+        self, probabilities: np.ndarray, labels: np.ndarray, costs: Costs, kind: str, ensemble: bool
+    ) -> None:
         self.kind, self.ensemble, self.costs = kind, ensemble, costs
-        policy = build_policy(
-            dict(type=kind, thresholds=0., ensemble=ensemble))
+        policy = build_policy(dict(type=kind, thresholds=0.0, ensemble=ensemble))
         self.sign = 1 if policy.larger_is_surer else -1
         exits = list(probabilities.swapaxes(0, 1))
-        answers = [policy.answer(exits[:i + 1]) for i in range(len(exits))]
+        answers = [policy.answer(exits[: i + 1]) for i in range(len(exits))]
         self.right = np.stack([a.argmax(1) == labels for a in answers])
-        self.scores = self.sign * np.stack(
-            [policy.score(a) for a in answers[:-1]])
+        self.scores = self.sign * np.stack([policy.score(a) for a in answers[:-1]])
 
     def part(self, chosen: np.ndarray) -> 'Exits':
         """The same for some of the images."""
         some = object.__new__(Exits)
         vars(some).update(vars(self))
-        some.right, some.scores = (
-            self.right[:, chosen], self.scores[:, chosen])
+        some.right, some.scores = (self.right[:, chosen], self.scores[:, chosen])
         return some
 
     def try_out(self, thresholds: Thresholds) -> Result:
@@ -113,10 +113,12 @@ class Exits:
         """
         here = np.ones(self.right.shape[1], bool)
         left, right = [], 0
-        for threshold, scores, correct in zip(thresholds, self.scores,
-                                              self.right):
-            leaves = here & (self.sign * threshold <= scores) \
-                if threshold is not None else np.zeros_like(here)
+        for threshold, scores, correct in zip(thresholds, self.scores, self.right):
+            leaves = (
+                here & (self.sign * threshold <= scores)
+                if threshold is not None
+                else np.zeros_like(here)
+            )
             left.append(np.count_nonzero(leaves))
             right += np.count_nonzero(leaves & correct)
             here = here & ~leaves
@@ -128,11 +130,9 @@ class Exits:
 
     def _costs(self, thresholds: Thresholds) -> np.ndarray:
         """What leaving at each exit costs, (C,)."""
-        read = np.array([self.ensemble or t is not None for t in thresholds] +
-                        [True])
+        read = np.array([self.ensemble or t is not None for t in thresholds] + [True])
         heads = np.multiply(self.costs.heads, read)
-        return (np.cumsum(np.add(self.costs.sections, heads)) - heads +
-                self.costs.heads)
+        return np.cumsum(np.add(self.costs.sections, heads)) - heads + self.costs.heads
 
     def levels(self, exit_index: int) -> List[Optional[float]]:
         """Thresholds worth trying at an exit, from nobody to all."""
@@ -177,16 +177,16 @@ def best_joint(exits: Exits, target: Target) -> List[Optional[float]]:
     found = [start]
     for rate in np.geomspace(0.01, 1, 7):  # accuracy worth a whole network
         found.append(
-            _improve(exits, start,
-                     lambda r, rate=rate: r.accuracy - rate * r.cost / whole))
+            _improve(exits, start, lambda r, rate=rate: r.accuracy - rate * r.cost / whole)
+        )
     best = max(found, key=lambda t: target.key(exits.try_out(t)))
     # Two at once: what one saves, another may spend.
     return _improve(exits, best, target.key, at_once=2)
 
 
-def _improve(exits: Exits, thresholds: Thresholds,
-             value: Callable[[Result], object],
-             at_once: int = 1) -> List[Optional[float]]:
+def _improve(
+    exits: Exits, thresholds: Thresholds, value: Callable[[Result], object], at_once: int = 1
+) -> List[Optional[float]]:
     """Change one threshold (or two) as long as that is for the better."""
     best = list(thresholds)
     best_value = value(exits.try_out(best))

@@ -7,7 +7,16 @@ from .packed_images import PackedImages
 from .settings import gives_batches, image_settings, per_image
 
 __all__ = [
-    'CIFAR10', 'CIFAR100', 'Digits', 'ImageBatches', 'InMemoryDataset',
-    'PackedImages', 'WholeBatch', 'collate_batch', 'gives_batches',
-    'image_settings', 'per_image', 'stack_images'
+    'CIFAR10',
+    'CIFAR100',
+    'Digits',
+    'ImageBatches',
+    'InMemoryDataset',
+    'PackedImages',
+    'WholeBatch',
+    'collate_batch',
+    'gives_batches',
+    'image_settings',
+    'per_image',
+    'stack_images',
 ]

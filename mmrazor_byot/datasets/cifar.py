@@ -1,4 +1,5 @@
 """mmpretrain's CIFAR, with errors that say what to do."""
+
 import os
 import pickle
 import tarfile
@@ -17,16 +18,17 @@ from .in_memory import is_part
 class _ClearErrors:
     """Says which file is wanted, and where; can hold images out."""
 
-    def __init__(self,
-                 data_root: str = '',
-                 split: str = 'train',
-                 hold_out_every: Optional[int] = None,
-                 held_out: bool = False,
-                 **kwargs):
+    def __init__(
+        self,
+        data_root: str = '',
+        split: str = 'train',
+        hold_out_every: Optional[int] = None,
+        held_out: bool = False,
+        **kwargs,
+    ):
         name = type(self).__name__
         if split not in ('train', 'test'):
-            raise ConfigError(f'{name}(split={split!r}): choose from "train" '
-                              'and "test"')
+            raise ConfigError(f'{name}(split={split!r}): choose from "train" and "test"')
         if not (data_root or kwargs.get('data_prefix')):
             raise ConfigError(f'{name}: set data_root, the folder of the data')
         self.hold_out_every = hold_out_every
@@ -39,11 +41,16 @@ class _ClearErrors:
             return samples
         kept = is_part(
             np.array([sample['gt_label'] for sample in samples]),
-            self.hold_out_every, self.held_out, type(self).__name__)
+            self.hold_out_every,
+            self.held_out,
+            type(self).__name__,
+        )
         if not kept.any():
-            raise DatasetError(f'{type(self).__name__}: no image is left; '
-                               f'hold_out_every={self.hold_out_every} is too '
-                               'much')
+            raise DatasetError(
+                f'{type(self).__name__}: no image is left; '
+                f'hold_out_every={self.hold_out_every} is too '
+                'much'
+            )
         return [samples[i] for i in np.flatnonzero(kept)]
 
     def _load_all(self) -> List[dict]:
@@ -51,8 +58,14 @@ class _ClearErrors:
             return super().load_data_list()
         # AssertionError: mmpretrain's check of the files, and URLError, an
         # OSError, where there is no network.
-        except (OSError, RuntimeError, AssertionError, EOFError,
-                pickle.UnpicklingError, tarfile.TarError) as e:
+        except (
+            OSError,
+            RuntimeError,
+            AssertionError,
+            EOFError,
+            pickle.UnpicklingError,
+            tarfile.TarError,
+        ) as e:
             folder = os.path.abspath(self.data_prefix['root'])
             raise DatasetError(
                 f'{type(self).__name__} is not complete in {folder} and could '

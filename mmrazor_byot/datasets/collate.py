@@ -1,4 +1,5 @@
 """From what a data set gives to a batch."""
+
 from typing import Sequence, Union
 
 import torch
@@ -18,9 +19,11 @@ class WholeBatch(dict):
         """Other collate functions take it for a list of samples."""
         if not isinstance(key, int):
             raise KeyError(key)
-        raise ConfigError('ImageBatches gives whole batches: set collate_fn='
-                          'dict(type="mmrazor_byot.collate_batch") of its '
-                          'data loader')
+        raise ConfigError(
+            'ImageBatches gives whole batches: set collate_fn='
+            'dict(type="mmrazor_byot.collate_batch") of its '
+            'data loader'
+        )
 
     def pin_memory(self) -> 'WholeBatch':
         """The batch in pinned memory; torch's data loader calls this.
@@ -29,10 +32,10 @@ class WholeBatch(dict):
             ConfigError: It is on the GPU.
         """
         if self['inputs'].is_cuda:
-            raise ConfigError('ImageBatches keeps the images on the GPU: set '
-                              'pin_memory=False of its data loader')
-        return WholeBatch(
-            {name: value.pin_memory() for name, value in self.items()})
+            raise ConfigError(
+                'ImageBatches keeps the images on the GPU: set pin_memory=False of its data loader'
+            )
+        return WholeBatch({name: value.pin_memory() for name, value in self.items()})
 
 
 @FUNCTIONS.register_module()
@@ -54,7 +57,8 @@ def collate_batch(batch: Union[WholeBatch, Sequence[dict]]) -> dict:
         return batch
     return WholeBatch(
         inputs=stack_images([sample['inputs'] for sample in batch]),
-        data_samples=BatchSamples(sample['data_samples'] for sample in batch))
+        data_samples=BatchSamples(sample['data_samples'] for sample in batch),
+    )
 
 
 def stack_images(images: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -65,6 +69,7 @@ def stack_images(images: Sequence[torch.Tensor]) -> torch.Tensor:
     """
     sizes = {tuple(image.shape) for image in images}
     if len(sizes) > 1:
-        raise DatasetError(f'the images of a batch have the sizes '
-                           f'{sorted(sizes)}; a batch takes one')
+        raise DatasetError(
+            f'the images of a batch have the sizes {sorted(sizes)}; a batch takes one'
+        )
     return torch.stack(list(images))

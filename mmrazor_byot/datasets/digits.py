@@ -1,4 +1,5 @@
 """Handwritten digits that scikit-learn carries: no download."""
+
 from typing import List, Tuple
 
 import numpy as np
@@ -27,8 +28,7 @@ class Digits(InMemoryDataset):
 
     def __init__(self, split: str = 'train', **kwargs):
         if split not in ('train', 'test'):
-            raise ConfigError(f'Digits(split={split!r}): choose from '
-                              '"train" and "test"')
+            raise ConfigError(f'Digits(split={split!r}): choose from "train" and "test"')
         self.split = split
         super().__init__(**kwargs)
 
@@ -37,15 +37,23 @@ class Digits(InMemoryDataset):
         import cv2
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
+
         digits = load_digits()
-        numbers = dict(zip(('train', 'test'), train_test_split(
-            np.arange(len(digits.target)), test_size=1 / 3, random_state=0,
-            stratify=digits.target)))
+        numbers = dict(
+            zip(
+                ('train', 'test'),
+                train_test_split(
+                    np.arange(len(digits.target)),
+                    test_size=1 / 3,
+                    random_state=0,
+                    stratify=digits.target,
+                ),
+            )
+        )
         chosen = np.sort(numbers[self.split])
         grey = (digits.images[chosen] * (255 / 16)).round().astype(np.uint8)
-        large = np.stack([
-            cv2.resize(image, (32, 32), interpolation=cv2.INTER_LINEAR)
-            for image in grey
-        ])
+        large = np.stack(
+            [cv2.resize(image, (32, 32), interpolation=cv2.INTER_LINEAR) for image in grey]
+        )
         images = np.repeat(large[..., None], 3, axis=-1)
         return images, digits.target[chosen], list('0123456789')

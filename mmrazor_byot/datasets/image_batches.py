@@ -1,4 +1,5 @@
 """A data set of small images that hands over whole batches."""
+
 import copy
 from typing import List, Optional, Sequence, Union
 
@@ -47,16 +48,17 @@ class ImageBatches(BaseDataset):
             colours, or not decoded.
     """
 
-    def __init__(self,
-                 dataset: Union[dict, BaseDataset],
-                 device: Optional[str] = None,
-                 lazy_init: bool = False,
-                 **settings) -> None:
+    def __init__(
+        self,
+        dataset: Union[dict, BaseDataset],
+        device: Optional[str] = None,
+        lazy_init: bool = False,
+        **settings,
+    ) -> None:
         self._source: Optional[BaseDataset] = _build(dataset, settings)
         self.source_name = type(self._source).__name__
         self.device = device
-        super().__init__(ann_file='', serialize_data=False,
-                         lazy_init=lazy_init)
+        super().__init__(ann_file='', serialize_data=False, lazy_init=lazy_init)
 
     def full_init(self) -> None:
         """Read all images, once."""
@@ -93,8 +95,9 @@ class ImageBatches(BaseDataset):
         return WholeBatch(
             inputs=self.images.index_select(0, chosen),
             data_samples=BatchSamples(
-                gt_label=self.labels.index_select(0, chosen),
-                sample_idx=numbers))
+                gt_label=self.labels.index_select(0, chosen), sample_idx=numbers
+            ),
+        )
 
     def __getitem__(self, idx: int) -> dict:
         """One sample, for tools that ask for one.
@@ -120,10 +123,7 @@ class ImageBatches(BaseDataset):
         """
         idx = range(len(self))[idx]
         image = self.images[idx].permute(1, 2, 0).cpu().numpy()
-        return dict(
-            img=np.array(image, order='C'),
-            gt_label=int(self.labels[idx]),
-            sample_idx=idx)
+        return dict(img=np.array(image, order='C'), gt_label=int(self.labels[idx]), sample_idx=idx)
 
     def load_data_list(self) -> List[dict]:
         """All samples as dicts, for tools that want a list."""
@@ -174,22 +174,25 @@ class ImageBatches(BaseDataset):
         """Where the images come from and where they are."""
         body = [f'Images of: \t{self.source_name}']
         if self._fully_initialized:
-            body.append(f'Kept: \t{tuple(self.images.shape)} uint8 on '
-                        f'{self.images.device}')
+            body.append(f'Kept: \t{tuple(self.images.shape)} uint8 on {self.images.device}')
         return body
 
     def _on_gpu(self, setting: str) -> str:
-        return (f'ImageBatches keeps the images on {self.images.device}: set '
-                f'{setting} of the data loader, or device=None of the data '
-                'set')
+        return (
+            f'ImageBatches keeps the images on {self.images.device}: set '
+            f'{setting} of the data loader, or device=None of the data '
+            'set'
+        )
 
 
 def _build(dataset: Union[dict, BaseDataset], settings: dict) -> BaseDataset:
     if isinstance(dataset, dict):
         dataset = DATASETS.build({**dataset, **settings})
     elif settings:
-        raise ConfigError(f'ImageBatches got {sorted(settings)} for a data '
-                          'set that is built already; give its config')
+        raise ConfigError(
+            f'ImageBatches got {sorted(settings)} for a data '
+            'set that is built already; give its config'
+        )
     if dataset.pipeline.transforms:
         names = [type(t).__name__ for t in dataset.pipeline.transforms]
         raise ConfigError(
@@ -218,12 +221,13 @@ def _device(name: Optional[str]) -> torch.device:
     try:
         device = torch.device(name or 'cpu')
     except RuntimeError as e:
-        raise ConfigError(f'ImageBatches(device={name!r}): no such device. '
-                          'Choose from None, "auto" and "cuda"') from e
+        raise ConfigError(
+            f'ImageBatches(device={name!r}): no such device. Choose from None, "auto" and "cuda"'
+        ) from e
     if device.type not in ('cpu', 'cuda'):
-        raise ConfigError(f'ImageBatches(device={name!r}): choose from None, '
-                          '"auto" and "cuda"')
+        raise ConfigError(f'ImageBatches(device={name!r}): choose from None, "auto" and "cuda"')
     if device.type == 'cuda' and not torch.cuda.is_available():
-        raise ConfigError(f'ImageBatches(device={name!r}): there is no GPU; '
-                          '"auto" takes one where there is one')
+        raise ConfigError(
+            f'ImageBatches(device={name!r}): there is no GPU; "auto" takes one where there is one'
+        )
     return device

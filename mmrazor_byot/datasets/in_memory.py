@@ -1,4 +1,5 @@
 """A small image set, decoded once and kept as one array."""
+
 import copy
 from abc import abstractmethod
 from numbers import Integral
@@ -38,14 +39,16 @@ class InMemoryDataset(BaseDataset):
         DatasetError: Images and labels do not belong together.
     """
 
-    def __init__(self,
-                 pipeline: Sequence = (),
-                 num_classes: Optional[int] = None,
-                 skip_per_class: int = 0,
-                 samples_per_class: Optional[int] = None,
-                 hold_out_every: Optional[int] = None,
-                 held_out: bool = False,
-                 **kwargs):
+    def __init__(
+        self,
+        pipeline: Sequence = (),
+        num_classes: Optional[int] = None,
+        skip_per_class: int = 0,
+        samples_per_class: Optional[int] = None,
+        hold_out_every: Optional[int] = None,
+        held_out: bool = False,
+        **kwargs,
+    ):
         self.num_classes = num_classes
         self.skip_per_class = skip_per_class
         self.samples_per_class = samples_per_class
@@ -53,10 +56,8 @@ class InMemoryDataset(BaseDataset):
         self.held_out = held_out
         # Arrays need no serializing: forked workers share them as they are.
         super().__init__(
-            ann_file=kwargs.pop('ann_file', ''),
-            pipeline=pipeline,
-            serialize_data=False,
-            **kwargs)
+            ann_file=kwargs.pop('ann_file', ''), pipeline=pipeline, serialize_data=False, **kwargs
+        )
 
     @abstractmethod
     def load_arrays(self) -> Tuple[np.ndarray, np.ndarray, List[str]]:
@@ -77,7 +78,7 @@ class InMemoryDataset(BaseDataset):
         keep = self._chosen(labels, len(classes))
         self.images, self.labels = images[keep], labels[keep]
         names = self._metainfo.get('classes', classes)
-        self._metainfo['classes'] = tuple(names)[:self.num_classes]
+        self._metainfo['classes'] = tuple(names)[: self.num_classes]
         self._fully_initialized = True
 
     def load_data_list(self) -> List[dict]:
@@ -99,7 +100,8 @@ class InMemoryDataset(BaseDataset):
         return dict(
             img=self.images[idx].copy(),
             gt_label=int(self.labels[idx]),
-            sample_idx=idx if idx >= 0 else len(self) + idx)
+            sample_idx=idx if idx >= 0 else len(self) + idx,
+        )
 
     def get_subset_(self, indices: Union[int, Sequence[int]]) -> None:
         """Keep only some samples.
@@ -112,8 +114,7 @@ class InMemoryDataset(BaseDataset):
         keep = pick(np.arange(len(self)), indices)
         self.images, self.labels = self.images[keep], self.labels[keep]
 
-    def get_subset(self, indices: Union[int,
-                                        Sequence[int]]) -> 'InMemoryDataset':
+    def get_subset(self, indices: Union[int, Sequence[int]]) -> 'InMemoryDataset':
         """A data set of some of the samples, see :meth:`get_subset_`."""
         subset = copy.copy(self)
         subset.get_subset_(indices)
@@ -131,49 +132,48 @@ class InMemoryDataset(BaseDataset):
     def _chosen(self, labels: np.ndarray, count: int) -> np.ndarray:
         """Numbers of the samples to keep, in their order."""
         if self.num_classes is not None and not 1 <= self.num_classes <= count:
-            raise DatasetError(f'{self._name}: num_classes={self.num_classes},'
-                               f' but it has {count} classes')
+            raise DatasetError(
+                f'{self._name}: num_classes={self.num_classes}, but it has {count} classes'
+            )
         keep = np.arange(len(labels))
         if self.num_classes is not None:
             keep = keep[labels < self.num_classes]
         if self.hold_out_every is not None or self.held_out:
-            keep = keep[is_part(labels[keep], self.hold_out_every,
-                                self.held_out, self._name)]
+            keep = keep[is_part(labels[keep], self.hold_out_every, self.held_out, self._name)]
         if self.skip_per_class < 0:
-            raise DatasetError(f'{self._name}: skip_per_class='
-                               f'{self.skip_per_class}; at least 0')
+            raise DatasetError(f'{self._name}: skip_per_class={self.skip_per_class}; at least 0')
         keep = keep[_rank_in_class(labels[keep]) >= self.skip_per_class]
         if self.samples_per_class is not None:
             if self.samples_per_class < 1:
-                raise DatasetError(f'{self._name}: samples_per_class='
-                                   f'{self.samples_per_class}; at least 1')
+                raise DatasetError(
+                    f'{self._name}: samples_per_class={self.samples_per_class}; at least 1'
+                )
             keep = keep[_rank_in_class(labels[keep]) < self.samples_per_class]
         if self._indices is not None:
             keep = pick(keep, self._indices)
         if not len(keep):
-            raise DatasetError(f'{self._name}: no image is left after '
-                               'choosing classes, samples or indices')
+            raise DatasetError(
+                f'{self._name}: no image is left after choosing classes, samples or indices'
+            )
         return keep
 
-    def _check(self, images: np.ndarray, labels: np.ndarray,
-               classes: Sequence[str]) -> None:
+    def _check(self, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
         if not len(images) or len(images) != len(labels):
-            raise DatasetError(f'{self._name}: {len(images)} images for '
-                               f'{len(labels)} labels')
+            raise DatasetError(f'{self._name}: {len(images)} images for {len(labels)} labels')
         wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
         if len(wrong):
             raise DatasetError(
                 f'{self._name}: the label of image {wrong[0]} is '
                 f'{labels[wrong[0]]}, but there are {len(classes)} classes, '
-                f'0 to {len(classes) - 1} ({len(wrong)} labels out of range)')
+                f'0 to {len(classes) - 1} ({len(wrong)} labels out of range)'
+            )
 
     @property
     def _name(self) -> str:
         return f'{type(self).__name__} {self.ann_file}'.strip()
 
 
-def is_part(labels: np.ndarray, every: Optional[int], held_out: bool,
-            name: str) -> np.ndarray:
+def is_part(labels: np.ndarray, every: Optional[int], held_out: bool, name: str) -> np.ndarray:
     """Which images a data set is made of that holds some out.
 
     Args:
@@ -189,8 +189,9 @@ def is_part(labels: np.ndarray, every: Optional[int], held_out: bool,
         DatasetError: None, or all, would be held out.
     """
     if every is None or every < 2:
-        raise DatasetError(f'{name}: hold_out_every={every}; at least 2, so '
-                           'that some are held out, some not')
+        raise DatasetError(
+            f'{name}: hold_out_every={every}; at least 2, so that some are held out, some not'
+        )
     apart = _rank_in_class(labels) % every == every - 1
     return apart if held_out else ~apart
 

@@ -1,4 +1,5 @@
 """One file with all the images of a small data set."""
+
 import os
 from typing import List, Tuple
 
@@ -40,17 +41,18 @@ class PackedImages(InMemoryDataset):
             raise DatasetError(
                 f'data file "{path}" does not exist; put a packed image file '
                 f'there (folder {os.path.abspath(os.path.dirname(path))}), or '
-                'give the dataset\'s ann_file another path')
+                "give the dataset's ann_file another path"
+            )
         try:
             with np.load(path, allow_pickle=False) as packed:
-                names = [f'{self.split}_{part}'
-                         for part in ('jpeg', 'offset', 'label')] + ['name']
+                names = [f'{self.split}_{part}' for part in ('jpeg', 'offset', 'label')] + ['name']
                 missing = [n for n in names if n not in packed]
                 if missing:
                     raise DatasetError(
                         f'"{path}" has no array {missing[0]}; it has '
                         f'{sorted(packed.files)}. Is split={self.split!r} '
-                        'right?')
+                        'right?'
+                    )
                 data, offsets, labels, classes = (packed[n] for n in names)
         except DatasetError:
             raise
@@ -58,15 +60,15 @@ class PackedImages(InMemoryDataset):
             raise DatasetError(
                 f'data file "{path}" ({os.path.getsize(path)} bytes) is '
                 'truncated or no .npz file; copy it again. '
-                f'({str(e).splitlines()[0] if str(e) else e!r})') from e
+                f'({str(e).splitlines()[0] if str(e) else e!r})'
+            ) from e
         images = [
             _decode(data[start:stop], f'image {i} of {self.split} in "{path}"')
             for i, (start, stop) in enumerate(zip(offsets[:-1], offsets[1:]))
         ]
         sizes = {image.shape for image in images}
         if len(sizes) > 1:
-            raise DatasetError(f'"{path}" holds images of {len(sizes)} sizes; '
-                               'an array needs one')
+            raise DatasetError(f'"{path}" holds images of {len(sizes)} sizes; an array needs one')
         return np.array(images), labels, [str(c) for c in classes]
 
 

@@ -1,4 +1,5 @@
 """All images of a data set as one tensor."""
+
 from typing import Tuple
 
 import numpy as np
@@ -36,11 +37,13 @@ def read_all(dataset: BaseDataset) -> Tuple[Tensor, Tensor]:
             raise DatasetError(
                 f'image {i} of {name} is {image.shape[:2]}, image 0 '
                 f'{(height, width)}: ImageBatches takes images of one size. '
-                'Resize them before, or use the data set as it is')
+                'Resize them before, or use the data set as it is'
+            )
         pixels[i] = image.transpose(2, 0, 1)
         if not np.isscalar(info.get('gt_label')):
-            raise DatasetError(f'image {i} of {name} has the label '
-                               f'{info.get("gt_label")}; it needs one number')
+            raise DatasetError(
+                f'image {i} of {name} has the label {info.get("gt_label")}; it needs one number'
+            )
         labels[i] = info['gt_label']
     if images is None:
         raise DatasetError(f'{name} has no images')
@@ -53,11 +56,18 @@ def _image(info: dict, name: str) -> np.ndarray:
         raise DatasetError(
             f'{name} is not in memory: ImageBatches takes data sets whose '
             f'samples hold decoded images as "img", not {sorted(info)}. Pack '
-            'image files with mmrazor_byot.datasets.packed_images.pack_images')
-    if (not isinstance(image, np.ndarray) or image.dtype != np.uint8
-            or image.ndim != 3 or image.shape[2] != 3):
+            'image files with mmrazor_byot.datasets.packed_images.pack_images'
+        )
+    if (
+        not isinstance(image, np.ndarray)
+        or image.dtype != np.uint8
+        or image.ndim != 3
+        or image.shape[2] != 3
+    ):
         kind = getattr(image, 'dtype', type(image).__name__)
-        raise DatasetError(f'{name} is {kind} of shape {np.shape(image)}; '
-                           'ImageBatches takes uint8 images of three colours, '
-                           '(H, W, 3)')
+        raise DatasetError(
+            f'{name} is {kind} of shape {np.shape(image)}; '
+            'ImageBatches takes uint8 images of three colours, '
+            '(H, W, 3)'
+        )
     return image

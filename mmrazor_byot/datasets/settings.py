@@ -1,4 +1,5 @@
 """What configs say of a data set, whether batches are made of it or not."""
+
 from typing import Any, Dict
 
 from mmengine.config import ConfigDict
@@ -40,10 +41,11 @@ def per_image(loader: dict) -> Dict[str, Any]:
     """
     if not gives_batches(loader.get('dataset', {})):
         return loader
-    dataset = ConfigDict({
-        **image_settings(loader['dataset']),
-        'pipeline': [dict(type='mmpretrain.PackInputs')],
-    })
-    rest = {k: v for k, v in loader.items()
-            if k not in ('dataset', 'collate_fn')}
+    dataset = ConfigDict(
+        {
+            **image_settings(loader['dataset']),
+            'pipeline': [dict(type='mmpretrain.PackInputs')],
+        }
+    )
+    rest = {k: v for k, v in loader.items() if k not in ('dataset', 'collate_fn')}
     return ConfigDict({**rest, 'dataset': dataset})

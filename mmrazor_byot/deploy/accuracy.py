@@ -1,4 +1,5 @@
 """How good and how fast the exits of an exported network are."""
+
 from typing import Dict, List, Sequence
 
 import numpy as np
@@ -15,8 +16,9 @@ from .reference import loader_batches
 from .timing import interleaved
 
 
-def measure_accuracy(networks: Sequence[DeployedNetwork], cfg: Config,
-                     count: int) -> Dict[str, List[dict]]:
+def measure_accuracy(
+    networks: Sequence[DeployedNetwork], cfg: Config, count: int
+) -> Dict[str, List[dict]]:
     """Top-1 and top-5 on the recipe's test images, through ONNX Runtime.
 
     Args:
@@ -33,26 +35,28 @@ def measure_accuracy(networks: Sequence[DeployedNetwork], cfg: Config,
         DatasetError: The images cannot be read.
     """
     classes, exits = networks[0].num_classes, networks[0].num_exits
-    topk = (1, 5) if classes > 5 else (1, )
+    topk = (1, 5) if classes > 5 else (1,)
     metrics = {network.precision: ExitAccuracy(topk) for network in networks}
     try:
         loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
-        for batch, images in loader_batches(loader, cfg.test_dataloader,
-                                            count):
+        for batch, images in loader_batches(loader, cfg.test_dataloader, count):
             for network in networks:
                 scores = torch.from_numpy(exit_scores(network, images))
-                metrics[network.precision].process(None, [
-                    dict(exit_scores=row, gt_label=sample.gt_label)
-                    for row, sample in zip(scores, batch['data_samples'])
-                ])
+                metrics[network.precision].process(
+                    None,
+                    [
+                        dict(exit_scores=row, gt_label=sample.gt_label)
+                        for row, sample in zip(scores, batch['data_samples'])
+                    ],
+                )
     except FileNotFoundError as e:
-        raise DatasetError(f'the test images cannot be read ({e}); with '
-                           '--eval-images 0 no accuracy is measured') from e
+        raise DatasetError(
+            f'the test images cannot be read ({e}); with --eval-images 0 no accuracy is measured'
+        ) from e
     names = [dict(exit=f'{i + 1}/{exits}') for i in range(exits)]
     names.append(dict(exit='ensemble'))
     return {
-        precision: exit_rows(names,
-                             metric.compute_metrics(metric.image_ranks()))
+        precision: exit_rows(names, metric.compute_metrics(metric.image_ranks()))
         for precision, metric in metrics.items()
     }
 
@@ -67,15 +71,16 @@ def exit_scores(network: DeployedNetwork, images: np.ndarray) -> np.ndarray:
     Returns:
         np.ndarray: (N, C, K) float32.
     """
-    state, scores = (images, ), []
+    state, scores = (images,), []
     for number in range(1, network.num_exits + 1):
         state, logits = network.stage(number, state)
         scores.append(softmax(logits))
     return np.stack(scores, axis=1)
 
 
-def measure_speed(networks: Sequence[DeployedNetwork],
-                  seconds: float = 0.2) -> Dict[str, List[float]]:
+def measure_speed(
+    networks: Sequence[DeployedNetwork], seconds: float = 0.2
+) -> Dict[str, List[float]]:
     """Time the model cut at each exit on one image.
 
     Args:
@@ -92,9 +97,9 @@ def measure_speed(networks: Sequence[DeployedNetwork],
         raise ConfigError('no network to time')
     image = np.zeros((1, *networks[0].input_size, 3), np.uint8)
     calls = {
-        (network.precision, number):
-        lambda network=network, number=number: network.exit_logits(
-            number, image)
+        (network.precision, number): lambda network=network, number=number: network.exit_logits(
+            number, image
+        )
         for network in networks
         for number in range(1, network.num_exits + 1)
     }

@@ -1,4 +1,5 @@
 """Latency and throughput of an exported network. No torch here."""
+
 import json
 import os
 from functools import partial
@@ -56,26 +57,30 @@ def read_images(path: Union[str, Path], network: DeployedNetwork) -> Images:
     if path.suffix in ('.npy', '.npz'):
         array = _read_array(path)
         shape = (*network.input_size, 3)
-        if array.dtype != np.uint8 or array.shape[1:] != shape or not len(
-                array):
+        if array.dtype != np.uint8 or array.shape[1:] != shape or not len(array):
             raise DatasetError(
                 f'"{path}" holds {array.dtype} {array.shape}; the network '
-                f'takes uint8 (N, {shape[0]}, {shape[1]}, 3)')
+                f'takes uint8 (N, {shape[0]}, {shape[1]}, 3)'
+            )
         return Images(array, f'{len(array)} images of {path.name}', True)
-    files = sorted(p for p in path.rglob('*')
-                   if p.suffix.lower() in ENDINGS) if path.is_dir() else [path]
+    files = (
+        sorted(p for p in path.rglob('*') if p.suffix.lower() in ENDINGS)
+        if path.is_dir()
+        else [path]
+    )
     if not files:
-        raise DatasetError(f'"{path}" holds no images '
-                           f'({", ".join(ENDINGS)})')
-    array = load_images(files[:MOST_FILES], network.manifest.resize,
-                        network.input_size)
+        raise DatasetError(f'"{path}" holds no images ({", ".join(ENDINGS)})')
+    array = load_images(files[:MOST_FILES], network.manifest.resize, network.input_size)
     return Images(array, f'{len(array)} images of {path.name}', True)
 
 
 def _read_array(path: Path) -> np.ndarray:
     try:
-        with np.load(path, allow_pickle=False) if path.suffix == '.npz' \
-                else open(path, 'rb') as source:
+        with (
+            np.load(path, allow_pickle=False)
+            if path.suffix == '.npz'
+            else open(path, 'rb') as source
+        ):
             if path.suffix == '.npy':
                 return np.load(source, allow_pickle=False)
             for name in source.files:
@@ -86,11 +91,13 @@ def _read_array(path: Path) -> np.ndarray:
     raise DatasetError(f'"{path}" has no array (N, H, W, 3)')
 
 
-def bench(networks: Sequence[DeployedNetwork],
-          images: Images,
-          batch: int,
-          seconds: float,
-          policy: Optional[ExitPolicy] = None) -> List[dict]:
+def bench(
+    networks: Sequence[DeployedNetwork],
+    images: Images,
+    batch: int,
+    seconds: float,
+    policy: Optional[ExitPolicy] = None,
+) -> List[dict]:
     """Time every exit, and a policy, in every precision, in turn.
 
     An exit is the model cut there, images to logits; a policy runs stage by
@@ -115,20 +122,22 @@ def bench(networks: Sequence[DeployedNetwork],
             to be timed on images that are not real.
     """
     if batch < 1 or seconds <= 0:
-        raise ConfigError(f'batch={batch}, seconds={seconds}: both must be '
-                          'positive')
+        raise ConfigError(f'batch={batch}, seconds={seconds}: both must be positive')
     if policy is not None and not images.real:
-        raise ConfigError('how early a policy stops depends on the images: '
-                          'give real ones by --images or --config')
+        raise ConfigError(
+            'how early a policy stops depends on the images: give real ones by --images or --config'
+        )
     calls = {}
     for network in networks:
         for number in range(1, network.num_exits + 1):
             calls[network.precision, f'{number}/{network.num_exits}'] = _call(
-                partial(network.exit_logits, number), images.array, batch)
+                partial(network.exit_logits, number), images.array, batch
+            )
         if policy is not None:
             network.warm_up(policy, batch)
             calls[network.precision, 'policy'] = _call(
-                partial(network.run, policy=policy), images.array, batch)
+                partial(network.run, policy=policy), images.array, batch
+            )
     times = interleaved(calls, seconds)
     count = networks[0].num_exits
     deepest = summary(times[networks[0].precision, f'{count}/{count}'], batch)
@@ -143,33 +152,40 @@ def bench(networks: Sequence[DeployedNetwork],
                 threads=networks[0].threads,
                 **row,
                 median_ratio=deepest['median_ms'] / row['median_ms'],
-                throughput_ratio=row['images_per_s'] /
-                deepest['images_per_s']))
+                throughput_ratio=row['images_per_s'] / deepest['images_per_s'],
+            )
+        )
     return rows
 
 
-def exit_shares(network: DeployedNetwork, images: Images,
-                policy: ExitPolicy) -> List[float]:
+def exit_shares(network: DeployedNetwork, images: Images, policy: ExitPolicy) -> List[float]:
     """At which exits the images leave.
 
     Returns:
         list[float]: Their share at exit 1 to C.
     """
-    exits = np.concatenate([
-        network.run(images.array[i:i + 64], policy).exits
-        for i in range(0, len(images.array), 64)
-    ])
-    return [float((exits == number).mean())
-            for number in range(1, network.num_exits + 1)]
+    exits = np.concatenate(
+        [
+            network.run(images.array[i : i + 64], policy).exits
+            for i in range(0, len(images.array), 64)
+        ]
+    )
+    return [float((exits == number).mean()) for number in range(1, network.num_exits + 1)]
 
 
-def _call(classify: Callable[[np.ndarray], object], array: np.ndarray,
-          batch: int) -> Callable[[], object]:
+def _call(
+    classify: Callable[[np.ndarray], object], array: np.ndarray, batch: int
+) -> Callable[[], object]:
     """Classifies the next batch each time it is called."""
     starts = range(0, len(array), batch)
-    batches = cycle([array[i:i + batch] if i + batch <= len(array) else
-                     array.take(range(i, i + batch), axis=0, mode='wrap')
-                     for i in starts])
+    batches = cycle(
+        [
+            array[i : i + batch]
+            if i + batch <= len(array)
+            else array.take(range(i, i + batch), axis=0, mode='wrap')
+            for i in starts
+        ]
+    )
     return lambda: classify(next(batches))
 
 

@@ -1,4 +1,5 @@
 """An exported network, run by ONNX Runtime and NumPy: no torch here."""
+
 import functools
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
@@ -61,13 +62,11 @@ class DeployedNetwork:
         >>> network.run(images).scores.argmax(1)
     """
 
-    def __init__(self,
-                 folder: Union[str, Path],
-                 precision: str = 'fp32',
-                 threads: Optional[int] = None) -> None:
+    def __init__(
+        self, folder: Union[str, Path], precision: str = 'fp32', threads: Optional[int] = None
+    ) -> None:
         if precision not in ENDINGS:
-            raise ConfigError(f'precision={precision!r}: choose from '
-                              f'{list(ENDINGS)}')
+            raise ConfigError(f'precision={precision!r}: choose from {list(ENDINGS)}')
         if threads is not None and threads < 1:
             raise ConfigError(f'threads={threads}: at least 1')
         self.folder = Path(folder)
@@ -92,10 +91,9 @@ class DeployedNetwork:
         found.check(self.num_exits, self.num_classes)
         return found.policy
 
-    def stage(self,
-              number: int,
-              state: State,
-              read: bool = True) -> Tuple[State, Optional[np.ndarray]]:
+    def stage(
+        self, number: int, state: State, read: bool = True
+    ) -> Tuple[State, Optional[np.ndarray]]:
         """Go on to the next exit.
 
         Args:
@@ -130,9 +128,7 @@ class DeployedNetwork:
         answer = self._model('exit', number)(dict(image=images))
         return answer[f'logits_{number}']
 
-    def run(self,
-            images: np.ndarray,
-            policy: Optional[ExitPolicy] = None) -> EarlyExit:
+    def run(self, images: np.ndarray, policy: Optional[ExitPolicy] = None) -> EarlyExit:
         """Classify a batch.
 
         Args:
@@ -169,21 +165,30 @@ class DeployedNetwork:
         if isinstance(policy, FixedExitPolicy) and not policy.ensemble:
             self.exit_logits(last, images)
             return
-        state: State = (images, )
+        state: State = (images,)
         for number in range(1, last + 1):
             read = number == last or policy.reads(number)
             state, _ = self.stage(number, state, read)
 
     def _check_images(self, images: np.ndarray) -> None:
-        if (isinstance(images, np.ndarray) and images.dtype == np.uint8
-                and images.shape[1:] == (*self.input_size, 3) and len(images)):
+        if (
+            isinstance(images, np.ndarray)
+            and images.dtype == np.uint8
+            and images.shape[1:] == (*self.input_size, 3)
+            and len(images)
+        ):
             return
-        found = f'{images.dtype} {images.shape}' if isinstance(
-            images, np.ndarray) else type(images).__name__
+        found = (
+            f'{images.dtype} {images.shape}'
+            if isinstance(images, np.ndarray)
+            else type(images).__name__
+        )
         height, width = self.input_size
-        raise ConfigError(f'images must be a uint8 array (N, {height}, '
-                          f'{width}, 3) in RGB order with at least one '
-                          f'image, not {found}')
+        raise ConfigError(
+            f'images must be a uint8 array (N, {height}, '
+            f'{width}, 3) in RGB order with at least one '
+            f'image, not {found}'
+        )
 
     def _model(self, part: str, number: int) -> _Model:
         """A model, loaded when it is first asked for."""
@@ -202,17 +207,18 @@ class DeployedNetwork:
         options.add_session_config_entry('session.force_spinning_stop', '1')
         try:
             session = ort.InferenceSession(
-                str(self.folder / name),
-                options,
-                providers=['CPUExecutionProvider'])
+                str(self.folder / name), options, providers=['CPUExecutionProvider']
+            )
         except Exception as e:  # onnxruntime's errors have no common base
             raise DeployError(
                 f'onnxruntime {ort.__version__} cannot load '
                 f'"{self.folder / name}" of opset {self.manifest.opset}: '
                 f'{" ".join(str(e).split())[:200]}; install a newer '
-                'onnxruntime or export with a lower --opset') from e
-        return _Model(session, [x.name for x in session.get_inputs()],
-                      [x.name for x in session.get_outputs()])
+                'onnxruntime or export with a lower --opset'
+            ) from e
+        return _Model(
+            session, [x.name for x in session.get_inputs()], [x.name for x in session.get_outputs()]
+        )
 
 
 def import_onnxruntime() -> Any:
@@ -224,6 +230,7 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as e:
-        raise DeployError(f'exported networks run on onnxruntime ({e}): '
-                          'pip install onnxruntime') from e
+        raise DeployError(
+            f'exported networks run on onnxruntime ({e}): pip install onnxruntime'
+        ) from e
     return onnxruntime

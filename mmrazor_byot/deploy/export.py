@@ -1,4 +1,5 @@
 """Write a student: a config and a checkpoint, ready to publish."""
+
 import copy
 from pathlib import Path
 from typing import Dict, NamedTuple, Optional, Tuple, Union
@@ -22,8 +23,15 @@ from .publish import checkpoint_bytes, hashed_name, plain_meta
 from .student import student_config, student_weights
 
 #: What torch, MMEngine and Python raise where a network was cut wrongly.
-UNFIT = (RuntimeError, TypeError, ValueError, AttributeError, LookupError,
-         AssertionError, SyntaxError)
+UNFIT = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+    SyntaxError,
+)
 
 
 class ExportedStudent(NamedTuple):
@@ -40,11 +48,13 @@ class ExportedStudent(NamedTuple):
     params: int
 
 
-def export_student(cfg: Config,
-                   checkpoint: str,
-                   out: Union[str, Path],
-                   exit_number: Optional[int] = None,
-                   force: bool = False) -> ExportedStudent:
+def export_student(
+    cfg: Config,
+    checkpoint: str,
+    out: Union[str, Path],
+    exit_number: Optional[int] = None,
+    force: bool = False,
+) -> ExportedStudent:
     """Write the network up to one exit as a plain classifier.
 
     Before anything is written, the student is built from the text of its
@@ -70,8 +80,7 @@ def export_student(cfg: Config,
     count = model.num_exits
     exit_number = count if exit_number is None else exit_number
     if not 1 <= exit_number <= count:
-        raise ConfigError(f'--exit {exit_number}: the network has the exits '
-                          f'1 to {count}')
+        raise ConfigError(f'--exit {exit_number}: the network has the exits 1 to {count}')
     source = Path(cfg.filename)
     text, student = _checked_student(cfg, model, state, exit_number)
     text = f'# Exit {exit_number}/{count} of {source.name}\n{text}'
@@ -80,12 +89,16 @@ def export_student(cfg: Config,
             **plain_meta(meta),
             exit=f'{exit_number}/{count}',
             config=source.name,
-            input_size=tuple(model.input_size)),
-        student_weights(state, student, exit_number))
+            input_size=tuple(model.input_size),
+        ),
+        student_weights(state, student, exit_number),
+    )
     name = f'{source.stem}_exit{exit_number}'
     exported = ExportedStudent(
-        Path(out, f'{name}.py'), Path(out, hashed_name(name, data)),
-        sum(parameter.numel() for parameter in student.parameters()))
+        Path(out, f'{name}.py'),
+        Path(out, hashed_name(name, data)),
+        sum(parameter.numel() for parameter in student.parameters()),
+    )
     _write(exported, text, data, force)
     return exported
 
@@ -102,8 +115,7 @@ def build_model(cfg: Config) -> nn.Module:
     return MODELS.build(settings)
 
 
-def load_byot(cfg: Config,
-              checkpoint: str) -> Tuple[BYOT, Dict[str, Tensor], dict]:
+def load_byot(cfg: Config, checkpoint: str) -> Tuple[BYOT, Dict[str, Tensor], dict]:
     """Build a BYOT network and load its weights, all of them.
 
     Args:
@@ -119,15 +131,17 @@ def load_byot(cfg: Config,
     """
     model = build_model(cfg)
     if not isinstance(model, BYOT):
-        raise ConfigError(f'the model of {cfg.filename} is a '
-                          f'{type(model).__name__} without exits; give the '
-                          'config of a mmrazor_byot.BYOT')
+        raise ConfigError(
+            f'the model of {cfg.filename} is a '
+            f'{type(model).__name__} without exits; give the '
+            'config of a mmrazor_byot.BYOT'
+        )
     return load_weights(model, cfg, checkpoint)
 
 
 def load_weights(
-        model: nn.Module, cfg: Config,
-        checkpoint: str) -> Tuple[nn.Module, Dict[str, Tensor], dict]:
+    model: nn.Module, cfg: Config, checkpoint: str
+) -> Tuple[nn.Module, Dict[str, Tensor], dict]:
     """Load the weights of a network, with or without exits, all of them.
 
     Args:
@@ -142,34 +156,31 @@ def load_weights(
     Raises:
         CheckpointError: The checkpoint is broken or does not fit.
     """
-    loaded = CheckpointLoader.load_checkpoint(
-        checkpoint, map_location='cpu', logger='silent')
+    loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
     state = state_for(model, loaded)
     difference = describe_difference(model, state)
     if difference:
-        raise CheckpointError(f'checkpoint "{checkpoint}" does not fit the '
-                              f'model of {cfg.filename}: {difference}')
+        raise CheckpointError(
+            f'checkpoint "{checkpoint}" does not fit the model of {cfg.filename}: {difference}'
+        )
     model.load_state_dict(state, strict=False)  # old ones lack batch counters
     model.eval()
     return model, {**model.state_dict(), **state}, loaded.get('meta') or {}
 
 
-def _checked_student(cfg: Config, model: BYOT, state: Dict[str, Tensor],
-                     exit_number: int) -> Tuple[str, nn.Module]:
+def _checked_student(
+    cfg: Config, model: BYOT, state: Dict[str, Tensor], exit_number: int
+) -> Tuple[str, nn.Module]:
     """Text of the student's config, and what is built from it."""
-    image = torch.rand(
-        2, *model.input_size, generator=torch.Generator().manual_seed(0))
-    where = (f'exit {exit_number} of '
-             f'{type(model.architecture.backbone).__name__}')
+    image = torch.rand(2, *model.input_size, generator=torch.Generator().manual_seed(0))
+    where = f'exit {exit_number} of {type(model.architecture.backbone).__name__}'
     try:
         student_cfg = student_config(cfg.to_dict(), model, exit_number)
         text = Config(student_cfg).pretty_text
         # As mmpretrain.get_model builds it.
         read = Config.fromstring(text, '.py')
         with DefaultScope.overwrite_default_scope('mmpretrain'):
-            student = MODELS.build({
-                **read.model, 'data_preprocessor': read.data_preprocessor
-            })
+            student = MODELS.build({**read.model, 'data_preprocessor': read.data_preprocessor})
         student.load_state_dict(student_weights(state, student, exit_number))
         student.eval()
         with torch.no_grad():
@@ -180,25 +191,27 @@ def _checked_student(cfg: Config, model: BYOT, state: Dict[str, Tensor],
             f'{where} cannot be exported: the network does not run without '
             f'what stands behind it ({type(e).__name__}: '
             f'{" ".join(str(e).split())[:200]}). The deepest exit can '
-            'always be: leave --exit out') from e
+            'always be: leave --exit out'
+        ) from e
     if not torch.equal(logits, expected):
-        raise ConfigError(f'{where} cannot be exported: cut there, the '
-                          'network answers with other logits')
+        raise ConfigError(
+            f'{where} cannot be exported: cut there, the network answers with other logits'
+        )
     return text, student
 
 
-def _write(exported: ExportedStudent, text: str, data: bytes,
-           force: bool) -> None:
+def _write(exported: ExportedStudent, text: str, data: bytes, force: bool) -> None:
     """Write both files whole, the weights first."""
     config, folder = exported.config, exported.config.parent
     try:
         if config.exists() and config.read_text() != text and not force:
-            raise ConfigError(f'{config} is there and says something else: '
-                              'choose another --out, or replace it with '
-                              '--force')
+            raise ConfigError(
+                f'{config} is there and says something else: '
+                'choose another --out, or replace it with '
+                '--force'
+            )
         folder.mkdir(parents=True, exist_ok=True)
         AtomicBackend().put(data, str(exported.checkpoint))
         AtomicBackend().put_text(text, str(config))
     except OSError as e:
-        raise ConfigError(f'cannot write to {folder}: '
-                          f'{e.strerror or e}') from e
+        raise ConfigError(f'cannot write to {folder}: {e.strerror or e}') from e

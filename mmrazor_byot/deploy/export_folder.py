@@ -1,4 +1,5 @@
 """Export a trained network as a folder that runs without torch."""
+
 import contextlib
 import json
 import os
@@ -57,10 +58,9 @@ class Settings(NamedTuple):
     force: bool = False
 
 
-def export_folder(cfg: Config,
-                  checkpoint: str,
-                  out: Union[str, Path],
-                  settings: Settings) -> Manifest:
+def export_folder(
+    cfg: Config, checkpoint: str, out: Union[str, Path], settings: Settings
+) -> Manifest:
     """Export a network; the folder appears when all is written and checked.
 
     Args:
@@ -80,8 +80,7 @@ def export_folder(cfg: Config,
     check_target(out, settings.force)
     check_opset(settings.opset)
     if settings.int8 and settings.random_images:
-        raise ConfigError('--int8 is calibrated on real images: leave '
-                          '--random-images out')
+        raise ConfigError('--int8 is calibrated on real images: leave --random-images out')
     if settings.eval_images is not None and settings.eval_images < 0:
         raise ConfigError(f'--eval-images {settings.eval_images}: 0 or more')
     model, _, meta = load_byot(cfg, checkpoint)
@@ -107,11 +106,13 @@ def check_target(out: Path, force: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not force:
-        raise ConfigError(f'{out} is there already: choose another --out, or '
-                          'replace it with --force')
+        raise ConfigError(
+            f'{out} is there already: choose another --out, or replace it with --force'
+        )
     if not (out / NAME).is_file():
-        raise ConfigError(f'{out} is no exported network, so --force does '
-                          'not replace it: choose another --out')
+        raise ConfigError(
+            f'{out} is no exported network, so --force does not replace it: choose another --out'
+        )
 
 
 @contextlib.contextmanager
@@ -123,8 +124,9 @@ def _writing(path: Path) -> Iterator[None]:
         raise ConfigError(f'cannot write {path}: {e.strerror or e}') from e
 
 
-def _describe(cfg: Config, checkpoint: str, model: BYOT, meta: dict,
-              settings: Settings) -> Manifest:
+def _describe(
+    cfg: Config, checkpoint: str, model: BYOT, meta: dict, settings: Settings
+) -> Manifest:
     """All of the manifest that is known before the export."""
     policy = None
     if settings.policy is not None:
@@ -140,9 +142,8 @@ def _describe(cfg: Config, checkpoint: str, model: BYOT, meta: dict,
     return Manifest(
         network=source.stem,
         source=dict(
-            config=source.name,
-            checkpoint=checkpoint.rsplit('/', 1)[-1],
-            mmrazor_byot=__version__),
+            config=source.name, checkpoint=checkpoint.rsplit('/', 1)[-1], mmrazor_byot=__version__
+        ),
         opset=settings.opset,
         num_exits=model.num_exits,
         num_classes=model.num_classes,
@@ -155,20 +156,18 @@ def _describe(cfg: Config, checkpoint: str, model: BYOT, meta: dict,
             for section, head in zip(flops['sections'], flops['heads'])
         ],
         files={},
-        policy=policy)
+        policy=policy,
+    )
 
 
-def _fill(work: Path, cfg: Config, model: BYOT, manifest: Manifest,
-          settings: Settings) -> None:
+def _fill(work: Path, cfg: Config, model: BYOT, manifest: Manifest, settings: Settings) -> None:
     """Write, check and measure everything in a folder of its own."""
     known = reference(cfg, model, settings.images, settings.random_images)
-    stages = export_stages(
-        StagedNetwork(model), preparation(cfg, model), settings.opset)
+    stages = export_stages(StagedNetwork(model), preparation(cfg, model), settings.opset)
     exits = [cut_exit(stages, i) for i in range(1, len(stages) + 1)]
     models: Dict[str, ModelProto] = {}
     for number, stage in enumerate(stages, start=1):
-        manifest.stages[number - 1].update(
-            inputs=stage.inputs, outputs=stage.outputs)
+        manifest.stages[number - 1].update(inputs=stage.inputs, outputs=stage.outputs)
         models[file_name('exit', number)] = exits[number - 1]
         models[file_name('stage', number)] = stage.model
         trunk = cut_trunk(stage)
@@ -177,35 +176,36 @@ def _fill(work: Path, cfg: Config, model: BYOT, manifest: Manifest,
     _write(work, manifest, 'fp32', models)
     networks = [DeployedNetwork(work, threads=1)]
     worst = check_logits(networks[0], known)
-    manifest.check = dict(
-        images=len(known.images), origin=known.origin,
-        largest_difference=worst)
+    manifest.check = dict(images=len(known.images), origin=known.origin, largest_difference=worst)
     if settings.int8:
-        networks.append(
-            _add_int8(work, manifest, networks[0], stages, exits, known))
+        networks.append(_add_int8(work, manifest, networks[0], stages, exits, known))
     _measure(manifest, networks, cfg, settings.eval_images)
     with _writing(work):
         (work / NAME).write_text(manifest.text(), encoding='utf-8')
 
 
-def _add_int8(work: Path, manifest: Manifest, network: DeployedNetwork,
-              stages: list, exits: List[ModelProto],
-              known: Reference) -> DeployedNetwork:
+def _add_int8(
+    work: Path,
+    manifest: Manifest,
+    network: DeployedNetwork,
+    stages: list,
+    exits: List[ModelProto],
+    known: Reference,
+) -> DeployedNetwork:
     models = {
         file_name(part, number, 'int8'): model
-        for part, number, model in quantized_parts(network, stages, exits,
-                                                   known.images, work)
+        for part, number, model in quantized_parts(network, stages, exits, known.images, work)
     }
     _write(work, manifest, 'int8', models)
     return DeployedNetwork(work, 'int8', threads=1)
 
 
-def _measure(manifest: Manifest, networks: List[DeployedNetwork], cfg: Config,
-             count: Optional[int]) -> None:
+def _measure(
+    manifest: Manifest, networks: List[DeployedNetwork], cfg: Config, count: Optional[int]
+) -> None:
     """Put accuracy and milliseconds of every exit into the manifest."""
     total = len(manifest.exits)
-    rows = {n.precision: [dict(exit=row['exit']) for row in manifest.exits]
-            for n in networks}
+    rows = {n.precision: [dict(exit=row['exit']) for row in manifest.exits] for n in networks}
     if count != 0:
         limit = 1 << 62 if count is None else count
         rows = measure_accuracy(networks, cfg, limit)
@@ -215,15 +215,12 @@ def _measure(manifest: Manifest, networks: List[DeployedNetwork], cfg: Config,
     manifest.results = rows
 
 
-def _write(work: Path, manifest: Manifest, precision: str,
-           models: Dict[str, ModelProto]) -> None:
+def _write(work: Path, manifest: Manifest, precision: str, models: Dict[str, ModelProto]) -> None:
     """Write the models of a precision, and the manifest that names them."""
     with _writing(work):
         for name, model in models.items():
             save(model, work / name)
-        manifest.files[precision] = {
-            name: sha256(work / name) for name in models
-        }
+        manifest.files[precision] = {name: sha256(work / name) for name in models}
         (work / NAME).write_text(manifest.text(), encoding='utf-8')
 
 

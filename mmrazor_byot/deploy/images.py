@@ -6,6 +6,7 @@ The steps are those of a recipe's test pipeline, as the manifest holds them:
 The resizing ones also have ``interpolation`` and ``backend`` (``'cv2'`` or
 ``'pillow'``), the library that the recipe resizes with.
 """
+
 import importlib
 from pathlib import Path
 from typing import Any, Optional, Sequence, Tuple, Union
@@ -20,7 +21,8 @@ CV2_NAMES = dict(
     bilinear='INTER_LINEAR',
     bicubic='INTER_CUBIC',
     area='INTER_AREA',
-    lanczos='INTER_LANCZOS4')
+    lanczos='INTER_LANCZOS4',
+)
 PILLOW_NAMES = dict(
     nearest='NEAREST',
     bilinear='BILINEAR',
@@ -28,11 +30,13 @@ PILLOW_NAMES = dict(
     area='BOX',
     box='BOX',
     lanczos='LANCZOS',
-    hamming='HAMMING')
+    hamming='HAMMING',
+)
 
 
-def load_images(paths: Sequence[Union[str, Path]], steps: Sequence[dict],
-                size: Tuple[int, int]) -> np.ndarray:
+def load_images(
+    paths: Sequence[Union[str, Path]], steps: Sequence[dict], size: Tuple[int, int]
+) -> np.ndarray:
     """Read image files.
 
     Args:
@@ -78,8 +82,11 @@ def read_image(path: Union[str, Path]) -> np.ndarray:
         raise DatasetError(f'image "{path}" does not exist; check the path')
     cv2 = _module('cv2')
     if cv2 is not None:
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) \
-            if Path(path).stat().st_size else None
+        image = (
+            cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+            if Path(path).stat().st_size
+            else None
+        )
         if image is not None:
             return np.ascontiguousarray(image[..., ::-1])
     pillow = _module('PIL.Image')
@@ -90,8 +97,10 @@ def read_image(path: Union[str, Path]) -> np.ndarray:
         except (OSError, SyntaxError, ValueError) as e:
             raise DatasetError(f'"{path}" is no image: {e}') from e
     if cv2 is None:
-        raise DeployError('image files are opened by OpenCV or Pillow, and '
-                          'neither is installed: pip install pillow')
+        raise DeployError(
+            'image files are opened by OpenCV or Pillow, and '
+            'neither is installed: pip install pillow'
+        )
     raise DatasetError(f'"{path}" is no image that OpenCV can read')
 
 
@@ -117,15 +126,15 @@ def apply_step(image: np.ndarray, step: dict) -> np.ndarray:
     elif kind == 'resize_edge':
         size = _edge_size(height, width, step['scale'], step['edge'])
     else:
-        raise DeployError(f'the manifest wants {step}, which this '
-                          'mmrazor_byot does not know; update it')
+        raise DeployError(
+            f'the manifest wants {step}, which this mmrazor_byot does not know; update it'
+        )
     return resize(image, size, step['interpolation'], step['backend'])
 
 
-def resize(image: np.ndarray,
-           size: Sequence[int],
-           interpolation: str = 'bilinear',
-           backend: str = 'cv2') -> np.ndarray:
+def resize(
+    image: np.ndarray, size: Sequence[int], interpolation: str = 'bilinear', backend: str = 'cv2'
+) -> np.ndarray:
     """Resize an image.
 
     Args:
@@ -144,20 +153,22 @@ def resize(image: np.ndarray,
     if pillow is not None and (backend == 'pillow' or cv2 is None):
         name = PILLOW_NAMES[interpolation]
         code = getattr(getattr(pillow, 'Resampling', pillow), name)
-        return np.asarray(
-            pillow.fromarray(image).resize((width, height), code))
+        return np.asarray(pillow.fromarray(image).resize((width, height), code))
     if cv2 is None:
-        raise DeployError('images are resized by OpenCV or Pillow, and '
-                          'neither is installed: pip install pillow')
+        raise DeployError(
+            'images are resized by OpenCV or Pillow, and neither is installed: pip install pillow'
+        )
     code = getattr(cv2, CV2_NAMES.get(interpolation, 'INTER_LINEAR'))
     return cv2.resize(image, (width, height), interpolation=code)
 
 
-def _edge_size(height: int, width: int, scale: int,
-               edge: str) -> Tuple[int, int]:
+def _edge_size(height: int, width: int, scale: int, edge: str) -> Tuple[int, int]:
     """Height and width when one edge is scaled, as ResizeEdge rounds."""
-    by_width = edge == 'width' or (edge == 'short' and width < height) or (
-        edge == 'long' and width > height)
+    by_width = (
+        edge == 'width'
+        or (edge == 'short' and width < height)
+        or (edge == 'long' and width > height)
+    )
     if by_width:
         return int(scale * height / width), scale
     return scale, int(scale * width / height)
@@ -168,7 +179,7 @@ def _crop(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
     height, width = (min(a, b) for a, b in zip(size, image.shape))
     top = max(0, round((image.shape[0] - height) / 2))
     left = max(0, round((image.shape[1] - width) / 2))
-    return image[top:top + height, left:left + width]
+    return image[top : top + height, left : left + width]
 
 
 def _module(name: str) -> Optional[Any]:

@@ -1,4 +1,5 @@
 """What stands in an exported folder: its manifest. It needs no torch."""
+
 import dataclasses
 import hashlib
 import json
@@ -62,8 +63,7 @@ class Manifest:
     def text(self) -> str:
         """The file's text."""
         content = dataclasses.asdict(self)
-        return json.dumps(
-            dict(format=FORMAT, version=VERSION, **content), indent=2) + '\n'
+        return json.dumps(dict(format=FORMAT, version=VERSION, **content), indent=2) + '\n'
 
 
 def file_name(part: str, number: int, precision: str = 'fp32') -> str:
@@ -86,10 +86,8 @@ def needed_files(stages: List[dict], precision: str) -> List[str]:
         stages (list[dict]): See :class:`Manifest`.
         precision (str): ``'fp32'`` or ``'int8'``.
     """
-    parts = [(part, i) for i in range(1, len(stages) + 1)
-             for part in ('exit', 'stage')]
-    parts += [('trunk', i) for i, stage in enumerate(stages, start=1)
-              if computed(stage)]
+    parts = [(part, i) for i in range(1, len(stages) + 1) for part in ('exit', 'stage')]
+    parts += [('trunk', i) for i, stage in enumerate(stages, start=1) if computed(stage)]
     return [file_name(part, i, precision) for part, i in parts]
 
 
@@ -126,20 +124,21 @@ def read_manifest(folder: Union[str, Path]) -> Manifest:
     path = Path(folder, NAME)
     again = 'export the network again with tools/deploy/export_onnx.py'
     if not path.is_file():
-        raise DeployError(f'"{folder}" is no exported network: it has no '
-                          f'{NAME}; tools/deploy/export_onnx.py writes one')
+        raise DeployError(
+            f'"{folder}" is no exported network: it has no '
+            f'{NAME}; tools/deploy/export_onnx.py writes one'
+        )
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except (UnicodeDecodeError, json.JSONDecodeError) as e:
-        raise DeployError(
-            f'"{path}" is truncated or no JSON ({e}); {again}') from e
+        raise DeployError(f'"{path}" is truncated or no JSON ({e}); {again}') from e
     if not isinstance(content, dict) or content.pop('format', None) != FORMAT:
-        raise DeployError(f'"{path}" is no manifest of an exported network; '
-                          f'{again}')
+        raise DeployError(f'"{path}" is no manifest of an exported network; {again}')
     version = content.pop('version', None)
     if version != VERSION:
-        raise DeployError(f'"{path}" has format version {version!r}, this '
-                          f'mmrazor_byot reads {VERSION}; {again}')
+        raise DeployError(
+            f'"{path}" has format version {version!r}, this mmrazor_byot reads {VERSION}; {again}'
+        )
     try:
         manifest = Manifest(**content)
         _check_content(manifest)
@@ -148,8 +147,7 @@ def read_manifest(folder: Union[str, Path]) -> Manifest:
     return manifest
 
 
-def check_files(folder: Union[str, Path], manifest: Manifest,
-                precision: str) -> None:
+def check_files(folder: Union[str, Path], manifest: Manifest, precision: str) -> None:
     """See that the files of a precision are those that were exported.
 
     Args:
@@ -164,17 +162,19 @@ def check_files(folder: Union[str, Path], manifest: Manifest,
     if known is None:
         raise DeployError(
             f'"{folder}" has no {precision} files, only '
-            f'{" and ".join(manifest.files)}; export the network again' +
-            (' with --int8' if precision == 'int8' else ''))
+            f'{" and ".join(manifest.files)}; export the network again'
+            + (' with --int8' if precision == 'int8' else '')
+        )
     for name in needed_files(manifest.stages, precision):
         path = Path(folder, name)
         if not path.is_file():
-            raise DeployError(f'"{folder}" lacks {name}; copy or export it '
-                              'again')
+            raise DeployError(f'"{folder}" lacks {name}; copy or export it again')
         if sha256(path) != known.get(name):
-            raise DeployError(f'"{path}" is not the file that was exported: '
-                              'its sha256 is not that of the manifest; copy '
-                              'or export it again')
+            raise DeployError(
+                f'"{path}" is not the file that was exported: '
+                'its sha256 is not that of the manifest; copy '
+                'or export it again'
+            )
 
 
 def _check_content(manifest: Manifest) -> None:
@@ -183,22 +183,17 @@ def _check_content(manifest: Manifest) -> None:
     Raises:
         KeyError, TypeError, ValueError: It is not.
     """
-    counts = (manifest.opset, manifest.num_exits, manifest.num_classes,
-              *manifest.input_size)
+    counts = (manifest.opset, manifest.num_exits, manifest.num_classes, *manifest.input_size)
     if not all(type(n) is int and n > 0 for n in counts):
-        raise ValueError('opset, num_exits, num_classes and input_size must '
-                         'be positive')
+        raise ValueError('opset, num_exits, num_classes and input_size must be positive')
     if len(manifest.input_size) != 2:
         raise ValueError('input_size must be height and width')
     if len(manifest.stages) != manifest.num_exits:
-        raise ValueError(f'{len(manifest.stages)} stages for '
-                         f'{manifest.num_exits} exits')
-    names: Tuple[str, ...] = ('image', )
+        raise ValueError(f'{len(manifest.stages)} stages for {manifest.num_exits} exits')
+    names: Tuple[str, ...] = ('image',)
     for stage in manifest.stages:
         if tuple(stage['inputs']) != names:
-            raise ValueError('a stage does not take what the one before it '
-                             'leaves')
+            raise ValueError('a stage does not take what the one before it leaves')
         names = tuple(stage['outputs'])
     if manifest.classes and len(manifest.classes) != manifest.num_classes:
-        raise ValueError(f'{len(manifest.classes)} classes named, '
-                         f'{manifest.num_classes} counted')
+        raise ValueError(f'{len(manifest.classes)} classes named, {manifest.num_classes} counted')

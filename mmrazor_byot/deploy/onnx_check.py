@@ -1,4 +1,5 @@
 """Does an exported network answer as torch does?"""
+
 from typing import Iterator, Tuple
 
 import numpy as np
@@ -35,14 +36,12 @@ def check_logits(network: DeployedNetwork, reference: Reference) -> float:
         images, logits = reference.images[part], reference.logits[:, part]
         for number, way, found in ways(network, images):
             expected = logits[number - 1]
-            where = (f'exit {number}/{network.num_exits} {way}, batch of '
-                     f'{len(images)}')
+            where = f'exit {number}/{network.num_exits} {way}, batch of {len(images)}'
             worst = max(worst, _difference(found, expected, where))
     return worst
 
 
-def ways(network: DeployedNetwork, images: np.ndarray
-         ) -> Iterator[Tuple[int, str, np.ndarray]]:
+def ways(network: DeployedNetwork, images: np.ndarray) -> Iterator[Tuple[int, str, np.ndarray]]:
     """Every exit's logits on every way to them.
 
     Args:
@@ -52,7 +51,7 @@ def ways(network: DeployedNetwork, images: np.ndarray
     Yields:
         tuple: Exit 1 to C; the way, in words; logits (N, K).
     """
-    read_all, trunks = (images, ), (images, )
+    read_all, trunks = (images,), (images,)
     for number in range(1, network.num_exits + 1):
         yield number, 'cut', network.exit_logits(number, images)
         _, alone = network.stage(number, trunks)
@@ -70,17 +69,23 @@ def _parts(count: int) -> Iterator[slice]:
 
 def _difference(found: np.ndarray, expected: np.ndarray, where: str) -> float:
     if found.shape != expected.shape or not np.isfinite(found).all():
-        raise DeployError(f'{where}: the exported network gives logits '
-                          f'{found.shape} that are not those of torch, '
-                          f'{expected.shape}')
+        raise DeployError(
+            f'{where}: the exported network gives logits '
+            f'{found.shape} that are not those of torch, '
+            f'{expected.shape}'
+        )
     difference = float(np.abs(found - expected).max())
     if difference > TOLERANCE:
-        raise DeployError(f'{where}: a logit of the exported network is '
-                          f'{difference:.3g} from torch\'s, more than '
-                          f'{TOLERANCE}; nothing was written')
+        raise DeployError(
+            f'{where}: a logit of the exported network is '
+            f"{difference:.3g} from torch's, more than "
+            f'{TOLERANCE}; nothing was written'
+        )
     others = int((found.argmax(1) != expected.argmax(1)).sum())
     if others:
-        raise DeployError(f'{where}: the exported network answers otherwise '
-                          f'than torch on {others} of {len(found)} images; '
-                          'nothing was written')
+        raise DeployError(
+            f'{where}: the exported network answers otherwise '
+            f'than torch on {others} of {len(found)} images; '
+            'nothing was written'
+        )
     return difference

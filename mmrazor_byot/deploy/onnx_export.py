@@ -1,4 +1,5 @@
 """Turn a staged network into ONNX models: by stage, and cut at each exit."""
+
 import warnings
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
@@ -48,8 +49,7 @@ class _Stage(nn.Module):
         prepare (nn.Module, optional): What is done to the images first.
     """
 
-    def __init__(self, network: StagedNetwork, number: int,
-                 prepare: Optional[nn.Module]) -> None:
+    def __init__(self, network: StagedNetwork, number: int, prepare: Optional[nn.Module]) -> None:
         super().__init__()
         self.prepare = prepare
         deepest = number == network.num_exits
@@ -61,7 +61,7 @@ class _Stage(nn.Module):
     def parts(self, *state: Tensor) -> Tuple[Tuple[Tensor, ...], Tensor]:
         """The state behind the stage, and the logits."""
         if self.prepare is not None:
-            state = (self.prepare(*state), )
+            state = (self.prepare(*state),)
         if self.trunk is None:
             return (), self.head(*state)
         state, head_inputs = self.trunk(*state)
@@ -72,9 +72,9 @@ class _Stage(nn.Module):
         return (*(left[i] for i in self.kept), logits)
 
 
-def export_stages(network: StagedNetwork,
-                  prepare: nn.Module,
-                  opset: int = OPSET) -> List[ExportedStage]:
+def export_stages(
+    network: StagedNetwork, prepare: nn.Module, opset: int = OPSET
+) -> List[ExportedStage]:
     """Export every stage, with a free batch size.
 
     Args:
@@ -91,12 +91,12 @@ def export_stages(network: StagedNetwork,
         DeployError: torch cannot export it.
     """
     if TorchVersion(torch.__version__) < OLDEST_TORCH:
-        raise DeployError(f'exporting needs torch {OLDEST_TORCH} or newer; '
-                          f'this is {torch.__version__}')
+        raise DeployError(
+            f'exporting needs torch {OLDEST_TORCH} or newer; this is {torch.__version__}'
+        )
     height, width = network.input_size[1:]
     generator = torch.Generator().manual_seed(0)
-    state = (torch.randint(
-        256, (2, height, width, 3), dtype=torch.uint8, generator=generator), )
+    state = (torch.randint(256, (2, height, width, 3), dtype=torch.uint8, generator=generator),)
     names, stages = ['image'], []
     for number in range(1, network.num_exits + 1):
         stage = _Stage(network, number, prepare if number == 1 else None)
@@ -121,8 +121,10 @@ def check_opset(opset: int) -> None:
     """
     newest = onnx.defs.onnx_opset_version()
     if not OPSET <= opset <= newest:
-        raise ConfigError(f'--opset {opset}: torch exports {OPSET} and newer, '
-                          f'the installed onnx knows up to {newest}')
+        raise ConfigError(
+            f'--opset {opset}: torch exports {OPSET} and newer, '
+            f'the installed onnx knows up to {newest}'
+        )
 
 
 def cut_exit(stages: Sequence[ExportedStage], number: int) -> ModelProto:
@@ -139,15 +141,16 @@ def cut_exit(stages: Sequence[ExportedStage], number: int) -> ModelProto:
         list(graphs[0].input),
         list(graphs[-1].output),
         [array for graph in graphs for array in graph.initializer],
-        value_info=[info for graph in graphs
-                    for info in (*graph.value_info, *graph.output)])
+        value_info=[info for graph in graphs for info in (*graph.value_info, *graph.output)],
+    )
     first = stages[0].model
     model = make_model(
         chain,
         opset_imports=first.opset_import,
         ir_version=first.ir_version,
         producer_name=first.producer_name,
-        producer_version=first.producer_version)
+        producer_version=first.producer_version,
+    )
     return _part(model, ['image'], [f'logits_{number}'])
 
 
@@ -175,16 +178,22 @@ def pool_plainly(module: GraphModule) -> None:
     module.recompile()
 
 
-def _names(left: Sequence[Tensor], number: int, state: Sequence[Tensor],
-           names: Sequence[str]) -> List[str]:
+def _names(
+    left: Sequence[Tensor], number: int, state: Sequence[Tensor], names: Sequence[str]
+) -> List[str]:
     """Names of the state behind a stage; what passes through keeps its."""
     known = {id(x): name for x, name in zip(state, names)}
-    return [known.get(id(x), f'state_{number}_{i}')
-            for i, x in enumerate(left)]
+    return [known.get(id(x), f'state_{number}_{i}') for i, x in enumerate(left)]
 
 
-def _export(stage: _Stage, state: Tuple[Tensor, ...], number: int,
-            names: List[str], outputs: List[str], opset: int) -> ModelProto:
+def _export(
+    stage: _Stage,
+    state: Tuple[Tensor, ...],
+    number: int,
+    names: List[str],
+    outputs: List[str],
+    opset: int,
+) -> ModelProto:
     batch = torch.export.Dim('batch')
     try:
         with torch.no_grad(), warnings.catch_warnings():
@@ -193,32 +202,30 @@ def _export(stage: _Stage, state: Tuple[Tensor, ...], number: int,
                 stage,
                 state,
                 dynamo=True,
-                dynamic_shapes=(tuple({0: batch} for _ in state), ),
+                dynamic_shapes=(tuple({0: batch} for _ in state),),
                 opset_version=opset,
                 input_names=names,
-                output_names=[*(outputs[i] for i in stage.kept),
-                              f'logits_{number}'],
-                verbose=False)
+                output_names=[*(outputs[i] for i in stage.kept), f'logits_{number}'],
+                verbose=False,
+            )
     except (RuntimeError, TypeError, ValueError) as e:
         reason = str(e).strip().splitlines()[0]
-        raise DeployError(f'torch {torch.__version__} cannot export stage '
-                          f'{number} to ONNX: {reason}') from e
+        raise DeployError(
+            f'torch {torch.__version__} cannot export stage {number} to ONNX: {reason}'
+        ) from e
     model = program.model_proto
     found = {x.domain: x.version for x in model.opset_import}
     if found != {'': opset}:  # torch keeps its own where it cannot convert
-        raise DeployError(f'torch {torch.__version__} gives stage {number} '
-                          f'the operators {found}, not opset {opset}; try '
-                          f'--opset {OPSET}')
+        raise DeployError(
+            f'torch {torch.__version__} gives stage {number} '
+            f'the operators {found}, not opset {opset}; try '
+            f'--opset {OPSET}'
+        )
     # Names of the state are shared by all stages, all others are not.
-    return add_prefix(
-        model,
-        f'stage_{number}/',
-        rename_inputs=False,
-        rename_outputs=False)
+    return add_prefix(model, f'stage_{number}/', rename_inputs=False, rename_outputs=False)
 
 
-def _part(model: ModelProto, inputs: Sequence[str],
-          outputs: Sequence[str]) -> ModelProto:
+def _part(model: ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> ModelProto:
     """What lies between some values of a model."""
     part = Extractor(model).extract_model(list(inputs), list(outputs))
     onnx.checker.check_model(part)

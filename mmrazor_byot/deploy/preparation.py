@@ -1,4 +1,5 @@
 """What a recipe does to an image before the network sees it."""
+
 from typing import List, Sequence
 
 import torch
@@ -28,8 +29,7 @@ class Preparation(nn.Module):
         super().__init__()
         preprocessor = model.data_preprocessor
         self.turned = order == 'BGR'
-        self.normalized = bool(
-            getattr(preprocessor, '_enable_normalize', False))
+        self.normalized = bool(getattr(preprocessor, '_enable_normalize', False))
         if self.normalized:
             for name in ('mean', 'std'):
                 value = getattr(preprocessor, name).detach().cpu()
@@ -66,12 +66,16 @@ def preparation(cfg: Config, model: BaseModel) -> Preparation:
             which order they are.
     """
     if not cfg.get('test_dataloader'):
-        raise ConfigError('the config has no test_dataloader, whose pipeline '
-                          'says how images are read; give it one')
+        raise ConfigError(
+            'the config has no test_dataloader, whose pipeline '
+            'says how images are read; give it one'
+        )
     if model.input_size[0] != 3:
-        raise ConfigError(f'the network takes images of '
-                          f'{model.input_size[0]} channels; only those of '
-                          'three colours can be exported')
+        raise ConfigError(
+            f'the network takes images of '
+            f'{model.input_size[0]} channels; only those of '
+            'three colours can be exported'
+        )
     return Preparation(model, network_order(cfg))
 
 
@@ -100,20 +104,18 @@ def resize_steps(pipeline: Sequence[dict]) -> List[dict]:
                     step='resize_edge',
                     scale=transform.scale,
                     edge=transform.get('edge', 'short'),
-                    **_how(transform)))
-        elif (name == 'Resize' and transform.get('scale')
-              and not transform.get('keep_ratio')):
-            steps.append(
-                dict(
-                    step='resize',
-                    size=_size(transform.scale),
-                    **_how(transform)))
+                    **_how(transform),
+                )
+            )
+        elif name == 'Resize' and transform.get('scale') and not transform.get('keep_ratio'):
+            steps.append(dict(step='resize', size=_size(transform.scale), **_how(transform)))
         else:
             raise ConfigError(
                 f'the test pipeline has {dict(transform)}, which the runtime '
                 'without torch cannot do; it knows ResizeEdge, Resize with '
                 'scale and without keep_ratio, and CenterCrop without '
-                'auto_pad')
+                'auto_pad'
+            )
     return steps
 
 
@@ -125,4 +127,5 @@ def _size(scale) -> List[int]:
 def _how(transform: dict) -> dict:
     return dict(
         interpolation=transform.get('interpolation', 'bilinear'),
-        backend=transform.get('backend', 'cv2'))
+        backend=transform.get('backend', 'cv2'),
+    )

@@ -1,4 +1,5 @@
 """A checkpoint fit to be published: weights, plain metadata, hash in name."""
+
 import hashlib
 import io
 from pathlib import Path
@@ -32,8 +33,7 @@ def publish(checkpoint: str, out: Union[str, Path], name: str) -> Path:
         CheckpointError: It is broken, or has no weights.
         ConfigError: The folder cannot be written to.
     """
-    loaded = CheckpointLoader.load_checkpoint(
-        checkpoint, map_location='cpu', logger='silent')
+    loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
     state = loaded.get('state_dict')
     if not state:
         raise CheckpointError(f'checkpoint "{checkpoint}" has no state_dict')
@@ -57,14 +57,14 @@ def plain_meta(meta: Dict[str, Any]) -> Dict[str, Any]:
     """
     classes = (meta.get('dataset_meta') or {}).get('classes')
     classes = classes or meta.get('CLASSES')
-    named = dict(dataset_meta=dict(classes=tuple(map(str, classes)))
-                 ) if classes else {}
+    named = dict(dataset_meta=dict(classes=tuple(map(str, classes)))) if classes else {}
     return dict(
         **named,
         mmrazor_byot_version=__version__,
         mmpretrain_version=mmpretrain.__version__,
         mmengine_version=mmengine.__version__,
-        torch_version=str(torch.__version__))
+        torch_version=str(torch.__version__),
+    )
 
 
 def checkpoint_bytes(meta: Dict[str, Any], state: Dict[str, Any]) -> bytes:

@@ -1,4 +1,5 @@
 """The models in 8 bits: static quantization by ONNX Runtime."""
+
 import logging
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional
@@ -48,8 +49,7 @@ def quantize(model: ModelProto, feeds: List[Feed], work: Path) -> ModelProto:
     Raises:
         DeployError: ONNX Runtime cannot quantize it.
     """
-    fp32, prepared, int8 = (
-        work / name for name in ('fp32.onnx', 'prepared.onnx', 'int8.onnx'))
+    fp32, prepared, int8 = (work / name for name in ('fp32.onnx', 'prepared.onnx', 'int8.onnx'))
     onnx.save(model, fp32)
     root = logging.getLogger()
     level = root.level
@@ -58,8 +58,7 @@ def quantize(model: ModelProto, feeds: List[Feed], work: Path) -> ModelProto:
         # Shapes but for the batch are fixed, so none are symbols; and torch
         # has put batch norms into the convolutions, so nothing is left to
         # optimize.
-        quant_pre_process(
-            fp32, prepared, skip_symbolic_shape=True, skip_optimization=True)
+        quant_pre_process(fp32, prepared, skip_symbolic_shape=True, skip_optimization=True)
         quantize_static(
             prepared,
             int8,
@@ -71,20 +70,26 @@ def quantize(model: ModelProto, feeds: List[Feed], work: Path) -> ModelProto:
             weight_type=QuantType.QInt8,
             # Processors without VNNI add two products in 16 bits: weights of
             # 7 bits cannot overflow there, so all answer alike.
-            reduce_range=True)
+            reduce_range=True,
+        )
         return onnx.load(int8)
     except Exception as e:  # onnxruntime's errors have no common base
-        raise DeployError(f'onnxruntime cannot quantize {model.graph.name}: '
-                          f'{" ".join(str(e).split())[:200]}') from e
+        raise DeployError(
+            f'onnxruntime cannot quantize {model.graph.name}: {" ".join(str(e).split())[:200]}'
+        ) from e
     finally:
         root.setLevel(level)
         for path in (fp32, prepared, int8):
             path.unlink(missing_ok=True)
 
 
-def quantized_parts(network: DeployedNetwork, stages: List[ExportedStage],
-                    exits: List[ModelProto], images: np.ndarray,
-                    work: Path) -> Iterator[tuple]:
+def quantized_parts(
+    network: DeployedNetwork,
+    stages: List[ExportedStage],
+    exits: List[ModelProto],
+    images: np.ndarray,
+    work: Path,
+) -> Iterator[tuple]:
     """Quantize all models of a network.
 
     Args:
@@ -101,8 +106,8 @@ def quantized_parts(network: DeployedNetwork, stages: List[ExportedStage],
     Raises:
         DeployError: ONNX Runtime cannot quantize one.
     """
-    batches = [images[i:i + BATCH] for i in range(0, len(images), BATCH)]
-    states = [(batch, ) for batch in batches]
+    batches = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
+    states = [(batch,) for batch in batches]
     image_feeds = [dict(image=batch) for batch in batches]
     for number, (stage, cut) in enumerate(zip(stages, exits), start=1):
         yield 'exit', number, quantize(cut, image_feeds, work)
@@ -112,5 +117,4 @@ def quantized_parts(network: DeployedNetwork, stages: List[ExportedStage],
         trunk = cut_trunk(stage._replace(model=model))
         if trunk is not None:
             yield 'trunk', number, trunk
-        states = [network.stage(number, state, read=False)[0]
-                  for state in states]
+        states = [network.stage(number, state, read=False)[0] for state in states]

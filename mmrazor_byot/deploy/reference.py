@@ -1,4 +1,5 @@
 """What torch answers on some images: the measure of an exported network."""
+
 import warnings
 from argparse import Namespace
 from typing import Iterator, List, NamedTuple, Tuple
@@ -34,8 +35,7 @@ class Reference(NamedTuple):
     origin: str
 
 
-def reference(cfg: Config, model: BYOT, count: int,
-              random: bool = False) -> Reference:
+def reference(cfg: Config, model: BYOT, count: int, random: bool = False) -> Reference:
     """Answer with torch, preprocessing included.
 
     Args:
@@ -67,14 +67,15 @@ def reference(cfg: Config, model: BYOT, count: int,
             images.append(pictures)
             logits.append(torch.stack(answers).numpy())
     except FileNotFoundError as e:
-        raise DatasetError(f'the calibration images cannot be read ({e}); '
-                           '--random-images does without them') from e
-    return Reference(
-        np.concatenate(images), np.concatenate(logits, axis=1), origin)
+        raise DatasetError(
+            f'the calibration images cannot be read ({e}); --random-images does without them'
+        ) from e
+    return Reference(np.concatenate(images), np.concatenate(logits, axis=1), origin)
 
 
-def loader_batches(loader: DataLoader, settings: dict,
-                   count: int) -> Iterator[Tuple[dict, np.ndarray]]:
+def loader_batches(
+    loader: DataLoader, settings: dict, count: int
+) -> Iterator[Tuple[dict, np.ndarray]]:
     """Batches of a data loader, with their images as files hold them.
 
     Args:
@@ -93,8 +94,7 @@ def loader_batches(loader: DataLoader, settings: dict,
     for batch in loader:
         if count <= 0:
             return
-        batch = {name: batch[name][:count]
-                 for name in ('inputs', 'data_samples')}
+        batch = {name: batch[name][:count] for name in ('inputs', 'data_samples')}
         count -= len(batch['inputs'])
         yield batch, _pictures(batch['inputs'], bgr)
 
@@ -115,14 +115,12 @@ def test_images(config: str, count: int) -> np.ndarray:
     cfg = load_config(Namespace(config=config, cfg_options=None))
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
-    return np.concatenate([
-        images for _, images in loader_batches(loader, cfg.test_dataloader,
-                                               count)
-    ])
+    return np.concatenate(
+        [images for _, images in loader_batches(loader, cfg.test_dataloader, count)]
+    )
 
 
-def _calibration_batches(cfg: Config,
-                         count: int) -> Iterator[Tuple[dict, np.ndarray]]:
+def _calibration_batches(cfg: Config, count: int) -> Iterator[Tuple[dict, np.ndarray]]:
     with warnings.catch_warnings():
         # Ranges and differences may be seen on training images too.
         warnings.simplefilter('ignore')
@@ -130,12 +128,11 @@ def _calibration_batches(cfg: Config,
     yield from loader_batches(loader, cfg.calibration_dataloader, count)
 
 
-def _random_batches(cfg: Config, size: Tuple[int, int, int],
-                    count: int) -> Iterator[Tuple[dict, np.ndarray]]:
+def _random_batches(
+    cfg: Config, size: Tuple[int, int, int], count: int
+) -> Iterator[Tuple[dict, np.ndarray]]:
     generator = torch.Generator().manual_seed(0)
-    inputs = list(
-        torch.randint(
-            256, (count, *size), dtype=torch.uint8, generator=generator))
+    inputs = list(torch.randint(256, (count, *size), dtype=torch.uint8, generator=generator))
     bgr = reads_bgr(per_image(cfg.test_dataloader).dataset.pipeline)
     samples = [DataSample() for _ in inputs]
     yield dict(inputs=inputs, data_samples=samples), _pictures(inputs, bgr)
@@ -143,11 +140,12 @@ def _random_batches(cfg: Config, size: Tuple[int, int, int],
 
 def _pictures(inputs: List[Tensor], bgr: bool) -> np.ndarray:
     """Images (3, H, W) in the pipeline's order, as (N, H, W, 3) RGB."""
-    if any(x.dtype != torch.uint8 or x.shape != inputs[0].shape
-           for x in inputs):
-        raise ConfigError('the pipeline does not give uint8 images of one '
-                          'size: end it with PackInputs, and normalise in '
-                          'the data_preprocessor')
+    if any(x.dtype != torch.uint8 or x.shape != inputs[0].shape for x in inputs):
+        raise ConfigError(
+            'the pipeline does not give uint8 images of one '
+            'size: end it with PackInputs, and normalise in '
+            'the data_preprocessor'
+        )
     pictures = torch.stack(list(inputs)).permute(0, 2, 3, 1).cpu().numpy()
     return np.ascontiguousarray(pictures[..., ::-1] if bgr else pictures)
 
@@ -158,4 +156,5 @@ def _check_size(inputs: Tensor, pictures: np.ndarray, model: BYOT) -> None:
         raise ConfigError(
             f'the recipe shows the network images of '
             f'{tuple(inputs.shape[1:])}, its input_size is {expected}: set '
-            '--cfg-options model.input_size to what the test pipeline gives')
+            '--cfg-options model.input_size to what the test pipeline gives'
+        )

@@ -1,7 +1,8 @@
 """What is on these images? ONNX Runtime and NumPy, no torch here.
 
-    python -m mmrazor_byot.deploy.runtime DIR IMAGE...
+python -m mmrazor_byot.deploy.runtime DIR IMAGE...
 """
+
 import argparse
 import json
 import sys
@@ -36,29 +37,26 @@ def report_errors(main: Callable[[], None]) -> None:
 def parse_args(words: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='python -m mmrazor_byot.deploy.runtime',
-        description='Classify images with an exported network.')
+        description='Classify images with an exported network.',
+    )
     parser.add_argument('folder', help='what export_onnx.py wrote')
     parser.add_argument('images', nargs='+', help='image files')
     when = parser.add_mutually_exclusive_group()
     when.add_argument(
         '--policy',
-        help='policy file: when to stop. Defaults to the exported policy, or '
-        'the deepest exit')
-    when.add_argument(
-        '--exit', type=int, metavar='I', help='stop at this exit, 1 to C')
-    parser.add_argument(
-        '--precision', choices=list(ENDINGS), default='fp32')
-    parser.add_argument(
-        '--threads', type=int, help='defaults to one a core')
-    parser.add_argument(
-        '--batch', type=int, default=1, help='images at once. Defaults to 1')
-    parser.add_argument(
-        '--json', action='store_true', help='answer as JSON, not as a table')
+        help='policy file: when to stop. Defaults to the exported policy, or the deepest exit',
+    )
+    when.add_argument('--exit', type=int, metavar='I', help='stop at this exit, 1 to C')
+    parser.add_argument('--precision', choices=list(ENDINGS), default='fp32')
+    parser.add_argument('--threads', type=int, help='defaults to one a core')
+    parser.add_argument('--batch', type=int, default=1, help='images at once. Defaults to 1')
+    parser.add_argument('--json', action='store_true', help='answer as JSON, not as a table')
     return parser.parse_args(words)
 
 
-def choose_policy(network: DeployedNetwork, policy_file: Optional[str],
-                  exit_number: Optional[int]) -> ExitPolicy:
+def choose_policy(
+    network: DeployedNetwork, policy_file: Optional[str], exit_number: Optional[int]
+) -> ExitPolicy:
     """The policy that a command line asks for.
 
     Args:
@@ -76,13 +74,15 @@ def choose_policy(network: DeployedNetwork, policy_file: Optional[str],
     if exit_number is None:
         return network.policy
     if not 1 <= exit_number <= network.num_exits:
-        raise ConfigError(f'--exit {exit_number}: the network has the exits '
-                          f'1 to {network.num_exits}')
+        raise ConfigError(
+            f'--exit {exit_number}: the network has the exits 1 to {network.num_exits}'
+        )
     return FixedExitPolicy(exit_number)
 
 
-def answers(network: DeployedNetwork, paths: Sequence[str],
-            policy: ExitPolicy, batch: int = 1) -> Iterator[dict]:
+def answers(
+    network: DeployedNetwork, paths: Sequence[str], policy: ExitPolicy, batch: int = 1
+) -> Iterator[dict]:
     """Classify image files.
 
     Args:
@@ -105,7 +105,7 @@ def answers(network: DeployedNetwork, paths: Sequence[str],
         raise ConfigError(f'--batch {batch}: at least 1')
     manifest = network.manifest
     for start in range(0, len(paths), batch):
-        part = paths[start:start + batch]
+        part = paths[start : start + batch]
         images = load_images(part, manifest.resize, network.input_size)
         begin = time.perf_counter()
         outcome = network.run(images, policy)
@@ -119,7 +119,7 @@ def answers(network: DeployedNetwork, paths: Sequence[str],
                 'label': label,
                 'score': round(float(scores[label]), 6),
                 'exit': f'{number}/{network.num_exits}',
-                'ms': round(spent, 3)
+                'ms': round(spent, 3),
             }
 
 

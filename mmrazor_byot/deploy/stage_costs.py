@@ -3,6 +3,7 @@
 Timed is what a policy really does, one image at a time: the models, and the
 decision at every exit that it reads.
 """
+
 from functools import partial
 from typing import Dict, List, Sequence
 
@@ -17,8 +18,7 @@ from .timing import interleaved
 FLAT = 1e5
 
 
-def stage_costs(network: DeployedNetwork, image: np.ndarray,
-                seconds: float) -> dict:
+def stage_costs(network: DeployedNetwork, image: np.ndarray, seconds: float) -> dict:
     """Time going on to every exit, reading it, and stopping there at once.
 
     Args:
@@ -36,21 +36,20 @@ def stage_costs(network: DeployedNetwork, image: np.ndarray,
         ways = dict(
             fixed=FixedExitPolicy(number),
             alone=_leaving(number, count, read=False),
-            all=_leaving(number, count, read=True))
+            all=_leaving(number, count, read=True),
+        )
         for name, policy in ways.items():
             calls[name, number] = partial(network.run, image, policy)
-    times = {way: 1e3 * float(np.median(spent))
-             for way, spent in interleaved(calls, seconds).items()}
-    by_way = {name: [times[name, i + 1] for i in range(count)]
-              for name in ('fixed', 'alone', 'all')}
-    return dict(
-        **split_costs(by_way['alone'], by_way['all']),
-        fixed=by_way['fixed'],
-        unit='ms')
+    times = {
+        way: 1e3 * float(np.median(spent)) for way, spent in interleaved(calls, seconds).items()
+    }
+    by_way = {
+        name: [times[name, i + 1] for i in range(count)] for name in ('fixed', 'alone', 'all')
+    }
+    return dict(**split_costs(by_way['alone'], by_way['all']), fixed=by_way['fixed'], unit='ms')
 
 
-def split_costs(alone: Sequence[float],
-                everything: Sequence[float]) -> Dict[str, List[float]]:
+def split_costs(alone: Sequence[float], everything: Sequence[float]) -> Dict[str, List[float]]:
     """Tell sections from heads.
 
     Args:
@@ -65,15 +64,14 @@ def split_costs(alone: Sequence[float],
     """
     before = np.maximum.accumulate(np.subtract(everything, alone))
     before = np.maximum(before, 0)  # heads before each exit
-    heads = np.append(np.diff(before), 0.)
-    sections = np.diff(np.subtract(alone, heads), prepend=0.)
+    heads = np.append(np.diff(before), 0.0)
+    sections = np.diff(np.subtract(alone, heads), prepend=0.0)
     return dict(sections=sections.tolist(), heads=heads.tolist())
 
 
 def _leaving(number: int, count: int, read: bool) -> ExitPolicy:
     """A policy by which every image leaves at one exit."""
-    shallow = [1. if read else None] * (number - 1)
+    shallow = [1.0 if read else None] * (number - 1)
     deeper = [None] * (count - 1 - number)
-    here = [0.] if number < count else []
-    return MarginPolicy([*shallow, *here, *deeper][:count - 1],
-                        temperatures=[FLAT] * count)
+    here = [0.0] if number < count else []
+    return MarginPolicy([*shallow, *here, *deeper][: count - 1], temperatures=[FLAT] * count)

@@ -1,4 +1,5 @@
 """A trained BYOT network, cut at one exit, as a plain classifier."""
+
 import copy
 from collections import OrderedDict
 from typing import Any, Dict, Optional
@@ -32,30 +33,33 @@ def student_config(cfg: dict, model: BYOT, exit_number: int) -> Dict[str, Any]:
     cfg = copy.deepcopy(cfg)
     classifier = _architecture(cfg['model']['architecture'])
     theirs = classifier.pop('data_preprocessor', None)
-    preprocessor = (cfg['model'].get('data_preprocessor')
-                    or cfg.get('data_preprocessor') or theirs or {})
+    preprocessor = (
+        cfg['model'].get('data_preprocessor') or cfg.get('data_preprocessor') or theirs or {}
+    )
     _cut(classifier, model, exit_number)
     student = dict(_base_=RUNTIME)
-    imports = [name for name in
-               (cfg.get('custom_imports') or {}).get('imports', [])
-               if name.split('.')[0] != OURS[:-1]]
+    imports = [
+        name
+        for name in (cfg.get('custom_imports') or {}).get('imports', [])
+        if name.split('.')[0] != OURS[:-1]
+    ]
     if _mentions_ours(classifier):
         imports.insert(0, OURS[:-1])
     if imports:
         student['custom_imports'] = dict(imports=imports)
-    student.update(
-        data_preprocessor=_without_augmentation(preprocessor),
-        model=classifier)
+    student.update(data_preprocessor=_without_augmentation(preprocessor), model=classifier)
     if cfg.get('test_dataloader'):
         student.update(
             test_dataloader=per_image(cfg['test_dataloader']),
             test_evaluator=cfg['test_evaluator'],
-            test_cfg=dict())
+            test_cfg=dict(),
+        )
     return _plain(student)
 
 
-def student_weights(state: Dict[str, Tensor], student: nn.Module,
-                    exit_number: int) -> 'OrderedDict[str, Tensor]':
+def student_weights(
+    state: Dict[str, Tensor], student: nn.Module, exit_number: int
+) -> 'OrderedDict[str, Tensor]':
     """The weights of the student, out of those of BYOT.
 
     Args:
@@ -72,7 +76,7 @@ def student_weights(state: Dict[str, Tensor], student: nn.Module,
     for name in student.state_dict():
         origin = f'architecture.{name}'
         if name.startswith(exit_head):
-            origin = f'exit_heads.{exit_number - 1}.{name[len(exit_head):]}'
+            origin = f'exit_heads.{exit_number - 1}.{name[len(exit_head) :]}'
         weights[name] = state[origin].detach().cpu().clone()
     return weights
 
@@ -95,33 +99,32 @@ def _architecture(architecture: dict) -> dict:
 def _cut(classifier: dict, model: BYOT, exit_number: int) -> None:
     """Leave out of a classifier's config what the exit does not need."""
     backbone, built = classifier['backbone'], model.architecture.backbone
-    sections = (getattr(built, 'out_indices', None)
-                or backbone.get('out_indices') or range(model.num_exits))
+    sections = (
+        getattr(built, 'out_indices', None) or backbone.get('out_indices') or range(model.num_exits)
+    )
     deepest = exit_number == model.num_exits
     if not deepest or hasattr(built, 'out_indices'):
-        backbone['out_indices'] = (sections[exit_number - 1], )
+        backbone['out_indices'] = (sections[exit_number - 1],)
     if deepest:
         backbone['type'] = getattr(built, 'plain_type', backbone['type'])
         if classifier['head'].get('in_channels', 0) is None:
             classifier['head']['in_channels'] = model.feature_channels
         return
-    absent = modules_behind(
-        MODELS.build(backbone), torch.zeros(1, *model.input_size))
-    classifier['backbone'] = dict(
-        type=f'{OURS}CutBackbone', backbone=backbone, absent=absent)
+    absent = modules_behind(MODELS.build(backbone), torch.zeros(1, *model.input_size))
+    classifier['backbone'] = dict(type=f'{OURS}CutBackbone', backbone=backbone, absent=absent)
     classifier['neck'] = None
     classifier['head'] = dict(
         type=f'{OURS}ExitClsHead',
         exit_head=model.exit_head_configs[exit_number - 1],
-        num_classes=model.num_classes)
+        num_classes=model.num_classes,
+    )
 
 
 def _without_augmentation(preprocessor: dict) -> dict:
     """What a preprocessor does in a test, where mmpretrain's own will do."""
     if preprocessor.get('type') != f'{OURS}BatchDataPreprocessor':
         return preprocessor
-    return {k: v for k, v in preprocessor.items()
-            if k not in ('type', 'transforms', 'mixes')}
+    return {k: v for k, v in preprocessor.items() if k not in ('type', 'transforms', 'mixes')}
 
 
 def _mentions_ours(value: Any) -> bool:
@@ -143,9 +146,10 @@ def _plain(value: Any) -> Any:
     if value.get('type') == f'{OURS}ExitAccuracy':
         value = {**value, 'type': 'Accuracy'}
     elif _theirs(value.get('type')):
-        value = {**value, 'type': value['type'][len(OURS):]}
+        value = {**value, 'type': value['type'][len(OURS) :]}
     return {
-        name: _plain(part) for name, part in value.items()
+        name: _plain(part)
+        for name, part in value.items()
         # The scope is mmpretrain anyway, and our seeds are for training.
         if (name, part) != ('_scope_', 'mmpretrain')
         and not (name == 'worker_init_fn' and _mentions_ours(part))
@@ -155,5 +159,5 @@ def _plain(value: Any) -> Any:
 def _theirs(name: Optional[str]) -> bool:
     """Whether a data set of ours only adds messages to mmpretrain's."""
     import mmpretrain.datasets as datasets
-    return (isinstance(name, str) and name.startswith(OURS)
-            and hasattr(datasets, name[len(OURS):]))
+
+    return isinstance(name, str) and name.startswith(OURS) and hasattr(datasets, name[len(OURS) :])

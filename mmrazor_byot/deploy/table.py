@@ -1,4 +1,5 @@
 """Rows as text. No torch here."""
+
 from typing import List, Sequence
 
 
@@ -11,12 +12,16 @@ def format_table(rows: List[dict], columns: Sequence[str]) -> str:
     """
     lines = [list(columns)]
     for row in rows:
-        lines.append([
-            f'{row[c]:.3f}' if isinstance(row[c], float) else str(row[c])
-            for c in columns
-        ])
+        lines.append(
+            [f'{row[c]:.3f}' if isinstance(row[c], float) else str(row[c]) for c in columns]
+        )
     widths = [max(map(len, column)) for column in zip(*lines)]
-    return '\n'.join('  '.join([
-        line[0].ljust(widths[0]),
-        *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))
-    ]).rstrip() for line in lines)
+    return '\n'.join(
+        '  '.join(
+            [
+                line[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:])),
+            ]
+        ).rstrip()
+        for line in lines
+    )

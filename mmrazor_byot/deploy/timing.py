@@ -1,4 +1,5 @@
 """How long an exported network takes. No torch here."""
+
 import os
 import platform
 import time
@@ -12,9 +13,9 @@ from .deployed_network import import_onnxruntime
 TURN = 0.1
 
 
-def interleaved(calls: Dict[Hashable, Callable[[], object]],
-                seconds: float,
-                at_least: int = 5) -> Dict[Hashable, List[float]]:
+def interleaved(
+    calls: Dict[Hashable, Callable[[], object]], seconds: float, at_least: int = 5
+) -> Dict[Hashable, List[float]]:
     """Time calls in turn, so that what slows the machine slows them all.
 
     A turn is as many calls as fit into a tenth of a second, the first of
@@ -36,8 +37,7 @@ def interleaved(calls: Dict[Hashable, Callable[[], object]],
         call()
     times: Dict[Hashable, List[float]] = {name: [] for name in calls}
     end = time.perf_counter() + seconds * len(calls)
-    while (time.perf_counter() < end
-           or min(map(len, times.values())) < at_least):
+    while time.perf_counter() < end or min(map(len, times.values())) < at_least:
         for name, call in calls.items():
             call()
             now = time.perf_counter()
@@ -68,7 +68,8 @@ def summary(times: Sequence[float], batch: int) -> Dict[str, float]:
         median_ms=float(median) * 1e3,
         p95_ms=float(p95) * 1e3,
         images_per_s=batch / float(np.mean(times)),
-        calls=len(times))
+        calls=len(times),
+    )
 
 
 def describe_machine() -> dict:
@@ -81,7 +82,8 @@ def describe_machine() -> dict:
         system=platform.system(),
         python=platform.python_version(),
         numpy=np.__version__,
-        onnxruntime=import_onnxruntime().__version__)
+        onnxruntime=import_onnxruntime().__version__,
+    )
 
 
 def processor_name() -> str:

@@ -1,4 +1,5 @@
 """A function of tensors that is compiled for training only."""
+
 import copy
 from typing import Callable
 
@@ -23,24 +24,19 @@ class CompiledInTraining:
             every shape are left to torch.
     """
 
-    def __init__(self, function: Callable, module: nn.Module,
-                 **settings) -> None:
+    def __init__(self, function: Callable, module: nn.Module, **settings) -> None:
         self.function = function
         self.module = module
         self.settings = settings
         self.every_shape = settings.get('dynamic') is not None
-        self.compiled = torch.compile(
-            function, **{
-                'dynamic': False,
-                **settings
-            })
+        self.compiled = torch.compile(function, **{'dynamic': False, **settings})
         self.shape = None
 
     def __deepcopy__(self, memo: dict) -> 'CompiledInTraining':
         """A copy of the model gets a compiled function of its own."""
         return CompiledInTraining(
-            copy.deepcopy(self.function, memo),
-            copy.deepcopy(self.module, memo), **self.settings)
+            copy.deepcopy(self.function, memo), copy.deepcopy(self.module, memo), **self.settings
+        )
 
     def __call__(self, inputs: Tensor, *others):
         """Call the function.
@@ -57,7 +53,8 @@ class CompiledInTraining:
             raise ConfigError(
                 f'compile: torch cannot compile here ({reason}). It needs a '
                 'C++ compiler (g++), and Triton for a GPU; install them, or '
-                'set compile=False') from e
+                'set compile=False'
+            ) from e
 
     def _fits(self, inputs: Tensor) -> bool:
         self.shape = self.shape or inputs.shape

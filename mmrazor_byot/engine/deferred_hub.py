@@ -1,4 +1,5 @@
 """A message hub that looks at tensors only when someone reads them."""
+
 from typing import Dict, List, Optional, Tuple, Union
 
 import numpy as np
@@ -45,15 +46,16 @@ class DeferredMessageHub(MessageHub):
             hub._noted, hub._iterations, hub._names = {}, [], {}
             hub._count = 0
 
-    def update_scalar(self,
-                      key: str,
-                      value: Union[Value, np.ndarray, np.number],
-                      count: int = 1,
-                      resumed: bool = True) -> None:
+    def update_scalar(
+        self,
+        key: str,
+        value: Union[Value, np.ndarray, np.number],
+        count: int = 1,
+        resumed: bool = True,
+    ) -> None:
         """Note a value, see :meth:`MessageHub.update_scalar`."""
         value = self._as_noted(value)
-        assert isinstance(count, int), (
-            f'The type of count must be int. but got {type(count)}')
+        assert isinstance(count, int), f'The type of count must be int. but got {type(count)}'
         self._place(key, resumed)
         if key in self._names.values():
             self._unfold()
@@ -72,10 +74,7 @@ class DeferredMessageHub(MessageHub):
             self._names = {name: f'train/{name}' for name in outputs}
             for key in self._names.values():
                 self._place(key, True)
-        self._iterations.append({
-            name: self._as_noted(value)
-            for name, value in outputs.items()
-        })
+        self._iterations.append({name: self._as_noted(value) for name, value in outputs.items()})
         self._counted(len(outputs))
 
     def flush(self, key: Optional[str] = None) -> None:
@@ -93,8 +92,11 @@ class DeferredMessageHub(MessageHub):
             noted[key] = self._noted.pop(key)
         values = iter(fetch([v for e in noted.values() for v, _ in e]))
         for name, entries in noted.items():
-            extend(self._log_scalars[name], [next(values) for _ in entries],
-                   [count for _, count in entries])
+            extend(
+                self._log_scalars[name],
+                [next(values) for _ in entries],
+                [count for _, count in entries],
+            )
 
     @property
     def log_scalars(self) -> Dict[str, HistoryBuffer]:
@@ -139,20 +141,17 @@ class DeferredMessageHub(MessageHub):
     def _is_tensor(self, key: str) -> bool:
         if self._iterations and key in self._names.values():
             return True
-        return any(
-            isinstance(v, Tensor) for v, _ in self._noted.get(key, ()))
+        return any(isinstance(v, Tensor) for v, _ in self._noted.get(key, ()))
 
     def _unfold(self) -> None:
         """Bring what was noted of whole iterations to the single values."""
         for outputs in self._iterations:
             for name, value in outputs.items():
-                self._noted.setdefault(self._names[name], []).append(
-                    (value, 1))
+                self._noted.setdefault(self._names[name], []).append((value, 1))
         self._iterations = []
 
 
-def extend(buffer: HistoryBuffer, values: List[Number],
-           counts: List[int]) -> None:
+def extend(buffer: HistoryBuffer, values: List[Number], counts: List[int]) -> None:
     """Many times ``HistoryBuffer.update``, at the price of one.
 
     Args:
@@ -164,5 +163,5 @@ def extend(buffer: HistoryBuffer, values: List[Number],
     if len(buffer.data[0]):  # else the numbers say what dtype it has
         log = np.append(buffer.data[0], log)
         weight = np.append(buffer.data[1], weight)
-    buffer._log_history = log[-buffer.max_length:]
-    buffer._count_history = weight[-buffer.max_length:]
+    buffer._log_history = log[-buffer.max_length :]
+    buffer._count_history = weight[-buffer.max_length :]

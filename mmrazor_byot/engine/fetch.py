@@ -1,4 +1,5 @@
 """Many numbers from a GPU in one transfer."""
+
 from typing import Dict, List, Sequence, Tuple, Union
 
 import torch

@@ -1,4 +1,5 @@
 """What torch on a CPU cannot do in NHWC, and must not be asked for."""
+
 from torch import nn
 
 from mmrazor_byot.errors import ConfigError
@@ -22,13 +23,17 @@ def check_narrow_convolutions(model: nn.Module, switch: str) -> None:
         ConfigError: It has such a convolution, and is on a CPU.
     """
     for name, module in model.named_modules():
-        if (isinstance(module, nn.Conv2d) and module.weight.device.type ==
-                'cpu' and module.kernel_size == (1, 1)
-                and max(module.stride) > 1
-                and module.in_channels // module.groups < BLOCK):
+        if (
+            isinstance(module, nn.Conv2d)
+            and module.weight.device.type == 'cpu'
+            and module.kernel_size == (1, 1)
+            and max(module.stride) > 1
+            and module.in_channels // module.groups < BLOCK
+        ):
             raise ConfigError(
                 f'{switch}: on a CPU, torch overwrites memory in 1 x 1 '
                 'convolutions with a stride and fewer than '
                 f'{BLOCK} input channels, such as {name} with '
                 f'{module.in_channels} (oneDNN issue 6035); leave {switch} '
-                'out, or take a wider network')
+                'out, or take a wider network'
+            )

@@ -1,4 +1,5 @@
 """Hands whole batches to the metrics that take them."""
+
 from typing import Any, Optional, Sequence
 
 from mmengine.evaluator import Evaluator
@@ -24,9 +25,9 @@ class BatchEvaluator(Evaluator):
         ...     metrics=dict(type='mmrazor_byot.ExitAccuracy'))
     """
 
-    def process(self,
-                data_samples: Sequence[BaseDataElement],
-                data_batch: Optional[Any] = None) -> None:
+    def process(
+        self, data_samples: Sequence[BaseDataElement], data_batch: Optional[Any] = None
+    ) -> None:
         """Hand on a batch.
 
         Args:
@@ -35,8 +36,7 @@ class BatchEvaluator(Evaluator):
         """
         others = []
         for metric in self.metrics:
-            if (isinstance(data_samples, BatchSamples)
-                    and getattr(metric, 'takes_batches', False)):
+            if isinstance(data_samples, BatchSamples) and getattr(metric, 'takes_batches', False):
                 metric.process(data_batch, data_samples)
             else:
                 others.append(metric)

@@ -1,4 +1,5 @@
 """The logits of a whole data set."""
+
 from typing import Iterable, NamedTuple, Tuple
 
 import numpy as np
@@ -39,8 +40,7 @@ def collect_logits(model: BaseModel, loader: DataLoader) -> Logits:
     Raises:
         DatasetError: A label is no class of the network.
     """
-    return run_over(
-        model, track(loader, description='Images', transient=True))
+    return run_over(model, track(loader, description='Images', transient=True))
 
 
 def run_over(model: BaseModel, batches: Iterable[dict]) -> Logits:
@@ -51,8 +51,7 @@ def run_over(model: BaseModel, batches: Iterable[dict]) -> Logits:
             images, target = network_inputs(model, batch)
             answers = model(images, mode='tensor')
             answers = [answers] if isinstance(answers, Tensor) else answers
-            logits.append(
-                torch.stack(list(answers), dim=1).float().cpu().numpy())
+            logits.append(torch.stack(list(answers), dim=1).float().cpu().numpy())
             labels.append(target)
     found = Logits(np.concatenate(logits), np.concatenate(labels))
     check_classes(found.labels, found.logits.shape[-1])
@@ -69,7 +68,8 @@ def check_classes(labels: np.ndarray, num_classes: int) -> None:
         raise DatasetError(
             f'labels from {labels.min()} to {labels.max()} for a network of '
             f'{num_classes} classes: config and checkpoint do not fit '
-            'the data')
+            'the data'
+        )
 
 
 def network_inputs(model: BaseModel, batch: dict) -> Tuple[Tensor, np.ndarray]:

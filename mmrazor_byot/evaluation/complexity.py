@@ -1,4 +1,5 @@
 """Params and FLOPs of the network cut at each exit."""
+
 import copy
 import logging
 from typing import Dict, List, Sequence, Tuple
@@ -19,12 +20,11 @@ class _CutNetwork(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tuple[Tensor, ...]:
         logits = self.model(inputs, mode='tensor')
-        logits = (logits, ) if isinstance(logits, Tensor) else logits
+        logits = (logits,) if isinstance(logits, Tensor) else logits
         return tuple(logits[i] for i in self.exits)
 
 
-def exit_complexity(model: BaseModel,
-                    input_size: Sequence[int]) -> List[Dict[str, int]]:
+def exit_complexity(model: BaseModel, input_size: Sequence[int]) -> List[Dict[str, int]]:
     """Count what a device needs that stops at each exit.
 
     The network cut at an exit is what its logits depend on: the sections up
@@ -52,8 +52,7 @@ def exit_complexity(model: BaseModel,
     ]
 
 
-def stage_flops(model: BaseModel,
-                input_size: Sequence[int]) -> Dict[str, List[int]]:
+def stage_flops(model: BaseModel, input_size: Sequence[int]) -> Dict[str, List[int]]:
     """Count what going on to the next exit costs, and what reading it costs.
 
     A sample that leaves at exit e, having read the exits R, costs
@@ -80,14 +79,11 @@ def stage_flops(model: BaseModel,
     and_deeper = up_to[-1:] + [cost(*range(i, count)) for i in range(1, count)]
     heads = [more - less for more, less in zip(and_deeper, and_deeper[1:])]
     heads.append(0)
-    sections = [
-        more - less - head
-        for less, more, head in zip([0, *up_to], up_to, heads)]
+    sections = [more - less - head for less, more, head in zip([0, *up_to], up_to, heads)]
     return dict(sections=sections, heads=heads)
 
 
-def exit_parameters(model: BaseModel,
-                    input_size: Sequence[int]) -> List[List[str]]:
+def exit_parameters(model: BaseModel, input_size: Sequence[int]) -> List[List[str]]:
     """Which parameters the logits of each exit depend on.
 
     Args:
@@ -99,12 +95,13 @@ def exit_parameters(model: BaseModel,
     """
     model, image = _prepared(model, input_size)
     names = {p: name for name, p in model.named_parameters()}
-    return [[names[p] for p in _reached(_CutNetwork(model, [i]), image)]
-            for i in range(getattr(model, 'num_exits', 1))]
+    return [
+        [names[p] for p in _reached(_CutNetwork(model, [i]), image)]
+        for i in range(getattr(model, 'num_exits', 1))
+    ]
 
 
-def _prepared(model: BaseModel,
-              input_size: Sequence[int]) -> Tuple[BaseModel, Tensor]:
+def _prepared(model: BaseModel, input_size: Sequence[int]) -> Tuple[BaseModel, Tensor]:
     """A copy to count on, as the caller's stays as it is; and an image."""
     _forget_records(model)
     model = copy.deepcopy(model).cpu().float()

@@ -1,4 +1,5 @@
 """What a network that stops early gives, over all thresholds."""
+
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from .complexity import stage_flops
 from .policy_test import policy_flops, time_policy
 
 #: Confidences at which the curve is taken.
-CURVE = (0., .1, .2, .3, .4, .5, .6, .7, .8, .85, .9, .95, .98, 1.)
+CURVE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)
 ROUNDS = 3
 
 
@@ -48,9 +49,9 @@ class RecordedNetwork:
         return run_policy(self, np.arange(len(self.logits)), policy)
 
 
-def measure_trade_off(model: BaseModel, loader: DataLoader,
-                      policies: Dict[str, ExitPolicy],
-                      timed_images: int) -> Tuple[dict, Logits]:
+def measure_trade_off(
+    model: BaseModel, loader: DataLoader, policies: Dict[str, ExitPolicy], timed_images: int
+) -> Tuple[dict, Logits]:
     """Accuracy, FLOPs and time over thresholds, of exits and of policies.
 
     Args:
@@ -67,52 +68,53 @@ def measure_trade_off(model: BaseModel, loader: DataLoader,
         (C); and the logits.
     """
     data = collect_logits(model, loader)
-    first = next(iter(policies.values()), ConfidencePolicy(1.))
-    calibrated = dict(
-        temperatures=first.temperatures, ensemble=first.ensemble)
+    first = next(iter(policies.values()), ConfidencePolicy(1.0))
+    calibrated = dict(temperatures=first.temperatures, ensemble=first.ensemble)
     count = model.num_exits
     kinds = dict(
-        curve=[(dict(threshold=t), ConfidencePolicy(t, **calibrated))
-               for t in CURVE],
-        exits=[(dict(name=f'{i + 1}/{count}'), FixedExitPolicy(i + 1))
-               for i in range(count)] +
-        [(dict(name='ensemble'),
-          FixedExitPolicy(temperatures=first.temperatures, ensemble=True))],
-        policies=[(dict(name=name), p) for name, p in policies.items()])
-    times = iter(_times(model, loader, [p for kind in kinds.values()
-                                        for _, p in kind], timed_images))
+        curve=[(dict(threshold=t), ConfidencePolicy(t, **calibrated)) for t in CURVE],
+        exits=[(dict(name=f'{i + 1}/{count}'), FixedExitPolicy(i + 1)) for i in range(count)]
+        + [
+            (dict(name='ensemble'), FixedExitPolicy(temperatures=first.temperatures, ensemble=True))
+        ],
+        policies=[(dict(name=name), p) for name, p in policies.items()],
+    )
+    times = iter(
+        _times(model, loader, [p for kind in kinds.values() for _, p in kind], timed_images)
+    )
     costs = stage_flops(model, model.input_size)
     recorded = RecordedNetwork(data.logits)
     return {
-        kind: [dict(**name, **_point(recorded.run(p), data.labels, costs),
-                    ms=next(times)) for name, p in entries]
+        kind: [
+            dict(**name, **_point(recorded.run(p), data.labels, costs), ms=next(times))
+            for name, p in entries
+        ]
         for kind, entries in kinds.items()
     }, data
 
 
-def _point(outcome: EarlyExit, labels: np.ndarray,
-           costs: Dict[str, Sequence[float]]) -> dict:
+def _point(outcome: EarlyExit, labels: np.ndarray, costs: Dict[str, Sequence[float]]) -> dict:
     exits = range(1, len(costs['sections']) + 1)
     return dict(
         top1=100 * float((outcome.scores.argmax(1) == labels).mean()),
         mflops=float(policy_flops(costs, outcome).mean() / 1e6),
-        exit_shares=[float((outcome.exits == n).mean()) for n in exits])
+        exit_shares=[float((outcome.exits == n).mean()) for n in exits],
+    )
 
 
 @torch.no_grad()
-def _times(model: BaseModel, loader: DataLoader,
-           policies: Sequence[ExitPolicy], count: int) -> List[float]:
+def _times(
+    model: BaseModel, loader: DataLoader, policies: Sequence[ExitPolicy], count: int
+) -> List[float]:
     """Milliseconds of an image, one by one; median of some rounds."""
     network = StagedNetwork(model)
     images = _first_images(model, loader, count).split(1)
     rounds = track(range(ROUNDS + 1), description='Timing', transient=True)
-    times = [[time_policy(network, images, p) for p in policies]
-             for _ in rounds]
+    times = [[time_policy(network, images, p) for p in policies] for _ in rounds]
     return np.median(times[1:], axis=0).tolist()  # the first one warms up
 
 
-def _first_images(model: BaseModel, loader: DataLoader,
-                  count: int) -> Tensor:
+def _first_images(model: BaseModel, loader: DataLoader, count: int) -> Tensor:
     batches = []
     for batch in loader:
         batches.append(network_inputs(model, batch)[0])
@@ -121,8 +123,9 @@ def _first_images(model: BaseModel, loader: DataLoader,
     return torch.cat(batches)[:count]
 
 
-def gallery_rows(data: Logits, loader: DataLoader, policy: ExitPolicy,
-                 columns: int, bgr: bool) -> List[List[dict]]:
+def gallery_rows(
+    data: Logits, loader: DataLoader, policy: ExitPolicy, columns: int, bgr: bool
+) -> List[List[dict]]:
     """Images that left at each exit, for :func:`plot_gallery`.
 
     Args:
@@ -143,14 +146,17 @@ def gallery_rows(data: Logits, loader: DataLoader, policy: ExitPolicy,
     rows = []
     for number in range(1, data.logits.shape[1] + 1):
         left = np.flatnonzero(outcome.exits == number)
-        shown = left[np.linspace(0, len(left) - 1, min(columns, len(left)))
-                     .round().astype(int)]
-        rows.append([
-            dict(
-                image=_picture(loader.dataset[int(i)]['inputs'], bgr),
-                answer=_class_name(names, answers[i]),
-                right=bool(answers[i] == data.labels[i])) for i in shown
-        ])
+        shown = left[np.linspace(0, len(left) - 1, min(columns, len(left))).round().astype(int)]
+        rows.append(
+            [
+                dict(
+                    image=_picture(loader.dataset[int(i)]['inputs'], bgr),
+                    answer=_class_name(names, answers[i]),
+                    right=bool(answers[i] == data.labels[i]),
+                )
+                for i in shown
+            ]
+        )
     return rows
 
 

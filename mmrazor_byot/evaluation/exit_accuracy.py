@@ -1,4 +1,5 @@
 """Accuracy of every exit and of their ensemble."""
+
 from typing import Dict, List, Sequence, Tuple, Union
 
 import torch
@@ -28,8 +29,7 @@ def label_ranks(scores: Tensor, labels: Tensor, depth: int) -> Tensor:
     return rank.masked_fill(scores.isnan().any(-1), depth)
 
 
-def scores_and_labels(
-        samples: Union[BatchSamples, Sequence[dict]]) -> Tuple[Tensor, Tensor]:
+def scores_and_labels(samples: Union[BatchSamples, Sequence[dict]]) -> Tuple[Tensor, Tensor]:
     """What there is to score in a batch.
 
     Args:
@@ -41,11 +41,12 @@ def scores_and_labels(
     """
     if isinstance(samples, BatchSamples):
         with_exits = samples.has('exit_scores')
-        return (samples.exit_scores if with_exits else samples.pred_score,
-                samples.gt_label)
+        return (samples.exit_scores if with_exits else samples.pred_score, samples.gt_label)
     key = 'exit_scores' if 'exit_scores' in samples[0] else 'pred_score'
-    return (torch.stack([sample[key] for sample in samples]),
-            torch.cat([sample['gt_label'] for sample in samples]))
+    return (
+        torch.stack([sample[key] for sample in samples]),
+        torch.cat([sample['gt_label'] for sample in samples]),
+    )
 
 
 @METRICS.register_module()
@@ -73,12 +74,11 @@ class ExitAccuracy(BaseMetric):
 
     def __init__(self, topk: Union[int, Sequence[int]] = (1, 5), **kwargs):
         super().__init__(**kwargs)
-        self.topk = (topk, ) if isinstance(topk, int) else tuple(topk)
+        self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
         if not self.topk or min(self.topk) < 1:
             raise ConfigError(f'ExitAccuracy(topk={topk}): must be positive')
 
-    def process(self, data_batch,
-                data_samples: Union[BatchSamples, Sequence[dict]]) -> None:
+    def process(self, data_batch, data_samples: Union[BatchSamples, Sequence[dict]]) -> None:
         """Note the ranks of a batch; scores need not be kept.
 
         Args:
@@ -92,7 +92,8 @@ class ExitAccuracy(BaseMetric):
             raise ConfigError(
                 f'ExitAccuracy(topk={self.topk}): there are only '
                 f'{scores.shape[-1]} classes; change topk of val_evaluator '
-                'and test_evaluator')
+                'and test_evaluator'
+            )
         if scores.ndim == 3:
             ensemble = scores.mean(dim=1, keepdim=True)
             scores = torch.cat([scores, ensemble], dim=1)
@@ -128,7 +129,7 @@ class ExitAccuracy(BaseMetric):
         if exits:
             columns.append(('accuracy', exits[-1]))
         return {
-            f'{name}/top{k}':
-            (ranks[:, column] < k).double().mean().item() * 100
-            for name, column in columns for k in self.topk
+            f'{name}/top{k}': (ranks[:, column] < k).double().mean().item() * 100
+            for name, column in columns
+            for k in self.topk
         }

@@ -1,9 +1,9 @@
 """The paper's table: one column an exit."""
+
 from typing import Dict, List, Optional, Sequence
 
 
-def exit_rows(complexity: Sequence[Dict],
-              metrics: Optional[Dict[str, float]] = None) -> List[dict]:
+def exit_rows(complexity: Sequence[Dict], metrics: Optional[Dict[str, float]] = None) -> List[dict]:
     """Put together what is known of each exit.
 
     Args:
@@ -42,14 +42,12 @@ def format_exit_table(rows: Sequence[dict]) -> str:
     for name in accuracies:
         label = f'top-{name[3:]} (%)'
         lines.append((label, [f'{row[name]:.2f}' for row in rows]))
-    for label, name, unit in (('params (M)', 'params', 1e6),
-                              ('FLOPs (G)', 'flops', 1e9)):
+    for label, name, unit in (('params (M)', 'params', 1e6), ('FLOPs (G)', 'flops', 1e9)):
         lines.append((label, [_scaled(row[name] / unit) for row in rows]))
     first = max(len(label) for label, _ in lines)
     width = max(len(cell) for _, cells in lines for cell in cells)
     texts = [
-        f'| {label:<{first}} | ' +
-        ' | '.join(f'{cell:>{width}}' for cell in cells) + ' |'
+        f'| {label:<{first}} | ' + ' | '.join(f'{cell:>{width}}' for cell in cells) + ' |'
         for label, cells in lines
     ]
     rule = f'|{"-" * (first + 2)}|' + f'{"-" * (width + 1)}:|' * len(rows)

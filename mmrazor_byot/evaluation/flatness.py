@@ -1,4 +1,5 @@
 """How flat the minimum is: accuracy while noise moves the weights."""
+
 import contextlib
 import itertools
 from typing import Dict, Iterator, List, Sequence, Tuple
@@ -17,12 +18,14 @@ from .complexity import exit_parameters
 from .exit_accuracy import label_ranks
 
 
-def measure_flatness(model: BaseModel,
-                     batches: Sequence[dict],
-                     sigmas: Sequence[float],
-                     draws: int = 3,
-                     seed: int = 0,
-                     relative: bool = False) -> dict:
+def measure_flatness(
+    model: BaseModel,
+    batches: Sequence[dict],
+    sigmas: Sequence[float],
+    draws: int = 3,
+    seed: int = 0,
+    relative: bool = False,
+) -> dict:
     r"""Accuracy and cross entropy under Gaussian noise on the weights.
 
     In a flat minimum they change little (the discussion of the paper). Weight
@@ -69,7 +72,8 @@ def measure_flatness(model: BaseModel,
         exits=names,
         weights=sum(weight.numel() for weight in weights[:deepest]),
         top1=top1,
-        loss=loss)
+        loss=loss,
+    )
 
 
 def check_noise(sigmas: Sequence[float], draws: int) -> None:
@@ -80,8 +84,7 @@ def check_noise(sigmas: Sequence[float], draws: int) -> None:
     """
     wrong = [s for s in sigmas if not 0 <= s < float('inf')]
     if wrong or not len(sigmas):
-        raise ConfigError(f'sigmas {wrong or "(none)"}: give standard '
-                          'deviations, 0 or more')
+        raise ConfigError(f'sigmas {wrong or "(none)"}: give standard deviations, 0 or more')
     if draws < 1:
         raise ConfigError(f'draws={draws}: noise is drawn at least once')
 
@@ -101,9 +104,7 @@ def exit_names(model: BaseModel) -> List[str]:
     return names + ['ensemble'] if count > 1 else names
 
 
-def noisy_weights(
-        model: BaseModel,
-        input_size: Sequence[int]) -> Tuple[List[nn.Parameter], int]:
+def noisy_weights(model: BaseModel, input_size: Sequence[int]) -> Tuple[List[nn.Parameter], int]:
     """The weights that noise is put on.
 
     Those of convolutions and linear layers: parameters of more than one
@@ -128,8 +129,9 @@ def noisy_weights(
     return own + [p for name, p in named.items() if name in others], len(own)
 
 
-def draw_noise(weights: Sequence[nn.Parameter], seed: Sequence[int],
-               relative: bool) -> List[Tensor]:
+def draw_noise(
+    weights: Sequence[nn.Parameter], seed: Sequence[int], relative: bool
+) -> List[Tensor]:
     """Noise for sigma = 1.
 
     Args:
@@ -150,8 +152,9 @@ def draw_noise(weights: Sequence[nn.Parameter], seed: Sequence[int],
 
 
 @contextlib.contextmanager
-def shifted(weights: Sequence[nn.Parameter], noise: Sequence[Tensor],
-            sigma: float) -> Iterator[None]:
+def shifted(
+    weights: Sequence[nn.Parameter], noise: Sequence[Tensor], sigma: float
+) -> Iterator[None]:
     """Add ``sigma * noise`` to the weights; behind it they are as before."""
     kept = [weight.detach().clone() for weight in weights]
     try:

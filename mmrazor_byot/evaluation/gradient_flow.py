@@ -1,4 +1,5 @@
 """How much gradient reaches the layers of a network in training."""
+
 import copy
 import math
 from typing import Dict, Iterable, List, NamedTuple, Sequence
@@ -43,8 +44,8 @@ def trunk_layers(model: BaseModel, image: Tensor) -> List[Layer]:
     return [
         Layer(
             name.removeprefix(TRUNK),
-            1 + next(i for i, names in enumerate(exits)
-                     if f'{name}.weight' in names))
+            1 + next(i for i, names in enumerate(exits) if f'{name}.weight' in names),
+        )
         for name in running_order(model, image)
         if f'{name}.weight' in exits[-1]
     ]
@@ -64,7 +65,8 @@ def running_order(model: BaseModel, image: Tensor) -> List[str]:
 
     hooks = [
         module.register_forward_hook(note(name))
-        for name, module in model.named_modules() if _is_layer(module)
+        for name, module in model.named_modules()
+        if _is_layer(module)
     ]
     try:
         with looking(model):
@@ -75,8 +77,7 @@ def running_order(model: BaseModel, image: Tensor) -> List[str]:
     return list(order)
 
 
-def mean_gradients(model: BaseModel,
-                   batches: Iterable[dict]) -> Dict[str, float]:
+def mean_gradients(model: BaseModel, batches: Iterable[dict]) -> Dict[str, float]:
     r"""Mean magnitude of the gradient of each layer's weight.
 
     The paper's discussion holds that exits bring more of it to the early
@@ -101,10 +102,7 @@ def mean_gradients(model: BaseModel,
     """
     model = copy.deepcopy(model)
     model.train()
-    layers = {
-        name: module.weight
-        for name, module in model.named_modules() if _is_layer(module)
-    }
+    layers = {name: module.weight for name, module in model.named_modules() if _is_layer(module)}
     sums: Dict[str, float] = {}
     count = 0
     for batch in batches:
@@ -114,13 +112,10 @@ def mean_gradients(model: BaseModel,
         for name, weight in layers.items():
             if weight.grad is not None:
                 size = weight.grad.abs().mean().item()
-                sums[name] = sums.get(name, 0.) + size
+                sums[name] = sums.get(name, 0.0) + size
     if not count:
         raise ConfigError('there is no training batch to take gradients of')
-    return {
-        name.removeprefix(TRUNK): total / count
-        for name, total in sums.items()
-    }
+    return {name.removeprefix(TRUNK): total / count for name, total in sums.items()}
 
 
 def common_layers(networks: Dict[str, Sequence[Layer]]) -> List[str]:
@@ -140,7 +135,8 @@ def common_layers(networks: Dict[str, Sequence[Layer]]) -> List[str]:
             raise ConfigError(
                 f'{first} has {len(expected)} layers and {name} has '
                 f'{len(found)}, or they have other names: only networks of '
-                'one architecture are compared layer by layer')
+                'one architecture are compared layer by layer'
+            )
     return expected
 
 
@@ -155,8 +151,7 @@ def section_starts(layers: Sequence[Layer]) -> List[int]:
         left out, and so is what has no layer of its own.
     """
     return [
-        i for i in range(1, len(layers))
-        if layers[i].section > max(x.section for x in layers[:i])
+        i for i in range(1, len(layers)) if layers[i].section > max(x.section for x in layers[:i])
     ]
 
 
@@ -169,7 +164,8 @@ def _training_loss(model: BaseModel, batch: dict) -> Tensor:
     if not math.isfinite(total.item()):
         raise NonFiniteLossError(
             f'the training loss is {total.item()}, so there are no gradients: '
-            'the weights are damaged, or come of a training that diverged')
+            'the weights are damaged, or come of a training that diverged'
+        )
     return total
 
 

@@ -1,4 +1,5 @@
 """How long the stages of a network take on this machine."""
+
 import time
 from typing import Callable, Dict, List
 
@@ -21,8 +22,7 @@ def clock(device: torch.device, function: Callable, *arguments) -> float:
 
 
 @torch.no_grad()
-def stage_times(network: StagedNetwork, images: Tensor, rounds: int = 50
-                ) -> Dict[str, List[float]]:
+def stage_times(network: StagedNetwork, images: Tensor, rounds: int = 50) -> Dict[str, List[float]]:
     """Time every section and every exit head.
 
     Args:
@@ -37,15 +37,14 @@ def stage_times(network: StagedNetwork, images: Tensor, rounds: int = 50
         the deepest exit counts with its section.
     """
     count = network.num_exits
-    states = [(images, )]
+    states = [(images,)]
     for number in range(1, count):
         states.append(network.stage(number, states[-1], read=False)[0])
     times = np.zeros((rounds + 3, count, 2))
     for row in times:
         for i, state in enumerate(states):
             for read in (False, True):
-                row[i, int(read)] = clock(images.device, network.stage,
-                                          i + 1, state, read)
+                row[i, int(read)] = clock(images.device, network.stage, i + 1, state, read)
     without, with_head = np.median(times[3:], axis=0).T  # three to warm up
     heads = np.maximum(with_head - without, 0)
     heads[-1] = 0

@@ -1,4 +1,5 @@
 """A policy on a test set: accuracy, cost, and time that was measured."""
+
 from typing import Dict, List, Sequence
 
 import numpy as np
@@ -26,8 +27,7 @@ ROUNDS = 3
 
 
 @torch.no_grad()
-def evaluate_policy(model: BaseModel, loader: DataLoader,
-                    policy: ExitPolicy) -> dict:
+def evaluate_policy(model: BaseModel, loader: DataLoader, policy: ExitPolicy) -> dict:
     """Run a policy over labelled images, stopping for real.
 
     Args:
@@ -67,13 +67,14 @@ def evaluate_policy(model: BaseModel, loader: DataLoader,
         flops=flops,
         flops_share=flops / whole,
         exit_shares=[float((exits == n).mean()) for n in number],
-        exit_top1=[100 * float(right[exits == n].mean())
-                   if (exits == n).any() else None for n in number],
-        time=compare_times(network, torch.cat(kept), policy))
+        exit_top1=[
+            100 * float(right[exits == n].mean()) if (exits == n).any() else None for n in number
+        ],
+        time=compare_times(network, torch.cat(kept), policy),
+    )
 
 
-def policy_flops(costs: Dict[str, Sequence[float]],
-                 outcome: EarlyExit) -> np.ndarray:
+def policy_flops(costs: Dict[str, Sequence[float]], outcome: EarlyExit) -> np.ndarray:
     """FLOPs of each image, from where it left and what was read.
 
     Args:
@@ -89,8 +90,7 @@ def policy_flops(costs: Dict[str, Sequence[float]],
     return sections + read @ np.asarray(costs['heads'])
 
 
-def compare_times(network: StagedNetwork, images: Tensor,
-                  policy: ExitPolicy) -> List[dict]:
+def compare_times(network: StagedNetwork, images: Tensor, policy: ExitPolicy) -> List[dict]:
     """Time a policy against the deepest exit alone, in turn.
 
     Args:
@@ -106,11 +106,12 @@ def compare_times(network: StagedNetwork, images: Tensor,
     rows = []
     for size, count in TIMED.items():
         batches = images[:count].split(size)
-        times = np.array([
-            [time_policy(network, batches, p)
-             for p in (policy, FixedExitPolicy())]
-            for _ in range(ROUNDS + 1)
-        ])[1:]  # the first round warms up
+        times = np.array(
+            [
+                [time_policy(network, batches, p) for p in (policy, FixedExitPolicy())]
+                for _ in range(ROUNDS + 1)
+            ]
+        )[1:]  # the first round warms up
         policy_ms, deepest_ms = np.median(times, axis=0)
         rows.append(
             dict(
@@ -118,12 +119,13 @@ def compare_times(network: StagedNetwork, images: Tensor,
                 images=sum(map(len, batches)),
                 policy_ms=float(policy_ms),
                 deepest_ms=float(deepest_ms),
-                share=float(np.median(times[:, 0] / times[:, 1]))))
+                share=float(np.median(times[:, 0] / times[:, 1])),
+            )
+        )
     return rows
 
 
-def time_policy(network: StagedNetwork, batches: Sequence[Tensor],
-                policy: ExitPolicy) -> float:
+def time_policy(network: StagedNetwork, batches: Sequence[Tensor], policy: ExitPolicy) -> float:
     """Milliseconds an image, over all batches.
 
     Args:
@@ -131,9 +133,7 @@ def time_policy(network: StagedNetwork, batches: Sequence[Tensor],
         batches (Sequence[Tensor]): Preprocessed images, (N, 3, H, W) each.
         policy (ExitPolicy): The policy.
     """
-    total = sum(
-        clock(images.device, run_policy, network, images, policy)
-        for images in batches)
+    total = sum(clock(images.device, run_policy, network, images, policy) for images in batches)
     return total / sum(map(len, batches))
 
 
@@ -145,18 +145,22 @@ def format_policy_test(result: dict, policy: ExitPolicy) -> str:
         f'{result["top1"]:.2f} %, the deepest exit alone '
         f'{result["deepest_top1"]:.2f} %',
         f'FLOPs of an image: {result["flops"] / 1e9:.4g} G on average, '
-        f'{result["flops_share"]:.3f} of the deepest exit\'s', ''
+        f"{result['flops_share']:.3f} of the deepest exit's",
+        '',
     ]
     heads = [f'{i + 1}/{count}' for i in range(count)]
-    rows = [('leave at exit', heads),
-            ('images (%)', [f'{100 * s:.1f}' for s in result['exit_shares']]),
-            ('their top-1 (%)', ['-' if a is None else f'{a:.2f}'
-                                 for a in result['exit_top1']])]
-    lines += [f'{name:<16}' + ''.join(f'{cell:>9}' for cell in cells)
-              for name, cells in rows] + ['']
+    rows = [
+        ('leave at exit', heads),
+        ('images (%)', [f'{100 * s:.1f}' for s in result['exit_shares']]),
+        ('their top-1 (%)', ['-' if a is None else f'{a:.2f}' for a in result['exit_top1']]),
+    ]
+    lines += [f'{name:<16}' + ''.join(f'{cell:>9}' for cell in cells) for name, cells in rows] + [
+        ''
+    ]
     for row in result['time']:
         lines.append(
             f'batch {row["batch"]:>3}: {row["policy_ms"]:.3f} ms an image, '
             f'the deepest exit {row["deepest_ms"]:.3f} ms, share '
-            f'{row["share"]:.3f} ({row["images"]} images)')
+            f'{row["share"]:.3f} ({row["images"]} images)'
+        )
     return '\n'.join(lines)

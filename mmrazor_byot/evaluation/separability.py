@@ -1,4 +1,5 @@
 """How far apart the classes are in the features of each exit."""
+
 from typing import Dict, List, NamedTuple, Tuple
 
 import numpy as np
@@ -28,9 +29,7 @@ class ExitFeatures(NamedTuple):
     answers: np.ndarray
 
 
-def collect_features(
-        model: BaseModel,
-        loader: DataLoader) -> Tuple[List[ExitFeatures], np.ndarray]:
+def collect_features(model: BaseModel, loader: DataLoader) -> Tuple[List[ExitFeatures], np.ndarray]:
     """Run a network over labelled images, and keep the features.
 
     Args:
@@ -50,20 +49,23 @@ def collect_features(
         for batch in track(loader, description='Images', transient=True):
             images, target = network_inputs(model, batch)
             outputs = exit_outputs(model, images)
-            parts.append([(out.feature.float().cpu().numpy(),
-                           out.logits.argmax(1).cpu().numpy())
-                          for out in outputs])
+            parts.append(
+                [
+                    (out.feature.float().cpu().numpy(), out.logits.argmax(1).cpu().numpy())
+                    for out in outputs
+                ]
+            )
             labels.append(target)
     labels = np.concatenate(labels)
     check_classes(labels, outputs[-1].logits.shape[1])
-    found = [ExitFeatures(*map(np.concatenate, zip(*exit_parts)))
-             for exit_parts in zip(*parts)]
+    found = [ExitFeatures(*map(np.concatenate, zip(*exit_parts))) for exit_parts in zip(*parts)]
     for number, exit_found in enumerate(found, start=1):
         if not np.isfinite(exit_found.features).all():
             raise CheckpointError(
                 f'exit {number}/{len(found)} gives features that are no '
                 'finite numbers: the weights are damaged, or come of a '
-                'training that diverged')
+                'training that diverged'
+            )
     return found, labels
 
 
@@ -82,13 +84,15 @@ def exit_outputs(model: BaseModel, images: Tensor) -> List[ExitOutput]:
     if not hasattr(getattr(model, 'head', None), 'pre_logits'):
         raise ConfigError(
             f'a {type(model).__name__} does not show its feature; give a '
-            'mmrazor_byot.BYOT or an ImageClassifier with a head')
+            'mmrazor_byot.BYOT or an ImageClassifier with a head'
+        )
     feats = model.extract_feat(images)
     feature = model.head.pre_logits(feats)
     if feature.ndim != 2:
         raise ConfigError(
             f'the feature of {type(model.head).__name__} has shape '
-            f'{tuple(feature.shape)}, not (N, D)')
+            f'{tuple(feature.shape)}, not (N, D)'
+        )
     return [ExitOutput(feature, model.head(feats))]
 
 
@@ -118,35 +122,33 @@ def scatter(features: np.ndarray, labels: np.ndarray) -> Dict[str, float]:
     Raises:
         DatasetError: Fewer than two classes, or one sample in each.
     """
-    classes, index, sizes = np.unique(
-        labels, return_inverse=True, return_counts=True)
+    classes, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     samples, count = len(labels), len(classes)
     if count < 2:
         raise DatasetError(
             f'all {samples} images are of one class ({classes.tolist()}): '
-            'there is nothing to tell apart; take images of several classes')
+            'there is nothing to tell apart; take images of several classes'
+        )
     if samples == count:
         raise DatasetError(
             f'{samples} images of {count} classes: one image in each says '
-            'nothing about how much a class scatters; take more')
+            'nothing about how much a class scatters; take more'
+        )
     x = np.asarray(features, np.float64)
     centres = np.zeros((count, x.shape[1]))
     np.add.at(centres, index, x)
     centres /= sizes[:, None]
-    between = ((centres - x.mean(0))**2).sum(1)
+    between = ((centres - x.mean(0)) ** 2).sum(1)
     ssb = float(sizes @ between)
-    ssw = float(((x - centres[index])**2).sum())
+    ssw = float(((x - centres[index]) ** 2).sum())
     with np.errstate(divide='ignore', invalid='ignore'):
         ratio = float(np.divide(ssb, ssw))
     return dict(
-        ssb=ssb,
-        ssw=ssw,
-        ssb_ssw=ratio,
-        variance_ratio=ratio * (samples - count) / (count - 1))
+        ssb=ssb, ssw=ssw, ssb_ssw=ratio, variance_ratio=ratio * (samples - count) / (count - 1)
+    )
 
 
-def shown_classes(labels: np.ndarray,
-                  count: int) -> Tuple[np.ndarray, np.ndarray]:
+def shown_classes(labels: np.ndarray, count: int) -> Tuple[np.ndarray, np.ndarray]:
     """The classes to draw.
 
     Args:
@@ -162,14 +164,17 @@ def shown_classes(labels: np.ndarray,
     shown = np.unique(labels)[:count]
     drawn = np.isin(labels, shown)
     if drawn.sum() < 3:
-        raise DatasetError(f'the first {len(shown)} classes have '
-                           f'{drawn.sum()} images, too few to draw; take '
-                           'more classes or images')
+        raise DatasetError(
+            f'the first {len(shown)} classes have '
+            f'{drawn.sum()} images, too few to draw; take '
+            'more classes or images'
+        )
     return shown, drawn
 
 
-def project(features: np.ndarray, method: str = 'pca',
-            seed: int = 0) -> Tuple[np.ndarray, List[float]]:
+def project(
+    features: np.ndarray, method: str = 'pca', seed: int = 0
+) -> Tuple[np.ndarray, List[float]]:
     """Bring features to two dimensions, to be drawn.
 
     Args:
@@ -191,14 +196,13 @@ def project(features: np.ndarray, method: str = 'pca',
     # Only here, as importing it takes a second.
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
+
     samples, size = features.shape
     if size < 2 or samples < 3:
-        raise ConfigError(f'{samples} features of {size} numbers have no '
-                          'projection to a plane')
+        raise ConfigError(f'{samples} features of {size} numbers have no projection to a plane')
     x = np.asarray(features, np.float64)
     if method == 'tsne':
-        tsne = TSNE(perplexity=min(30, (samples - 1) / 3), init='pca',
-                    random_state=seed)
+        tsne = TSNE(perplexity=min(30, (samples - 1) / 3), init='pca', random_state=seed)
         return tsne.fit_transform(x), []
     pca = PCA(2, svd_solver='full')
     return pca.fit_transform(x), pca.explained_variance_ratio_.tolist()

@@ -1,4 +1,5 @@
 """Trained networks at work: stages, and answers for images."""
+
 from typing import Any
 
 from mmrazor_byot.policies import POLICY_TYPES
@@ -16,5 +17,6 @@ def __getattr__(name: str) -> Any:
     """The inferencer, when it is asked for: it imports much."""
     if name == 'ByotInferencer':
         from .inferencer import ByotInferencer
+
         return ByotInferencer
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

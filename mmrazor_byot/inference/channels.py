@@ -1,4 +1,5 @@
 """The order of colours in which a network was shown its images."""
+
 from typing import Sequence
 
 from mmengine.config import Config
@@ -14,8 +15,7 @@ def reads_bgr(pipeline: Sequence[dict]) -> bool:
     Args:
         pipeline (Sequence[dict]): Configs of transforms.
     """
-    return any(
-        str(step['type']).endswith('LoadImageFromFile') for step in pipeline)
+    return any(str(step['type']).endswith('LoadImageFromFile') for step in pipeline)
 
 
 def network_order(cfg: Config) -> str:
@@ -24,8 +24,7 @@ def network_order(cfg: Config) -> str:
     Args:
         cfg (Config): A recipe with ``test_dataloader``.
     """
-    preprocessor = cfg.model.get('data_preprocessor') or cfg.get(
-        'data_preprocessor') or {}
+    preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
     bgr = reads_bgr(per_image(cfg.test_dataloader).dataset.pipeline)
     turned = bool(preprocessor.get('to_rgb', False))
     return 'BGR' if bgr != turned else 'RGB'

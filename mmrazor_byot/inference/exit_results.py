@@ -1,12 +1,12 @@
 """What came of an image, as plain data and as text."""
+
 import math
 from typing import List, Sequence
 
 from mmpretrain.structures import DataSample
 
 
-def exit_result(sample: DataSample, classes: Sequence[str],
-                topk: int = 3) -> dict:
+def exit_result(sample: DataSample, classes: Sequence[str], topk: int = 3) -> dict:
     """Take a prediction apart.
 
     Args:
@@ -34,7 +34,8 @@ def exit_result(sample: DataSample, classes: Sequence[str],
         num_exits=len(sample.exit_scores),
         ensemble=sample.ensemble,
         exits=exits,
-        time_ms=sample.time_ms)
+        time_ms=sample.time_ms,
+    )
 
 
 def top_classes(scores, classes: Sequence[str], topk: int) -> List[dict]:
@@ -46,8 +47,10 @@ def top_classes(scores, classes: Sequence[str], topk: int) -> List[dict]:
         topk (int): How many, at most K.
     """
     values, labels = scores.topk(min(topk, len(scores)))
-    return [{'label': label, 'class': classes[label], 'score': score}
-            for score, label in zip(values.tolist(), labels.tolist())]
+    return [
+        {'label': label, 'class': classes[label], 'score': score}
+        for score, label in zip(values.tolist(), labels.tolist())
+    ]
 
 
 def exit_state(result: dict, number: int) -> str:
@@ -93,9 +96,10 @@ def result_text(name: str, result: dict, width: int = 24) -> str:
     read = {row['exit']: row['top'] for row in result['exits']}
     count = result['num_exits']
     for number in range(1, count + 1):
-        words = [f'{cut_short(top["class"], width):<{width}}'
-                 f'{percent(top["score"]):>8}'
-                 for top in read.get(number, ())]
+        words = [
+            f'{cut_short(top["class"], width):<{width}}{percent(top["score"]):>8}'
+            for top in read.get(number, ())
+        ]
         words = words or [exit_state(result, number)]
         lines.append(f'  exit {number}/{count}  ' + '   '.join(words))
     return '\n'.join(lines)
@@ -108,12 +112,21 @@ def class_width(results: Sequence[dict], most: int = 24) -> int:
         results (Sequence[dict]): Of :func:`exit_result`.
         most (int): Never more than this. Defaults to 24.
     """
-    return min(most, max((len(top['class']) for result in results
-                          for row in result['exits'] for top in row['top']),
-                         default=most))
+    return min(
+        most,
+        max(
+            (
+                len(top['class'])
+                for result in results
+                for row in result['exits']
+                for top in row['top']
+            ),
+            default=most,
+        ),
+    )
 
 
 def cut_short(name: str, width: int) -> str:
     """A name on one line, of at most so many characters."""
     name = ' '.join(name.split())
-    return name if len(name) <= width else name[:width - 1].rstrip() + '…'
+    return name if len(name) <= width else name[: width - 1].rstrip() + '…'

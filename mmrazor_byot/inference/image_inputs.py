@@ -1,4 +1,5 @@
 """The images that a user means: paths, arrays, folders."""
+
 import os
 from typing import Any, List, Sequence, Union
 
@@ -8,8 +9,7 @@ import numpy as np
 from mmrazor_byot.errors import DatasetError
 
 #: What is taken from a folder, upper case as well.
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.ppm', '.pgm',
-              '.tif', '.tiff')
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.ppm', '.pgm', '.tif', '.tiff')
 
 #: A path, or an array (H, W, 3) uint8 BGR.
 Image = Union[str, np.ndarray]
@@ -38,8 +38,7 @@ def list_images(inputs: Any) -> List[Image]:
         elif isinstance(item, (str, os.PathLike)):
             images.extend(_files(os.fspath(item)))
         else:
-            raise DatasetError(
-                f'an image is a path or an array, not a {type(item).__name__}')
+            raise DatasetError(f'an image is a path or an array, not a {type(item).__name__}')
     if not images:
         raise DatasetError('no images were given')
     return images
@@ -64,7 +63,8 @@ def as_bgr(image: np.ndarray, name: str) -> np.ndarray:
     if image.dtype != np.uint8 or not (grey or colour) or not image.size:
         raise DatasetError(
             f'{name} is an array of {image.dtype}, shape {image.shape}; give '
-            'uint8 (H, W, 3) in the order of cv2.imread: blue, green, red')
+            'uint8 (H, W, 3) in the order of cv2.imread: blue, green, red'
+        )
     if grey:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     return np.ascontiguousarray(image[..., :3])
@@ -79,8 +79,11 @@ def image_names(images: Sequence[Image]) -> List[str]:
     """
     names, taken = [], set()
     for number, image in enumerate(images):
-        stem = str(number) if isinstance(image, np.ndarray) else (
-            os.path.splitext(os.path.basename(image))[0])
+        stem = (
+            str(number)
+            if isinstance(image, np.ndarray)
+            else (os.path.splitext(os.path.basename(image))[0])
+        )
         name, copy = stem, 2
         while name.lower() in taken:  # of some file systems, case is lost
             name, copy = f'{stem}_{copy}', copy + 1
@@ -95,10 +98,11 @@ def _files(path: str) -> List[str]:
     if not os.path.isdir(path):
         raise DatasetError(f'image "{path}" does not exist; check the path')
     files = sorted(
-        os.path.join(path, name) for name in os.listdir(path)
-        if name.lower().endswith(EXTENSIONS))
+        os.path.join(path, name) for name in os.listdir(path) if name.lower().endswith(EXTENSIONS)
+    )
     files = [file for file in files if os.path.isfile(file)]
     if not files:
-        raise DatasetError(f'folder "{path}" has no images; their names end '
-                           f'in one of {" ".join(EXTENSIONS)}')
+        raise DatasetError(
+            f'folder "{path}" has no images; their names end in one of {" ".join(EXTENSIONS)}'
+        )
     return files

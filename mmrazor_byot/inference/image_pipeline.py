@@ -1,4 +1,5 @@
 """An image as the network's data set would have handed it over."""
+
 import contextlib
 import os
 import warnings
@@ -35,15 +36,13 @@ class ImagePipeline:
         input_size (tuple): (C, H, W) of the network.
     """
 
-    def __init__(self, transforms: Sequence[dict],
-                 input_size: Tuple[int, int, int]) -> None:
+    def __init__(self, transforms: Sequence[dict], input_size: Tuple[int, int, int]) -> None:
         loaders = [dict(t) for t in transforms if reads_bgr([t])]
         self.input_size = tuple(input_size)
         self.bgr = bool(loaders)
         loader = {
             key: value
-            for key, value in (loaders or [dict(type='LoadImageFromFile')
-                                           ])[0].items()
+            for key, value in (loaders or [dict(type='LoadImageFromFile')])[0].items()
             if key not in ELSEWHERE
         }
         self.loader = TRANSFORMS.build(loader)
@@ -77,7 +76,8 @@ class ImagePipeline:
                 f'the pipeline of the test data makes an image of '
                 f'{results["ori_shape"]} to {size}, but the network was '
                 f'built for input_size={self.input_size}: set one of them to '
-                'the other')
+                'the other'
+            )
         return packed
 
     def _load(self, image: Image) -> dict:
@@ -88,8 +88,7 @@ class ImagePipeline:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         if self.loader.to_float32:
             image = image.astype(np.float32)
-        return dict(img=image, img_shape=image.shape[:2],
-                    ori_shape=image.shape[:2])
+        return dict(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
 
 
 def read_image(image: Image) -> np.ndarray:
@@ -102,8 +101,7 @@ def read_image(image: Image) -> np.ndarray:
         DatasetError: The file is missing, truncated or no image.
     """
     if isinstance(image, str):
-        image = _read(image, TRANSFORMS.build(
-            dict(type='mmpretrain.LoadImageFromFile')))['img']
+        image = _read(image, TRANSFORMS.build(dict(type='mmpretrain.LoadImageFromFile')))['img']
     return image[..., ::-1].copy()
 
 
@@ -118,7 +116,8 @@ def data_transforms(cfg: Config) -> List[dict]:
     if pipeline is None:
         raise ConfigError(
             'the config has no test_dataloader.dataset.pipeline, so it is not '
-            'known how to show an image to the network; give a whole recipe')
+            'known how to show an image to the network; give a whole recipe'
+        )
     return list(pipeline)
 
 
@@ -129,11 +128,12 @@ def _read(path: str, loader: BaseTransform) -> dict:
     # AssertionError: OpenCV could not decode it.
     except (OSError, ValueError, AssertionError, cv2.error) as e:
         if not os.path.isfile(path):
-            raise DatasetError(
-                f'image "{path}" does not exist; check the path') from e
+            raise DatasetError(f'image "{path}" does not exist; check the path') from e
         size = os.path.getsize(path)
-        raise DatasetError(f'image "{path}" ({size} bytes) cannot be read: it '
-                           'is truncated or no image; copy it again') from e
+        raise DatasetError(
+            f'image "{path}" ({size} bytes) cannot be read: it '
+            'is truncated or no image; copy it again'
+        ) from e
 
 
 def _check_jpeg(path: str) -> None:
@@ -141,21 +141,18 @@ def _check_jpeg(path: str) -> None:
     with open(path, 'rb') as f:
         if f.read(2) != b'\xff\xd8':
             return
-    with contextlib.suppress(PIL.Image.DecompressionBombError), \
-            warnings.catch_warnings():
+    with contextlib.suppress(PIL.Image.DecompressionBombError), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of a size that OpenCV judges
         with PIL.Image.open(path) as image:
             image.draft('L', (1, 1))  # as small as it decodes
             image.load()
 
 
-def _keeps_size(steps: Sequence[BaseTransform],
-                input_size: Tuple[int, int, int]) -> bool:
+def _keeps_size(steps: Sequence[BaseTransform], input_size: Tuple[int, int, int]) -> bool:
     """Whether an image leaves the transforms as large as it came."""
     _, height, width = input_size
     probe = np.zeros((height + 8, width + 16, 3), np.uint8)
-    packed = Compose(steps)(dict(img=probe, img_shape=probe.shape[:2],
-                                 ori_shape=probe.shape[:2]))
+    packed = Compose(steps)(dict(img=probe, img_shape=probe.shape[:2], ori_shape=probe.shape[:2]))
     return tuple(packed['inputs'].shape[-2:]) == probe.shape[:2]
 
 
@@ -167,10 +164,10 @@ class _Fit:
         # Small ones are interpolated; of a photograph all pixels count.
         self.enlarge, self.reduce = (
             TRANSFORMS.build(
-                dict(
-                    type='mmpretrain.Resize',
-                    scale=(self.width, self.height),
-                    interpolation=kind)) for kind in ('bilinear', 'area'))
+                dict(type='mmpretrain.Resize', scale=(self.width, self.height), interpolation=kind)
+            )
+            for kind in ('bilinear', 'area')
+        )
 
     def __call__(self, results: dict) -> dict:
         height, width = results['img'].shape[:2]

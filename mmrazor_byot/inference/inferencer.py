@@ -1,4 +1,5 @@
 """Answers for images, each from the exit at which it left."""
+
 import os
 import time
 from fnmatch import fnmatch
@@ -68,14 +69,16 @@ class ByotInferencer(ImageClassificationInferencer):
 
     postprocess_kwargs: set = {'topk'}
 
-    def __init__(self,
-                 model: Union[BaseModel, Recipe],
-                 pretrained: Union[bool, str, os.PathLike, None] = True,
-                 device: Union[str, torch.device, None] = None,
-                 classes: Optional[Sequence[str]] = None,
-                 policy: Policy = None,
-                 config: Optional[Recipe] = None,
-                 show_progress: bool = True) -> None:
+    def __init__(
+        self,
+        model: Union[BaseModel, Recipe],
+        pretrained: Union[bool, str, os.PathLike, None] = True,
+        device: Union[str, torch.device, None] = None,
+        classes: Optional[Sequence[str]] = None,
+        policy: Policy = None,
+        config: Optional[Recipe] = None,
+        show_progress: bool = True,
+    ) -> None:
         network = trained_model(model, pretrained, config)
         if device is None and not isinstance(model, BaseModel):
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -98,11 +101,9 @@ class ByotInferencer(ImageClassificationInferencer):
     def policy(self, policy: Policy) -> None:
         self._policy = choose_policy(policy, self.model)
 
-    def __call__(self,
-                 inputs: Any,
-                 return_datasamples: bool = False,
-                 batch_size: int = 1,
-                 **kwargs) -> list:
+    def __call__(
+        self, inputs: Any, return_datasamples: bool = False, batch_size: int = 1, **kwargs
+    ) -> list:
         """Classify images.
 
         Args:
@@ -142,8 +143,7 @@ class ByotInferencer(ImageClassificationInferencer):
             DatasetError: An image is missing, truncated or of another kind.
             ConfigError: A setting does not fit.
         """
-        preprocess, forward, visualize, postprocess = self._dispatch_kwargs(
-            **kwargs)
+        preprocess, forward, visualize, postprocess = self._dispatch_kwargs(**kwargs)
         if batch_size < 1 or postprocess.get('topk', 1) < 1:
             raise ConfigError('batch_size and topk must be at least 1')
         images = self._inputs_to_list(inputs)
@@ -154,10 +154,9 @@ class ByotInferencer(ImageClassificationInferencer):
             total=ceil(len(images) / batch_size),
             console=Console(stderr=True),
             transient=True,
-            disable=not self.show_progress)
-        samples = [
-            s for batch in batches for s in self.forward(batch, **forward)
-        ]
+            disable=not self.show_progress,
+        )
+        samples = [s for batch in batches for s in self.forward(batch, **forward)]
         results = self.postprocess(samples, **postprocess)
         pictures.draw(results)
         return samples if return_datasamples else results
@@ -204,8 +203,7 @@ class ByotInferencer(ImageClassificationInferencer):
         """Turn predictions into dicts, see :meth:`__call__`."""
         return [exit_result(sample, self.classes, topk) for sample in preds]
 
-    def visualize(self, ori_inputs: List[Image], preds: List[dict],
-                  **settings) -> None:
+    def visualize(self, ori_inputs: List[Image], preds: List[dict], **settings) -> None:
         """Draw results, with the settings of :meth:`__call__`."""
         Pictures(ori_inputs, **settings).draw(preds)
 
@@ -229,5 +227,4 @@ class ByotInferencer(ImageClassificationInferencer):
         Args:
             pattern (str, optional): Such as ``'*resnet*'``.
         """
-        return [m.name for m in list_models()
-                if m.weights and fnmatch(m.name, pattern or '*')]
+        return [m.name for m in list_models() if m.weights and fnmatch(m.name, pattern or '*')]

@@ -1,4 +1,5 @@
 """From what a user names to the exit policy itself."""
+
 import os
 from typing import Union
 

@@ -1,4 +1,5 @@
 """Cut a traced network into stages, one for each exit."""
+
 import operator
 from typing import Any, Iterable, List, NamedTuple, Optional, Set
 
@@ -47,15 +48,13 @@ def split_stages(traced: GraphModule) -> List[Stage]:
     image = next(n for n in nodes if n.op == 'placeholder')
     *shallow, deepest = next(n for n in nodes if n.op == 'output').args[0]
     from_image = _depending_on(image)
-    needs = [_ancestors([answer]) & from_image
-             for answer in (*shallow, deepest)]
+    needs = [_ancestors([answer]) & from_image for answer in (*shallow, deepest)]
     state, done, stages = [image], {image}, []
     for number, answer in enumerate(shallow, start=1):
         deeper = set().union(*needs[number:])
         new = needs[number - 1] - done
         # A tuple does not cross a cut, its parts do.
-        new |= {n for n in deeper
-                if n.target is operator.getitem and n.args[0] in new}
+        new |= {n for n in deeper if n.target is operator.getitem and n.args[0] in new}
         trunk, head = new & deeper, (new - deeper) | {answer}
         done |= new
         known = [n for n in nodes if n in trunk or n in state]
@@ -65,9 +64,10 @@ def split_stages(traced: GraphModule) -> List[Stage]:
             _check_batch(node, image, number)
         stages.append(
             Stage(
-                _cut(traced, state, (tuple(state_behind),
-                                     tuple(head_inputs))),
-                _cut(traced, head_inputs, answer)))
+                _cut(traced, state, (tuple(state_behind), tuple(head_inputs))),
+                _cut(traced, head_inputs, answer),
+            )
+        )
         state = state_behind
     return [*stages, Stage(None, _cut(traced, state, deepest))]
 
@@ -77,8 +77,7 @@ def _inputs(node: Node) -> List[Node]:
     return [] if node.target is SIZE else node.all_input_nodes
 
 
-def _ancestors(targets: Iterable[Node], stop: Iterable[Node] = ()
-               ) -> Set[Node]:
+def _ancestors(targets: Iterable[Node], stop: Iterable[Node] = ()) -> Set[Node]:
     found, waiting = set(), list(targets)
     while waiting:
         node = waiting.pop()
@@ -107,25 +106,27 @@ def _taken(known: List[Node], later: Set[Node]) -> List[Node]:
 def _check_batch(node: Node, image: Node, number: int) -> None:
     value = node.meta.get('val')
     # As text: a size of 2 would equal the symbol, as two images are traced.
-    if not (isinstance(value, Tensor) and value.ndim
-            and str(value.shape[0]) == str(image.meta['val'].shape[0])):
+    if not (
+        isinstance(value, Tensor)
+        and value.ndim
+        and str(value.shape[0]) == str(image.meta['val'].shape[0])
+    ):
         shape = tuple(value.shape) if isinstance(value, Tensor) else value
         raise ConfigError(
             f'the network cannot be cut behind exit {number}: {node.name} '
             f'crosses the cut with shape {shape}; samples can leave only '
-            'where their number is the first dimension')
+            'where their number is the first dimension'
+        )
 
 
-def _cut(traced: GraphModule, inputs: List[Node],
-         outputs: Any) -> GraphModule:
+def _cut(traced: GraphModule, inputs: List[Node], outputs: Any) -> GraphModule:
     """The part of the graph from some nodes to others, as a module."""
     graph, copies = Graph(), {}
     for node in inputs:
         copies[node] = graph.placeholder(node.name)
         copies[node].meta = dict(node.meta)
     targets = torch.fx.node.map_arg(outputs, lambda n: n)
-    flat = [targets] if isinstance(targets, Node) else [
-        n for part in targets for n in part]
+    flat = [targets] if isinstance(targets, Node) else [n for part in targets for n in part]
     needed = _ancestors(flat, stop=inputs)
     for node in traced.graph.nodes:
         if node not in needed or node in copies:

@@ -1,4 +1,5 @@
 """A trained network that can stop behind any of its sections."""
+
 import warnings
 from typing import Optional, Tuple
 
@@ -18,8 +19,7 @@ State = Tuple[Tensor, ...]
 
 OLDEST_TORCH = '2.5'
 #: What torch.export, or code that it runs on stand-ins, raises.
-UNTRACEABLE = (RuntimeError, TypeError, ValueError, AttributeError,
-               LookupError, AssertionError)
+UNTRACEABLE = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
 
 
 class StagedNetwork(nn.Module):
@@ -44,9 +44,11 @@ class StagedNetwork(nn.Module):
     def __init__(self, model: BaseModel) -> None:
         super().__init__()
         if getattr(model, 'num_exits', 1) < 2:
-            raise ConfigError(f'{type(model).__name__} has one exit: there is '
-                              'nothing to leave early from; give a BYOT '
-                              'network')
+            raise ConfigError(
+                f'{type(model).__name__} has one exit: there is '
+                'nothing to leave early from; give a BYOT '
+                'network'
+            )
         self.num_exits = model.num_exits
         self.num_classes = model.num_classes
         self.input_size = model.input_size
@@ -54,10 +56,7 @@ class StagedNetwork(nn.Module):
         self.trunks = nn.ModuleList(s.trunk for s in stages[:-1])
         self.heads = nn.ModuleList(s.head for s in stages)
 
-    def stage(self,
-              number: int,
-              state: State,
-              read: bool = True) -> Tuple[State, Optional[Tensor]]:
+    def stage(self, number: int, state: State, read: bool = True) -> Tuple[State, Optional[Tensor]]:
         """Go on to the next exit.
 
         Args:
@@ -78,7 +77,7 @@ class StagedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tuple[Tensor, ...]:
         """The logits (N, K) of exit 1 to C."""
-        state, answers = (images, ), []
+        state, answers = (images,), []
         for number in range(1, self.num_exits + 1):
             state, logits = self.stage(number, state)
             answers.append(logits)
@@ -98,8 +97,9 @@ class _Logits(nn.Module):
 
 def _trace(model: BaseModel) -> GraphModule:
     if digit_version(torch.__version__) < digit_version(OLDEST_TORCH):
-        raise ConfigError(f'leaving early needs torch {OLDEST_TORCH} or '
-                          f'newer; this is {torch.__version__}')
+        raise ConfigError(
+            f'leaving early needs torch {OLDEST_TORCH} or newer; this is {torch.__version__}'
+        )
     weight = next(model.parameters())
     images = torch.zeros(2, *model.input_size).to(weight)
     # Without an end, torch 2.5 takes a slice like x[:, 0] for a limit.
@@ -108,9 +108,8 @@ def _trace(model: BaseModel) -> GraphModule:
         with looking(model), warnings.catch_warnings(), symbolic_batch():
             warnings.simplefilter('ignore')
             program = torch.export.export(
-                _Logits(model), (images, ),
-                dynamic_shapes=({0: batch}, ),
-                strict=False)
+                _Logits(model), (images,), dynamic_shapes=({0: batch},), strict=False
+            )
             # Nothing may change a tensor that a later stage still needs.
             return program.run_decompositions({}).module()
     except UNTRACEABLE as e:
@@ -118,4 +117,5 @@ def _trace(model: BaseModel) -> GraphModule:
         reason = str(e).strip() or type(e).__name__
         raise ConfigError(
             f'{backbone} cannot be cut into stages: torch.export could not '
-            f'trace it: {reason.splitlines()[0]}') from e
+            f'trace it: {reason.splitlines()[0]}'
+        ) from e

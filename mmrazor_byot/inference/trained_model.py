@@ -1,4 +1,5 @@
 """A trained network by config, by its name in the zoo, or as it is."""
+
 import argparse
 import os
 from typing import Any, List, Optional, Sequence, Union
@@ -18,9 +19,11 @@ from mmrazor_byot.zoo import ZooModel, find_model, list_models
 Recipe = Union[str, os.PathLike, Config]
 
 
-def trained_model(model: Union[BaseModel, Recipe],
-                  pretrained: Union[bool, str, os.PathLike, None] = True,
-                  config: Optional[Recipe] = None) -> BaseModel:
+def trained_model(
+    model: Union[BaseModel, Recipe],
+    pretrained: Union[bool, str, os.PathLike, None] = True,
+    config: Optional[Recipe] = None,
+) -> BaseModel:
     """Build a network and load its weights.
 
     Args:
@@ -67,8 +70,9 @@ def recipe_path(model: Union[str, os.PathLike]) -> str:
         return os.fspath(model)
     entry = find_model(model)
     if entry.config is None:
-        raise ConfigError(f'{model} has no config in the zoo; give its config '
-                          'file and its checkpoint')
+        raise ConfigError(
+            f'{model} has no config in the zoo; give its config file and its checkpoint'
+        )
     return str(entry.root / entry.config)
 
 
@@ -82,10 +86,11 @@ def read_recipe(model: Recipe) -> Config:
     if isinstance(model, Config):
         return model
     if not isinstance(model, (str, os.PathLike)):
-        raise ConfigError('the model is a config, its file, a name in the zoo '
-                          f'or a built network, not a {type(model).__name__}')
-    return load_config(
-        argparse.Namespace(config=recipe_path(model), cfg_options=None))
+        raise ConfigError(
+            'the model is a config, its file, a name in the zoo '
+            f'or a built network, not a {type(model).__name__}'
+        )
+    return load_config(argparse.Namespace(config=recipe_path(model), cfg_options=None))
 
 
 def move_model(model: BaseModel, device: Union[str, torch.device]) -> None:
@@ -99,12 +104,10 @@ def move_model(model: BaseModel, device: Union[str, torch.device]) -> None:
     # AssertionError: torch was built without CUDA.
     except (RuntimeError, AssertionError) as e:
         reason = str(e).strip().splitlines()[0]
-        raise ConfigError(f'device {str(device)!r} cannot be used: '
-                          f'{reason[:150]}') from e
+        raise ConfigError(f'device {str(device)!r} cannot be used: {reason[:150]}') from e
 
 
-def class_names(model: BaseModel,
-                classes: Optional[Sequence[str]] = None) -> List[str]:
+def class_names(model: BaseModel, classes: Optional[Sequence[str]] = None) -> List[str]:
     """Names of the classes.
 
     Args:
@@ -121,45 +124,54 @@ def class_names(model: BaseModel,
     count = model.num_classes
     if classes is not None:
         if isinstance(classes, str) or len(classes) != count:
-            raise ConfigError(f'classes={classes!r}: the network has {count} '
-                              'classes; give a list with a name for each')
+            raise ConfigError(
+                f'classes={classes!r}: the network has {count} '
+                'classes; give a list with a name for each'
+            )
         return [str(name) for name in classes]
     loader = model._config.get('test_dataloader') or {}
     dataset = image_settings(loader.get('dataset') or {})
     kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
-    for meta in (getattr(model, '_dataset_meta', None),
-                 dataset.get('metainfo'), getattr(kind, 'METAINFO', None)):
+    for meta in (
+        getattr(model, '_dataset_meta', None),
+        dataset.get('metainfo'),
+        getattr(kind, 'METAINFO', None),
+    ):
         names = (meta or {}).get('classes')
         if isinstance(names, (list, tuple)) and len(names) == count:
             return [str(name) for name in names]
     return [str(number) for number in range(count)]
 
 
-def _built(model: BaseModel, pretrained: Any,
-           config: Optional[Recipe]) -> BaseModel:
+def _built(model: BaseModel, pretrained: Any, config: Optional[Recipe]) -> BaseModel:
     if pretrained not in (True, False, None):
-        raise ConfigError(f'pretrained={pretrained}: a built network has its '
-                          'weights; give its config instead, or load them')
+        raise ConfigError(
+            f'pretrained={pretrained}: a built network has its '
+            'weights; give its config instead, or load them'
+        )
     if config is not None:
         model._config = read_recipe(config)
     if getattr(model, '_config', None) is None:
-        raise ConfigError('the network does not carry its recipe, which says '
-                          'how images are shown to it; give it as config=')
+        raise ConfigError(
+            'the network does not carry its recipe, which says '
+            'how images are shown to it; give it as config='
+        )
     return _with_exits(model)
 
 
 def _with_exits(model: BaseModel) -> BaseModel:
     if getattr(model, 'num_exits', 1) < 2:
-        raise ConfigError(f'the model is a {type(model).__name__} without '
-                          'exits; give a mmrazor_byot.BYOT')
+        raise ConfigError(
+            f'the model is a {type(model).__name__} without exits; give a mmrazor_byot.BYOT'
+        )
     model.eval()
     return model
 
 
 def _is_name(model: Any) -> bool:
     return isinstance(model, str) and not (
-        model.endswith('.py') or os.path.basename(model) != model
-        or os.path.exists(model))
+        model.endswith('.py') or os.path.basename(model) != model or os.path.exists(model)
+    )
 
 
 def _zoo_weights(model: Recipe, cfg: Config) -> str:
@@ -167,8 +179,9 @@ def _zoo_weights(model: Recipe, cfg: Config) -> str:
     entry = find_model(model) if _is_name(model) else _entry_of(cfg)
     if entry is None or entry.weights is None:
         name = model if _is_name(model) else f'config "{cfg.filename}"'
-        raise ConfigError(f'the zoo has no weights for {name}: give a '
-                          'checkpoint (in Python as pretrained=)')
+        raise ConfigError(
+            f'the zoo has no weights for {name}: give a checkpoint (in Python as pretrained=)'
+        )
     return str(entry.shipped) if entry.shipped else f'zoo://{entry.name}'
 
 
@@ -176,6 +189,9 @@ def _entry_of(cfg: Config) -> Optional[ZooModel]:
     if not cfg.filename:
         return None
     path = os.path.realpath(cfg.filename)
-    found = [m for m in list_models() if m.config and m.weights
-             and os.path.realpath(m.root / m.config) == path]
+    found = [
+        m
+        for m in list_models()
+        if m.config and m.weights and os.path.realpath(m.root / m.config) == path
+    ]
     return found[0] if found else None

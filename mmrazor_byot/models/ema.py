@@ -1,4 +1,5 @@
 """A moving average of the weights that never waits for the GPU."""
+
 from typing import List, NamedTuple, Optional, Tuple
 
 import torch
@@ -57,10 +58,7 @@ class ExponentialMovingAverage(MMEngineEMA):
             _copy(averaged)
             _copy(copied_once)
         elif self._steps % self.interval == 0 and averaged.averages:
-            sources = [
-                s.to(a.device)
-                for s, a in zip(averaged.sources, averaged.averages)
-            ]
+            sources = [s.to(a.device) for s, a in zip(averaged.sources, averaged.averages)]
             torch._foreach_lerp_(averaged.averages, sources, self.momentum)
         _copy(copied)
         self._steps += 1
@@ -72,7 +70,8 @@ class ExponentialMovingAverage(MMEngineEMA):
         persistent = self.module.state_dict().keys()
         named = zip(
             [*self.module.named_parameters(), *self.module.named_buffers()],
-            [*model.parameters(), *model.buffers()])
+            [*model.parameters(), *model.buffers()],
+        )
         parameters = {id(p) for p in self.module.parameters()}
         for (name, average), source in named:
             if id(average) not in parameters and not self.update_buffers:

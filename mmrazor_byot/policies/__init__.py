@@ -1,4 +1,5 @@
 """Exit policies: when to stop. They need NumPy alone."""
+
 from .base import POLICY_TYPES, ExitPolicy, build_policy
 from .early_exit import EarlyExit, run_policy
 from .fixed_exit import FixedExitPolicy
@@ -8,9 +9,23 @@ from .scores import agreement, confidence, entropy, margin, softmax
 from .thresholds import ConfidencePolicy, EntropyPolicy, MarginPolicy
 
 __all__ = [
-    'ConfidencePolicy', 'EarlyExit', 'EntropyPolicy', 'ExitPolicy',
-    'FixedExitPolicy', 'MarginPolicy', 'POLICY_TYPES', 'PatiencePolicy',
-    'PolicyFile', 'agreement', 'build_policy', 'confidence', 'entropy',
-    'margin', 'parse_policy', 'policy_text', 'read_policy', 'run_policy',
-    'softmax'
+    'ConfidencePolicy',
+    'EarlyExit',
+    'EntropyPolicy',
+    'ExitPolicy',
+    'FixedExitPolicy',
+    'MarginPolicy',
+    'POLICY_TYPES',
+    'PatiencePolicy',
+    'PolicyFile',
+    'agreement',
+    'build_policy',
+    'confidence',
+    'entropy',
+    'margin',
+    'parse_policy',
+    'policy_text',
+    'read_policy',
+    'run_policy',
+    'softmax',
 ]

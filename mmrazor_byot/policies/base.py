@@ -5,6 +5,7 @@ network. Those of a single sample may be a list (K,), and its answers then are
 a list and a bool. Its arguments are plain numbers, so that a JSON file can
 hold it.
 """
+
 import inspect
 from typing import Dict, List, Optional, Sequence
 
@@ -29,14 +30,15 @@ class ExitPolicy:
         ConfigError: A number is out of range.
     """
 
-    def __init__(self,
-                 temperatures: Optional[Sequence[float]] = None,
-                 ensemble: bool = False) -> None:
+    def __init__(
+        self, temperatures: Optional[Sequence[float]] = None, ensemble: bool = False
+    ) -> None:
         if temperatures is not None:
             temperatures = [float(t) for t in temperatures]
             if not temperatures or not all(0 < t < 1e6 for t in temperatures):
-                raise ConfigError(f'{self.name}: temperatures={temperatures}; '
-                                  'each must be positive')
+                raise ConfigError(
+                    f'{self.name}: temperatures={temperatures}; each must be positive'
+                )
         self.temperatures = temperatures
         self.ensemble = bool(ensemble)
 
@@ -103,15 +105,14 @@ class ExitPolicy:
         """
         given = self.temperatures
         if given is not None and len(given) != num_exits:
-            raise ConfigError(f'{self.name}: {len(given)} temperatures for a '
-                              f'network of {num_exits} exits')
+            raise ConfigError(
+                f'{self.name}: {len(given)} temperatures for a network of {num_exits} exits'
+            )
 
     def config(self) -> dict:
         """What builds it again: ``type`` and arguments."""
         arguments = inspect.signature(type(self)).parameters
-        return dict(
-            type=self.name, **{name: getattr(self, name)
-                               for name in arguments})
+        return dict(type=self.name, **{name: getattr(self, name) for name in arguments})
 
 
 def build_policy(config: dict) -> ExitPolicy:
@@ -124,13 +125,11 @@ def build_policy(config: dict) -> ExitPolicy:
         ConfigError: There is no such policy, or it takes no such argument.
     """
     if not isinstance(config, dict) or 'type' not in config:
-        raise ConfigError(f'an exit policy is a dict with type and arguments, '
-                          f'not {config!r}')
+        raise ConfigError(f'an exit policy is a dict with type and arguments, not {config!r}')
     arguments = dict(config)
     name = str(arguments.pop('type')).split('.')[-1]
     if name not in POLICY_TYPES:
-        raise ConfigError(f'there is no exit policy {name!r}; there are '
-                          f'{sorted(POLICY_TYPES)}')
+        raise ConfigError(f'there is no exit policy {name!r}; there are {sorted(POLICY_TYPES)}')
     try:
         return POLICY_TYPES[name](**arguments)
     except ConfigError:

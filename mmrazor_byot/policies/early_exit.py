@@ -1,4 +1,5 @@
 """Run a network stage by stage, and let samples leave."""
+
 import itertools
 import math
 from typing import Any, List, NamedTuple, Optional, Tuple
@@ -55,14 +56,13 @@ def run_policy(network: Any, inputs: Array, policy: ExitPolicy) -> EarlyExit:
     return _run_many(network, inputs, policy, last)
 
 
-def _run_one(network: Any, inputs: Array, policy: ExitPolicy,
-             last: int) -> EarlyExit:
+def _run_one(network: Any, inputs: Array, policy: ExitPolicy, last: int) -> EarlyExit:
     """One sample: nothing to select, and its few numbers as a list.
 
     Beside one small image, which takes less than a millisecond, every call
     of NumPy counts.
     """
-    state, reached, read = (inputs, ), [], []
+    state, reached, read = (inputs,), [], []
     for number in range(1, last + 1):
         reads = number == last or policy.reads(number)
         state, logits = network.stage(number, state, reads)
@@ -80,8 +80,9 @@ def _run_one(network: Any, inputs: Array, policy: ExitPolicy,
             rows[i - 1] = probabilities
         answer = np.array([answer], dtype)
         return EarlyExit(answer, np.array([number]), np.array([rows], dtype))
-    return _gather(network, 1, [*zip(read, itertools.repeat(None), reached)],
-                   [(number, None, answer)])
+    return _gather(
+        network, 1, [*zip(read, itertools.repeat(None), reached)], [(number, None, answer)]
+    )
 
 
 def _row(logits: Array) -> Array:
@@ -90,10 +91,9 @@ def _row(logits: Array) -> Array:
     return logits[0].tolist() if few else logits
 
 
-def _run_many(network: Any, inputs: Array, policy: ExitPolicy,
-              last: int) -> EarlyExit:
+def _run_many(network: Any, inputs: Array, policy: ExitPolicy, last: int) -> EarlyExit:
     """Many samples, of which some leave and the rest go on."""
-    state, reached, alive = (inputs, ), [], None  # None: all of them
+    state, reached, alive = (inputs,), [], None  # None: all of them
     seen, left = [], []
     for number in range(1, last + 1):
         read = number == last or policy.reads(number)
@@ -121,8 +121,9 @@ def _run_many(network: Any, inputs: Array, policy: ExitPolicy,
 NOBODY = np.zeros(0, bool)
 
 
-def _leaves(policy: ExitPolicy, reached: List[Array], number: int,
-            last: int) -> Optional[np.ndarray]:
+def _leaves(
+    policy: ExitPolicy, reached: List[Array], number: int, last: int
+) -> Optional[np.ndarray]:
     """Who leaves, (N,) bool on the host; None: all, or NOBODY."""
     if number == last:
         return None
@@ -135,8 +136,7 @@ def _leaves(policy: ExitPolicy, reached: List[Array], number: int,
     return leaves if count else NOBODY
 
 
-def _gather(network: Any, count: int, seen: List[Part],
-            left: List[Part]) -> EarlyExit:
+def _gather(network: Any, count: int, seen: List[Part], left: List[Part]) -> EarlyExit:
     """Put together what came of the samples, in the order of the inputs."""
     _, _, first = seen[0]
     xp = namespace(first)
@@ -144,8 +144,7 @@ def _gather(network: Any, count: int, seen: List[Part],
     shape = (count, network.num_exits, first.shape[1])
     exit_scores = xp.full(shape, float('nan'), dtype=first.dtype, **like)
     for number, who, probabilities in seen:
-        exit_scores[slice(None) if who is None else who,
-                    number - 1] = probabilities
+        exit_scores[slice(None) if who is None else who, number - 1] = probabilities
     number, who, scores = left[-1]
     exits = np.full(count, number)
     if who is not None:

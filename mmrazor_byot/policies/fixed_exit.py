@@ -1,4 +1,5 @@
 """Stop at one exit, whatever it says."""
+
 from typing import List, Optional, Sequence
 
 from mmrazor_byot.errors import ConfigError
@@ -15,16 +16,20 @@ class FixedExitPolicy(ExitPolicy):
         temperatures, ensemble: As in :class:`ExitPolicy`.
     """
 
-    def __init__(self,
-                 exit_number: int = -1,
-                 temperatures: Optional[Sequence[float]] = None,
-                 ensemble: bool = False) -> None:
+    def __init__(
+        self,
+        exit_number: int = -1,
+        temperatures: Optional[Sequence[float]] = None,
+        ensemble: bool = False,
+    ) -> None:
         super().__init__(temperatures, ensemble)
         self.exit_number = int(exit_number)
         whole = self.exit_number == exit_number
         if not whole or (exit_number < 1 and exit_number != -1):
-            raise ConfigError(f'{self.name}: exit_number={exit_number!r}; '
-                              'exits are counted from 1, -1 is the deepest')
+            raise ConfigError(
+                f'{self.name}: exit_number={exit_number!r}; '
+                'exits are counted from 1, -1 is the deepest'
+            )
 
     def last(self, num_exits: int) -> int:
         return num_exits if self.exit_number == -1 else self.exit_number
@@ -38,5 +43,7 @@ class FixedExitPolicy(ExitPolicy):
     def check(self, num_exits: int) -> None:
         super().check(num_exits)
         if self.exit_number > num_exits:
-            raise ConfigError(f'{self.name}: exit_number={self.exit_number}, '
-                              f'but the network has {num_exits} exits')
+            raise ConfigError(
+                f'{self.name}: exit_number={self.exit_number}, '
+                f'but the network has {num_exits} exits'
+            )

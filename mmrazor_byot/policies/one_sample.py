@@ -1,4 +1,5 @@
 """The functions of scores.py for a list of floats, without NumPy."""
+
 import math
 from typing import List
 

@@ -1,4 +1,5 @@
 """Stop where several exits agree."""
+
 from typing import List, Optional, Sequence
 
 import numpy as np
@@ -17,15 +18,18 @@ class PatiencePolicy(ExitPolicy):
         temperatures, ensemble: As in :class:`ExitPolicy`.
     """
 
-    def __init__(self,
-                 patience: int = 2,
-                 temperatures: Optional[Sequence[float]] = None,
-                 ensemble: bool = False) -> None:
+    def __init__(
+        self,
+        patience: int = 2,
+        temperatures: Optional[Sequence[float]] = None,
+        ensemble: bool = False,
+    ) -> None:
         super().__init__(temperatures, ensemble)
         self.patience = int(patience)
         if self.patience != patience or patience < 1:
-            raise ConfigError(f'{self.name}: patience={patience!r}; it must '
-                              'be a whole number, at least 1')
+            raise ConfigError(
+                f'{self.name}: patience={patience!r}; it must be a whole number, at least 1'
+            )
 
     def leaves(self, reached: List[Array], exit_number: int) -> Array:
         if isinstance(reached[-1], list):

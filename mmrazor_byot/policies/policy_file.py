@@ -1,4 +1,5 @@
 """A policy as a JSON file, with what it was calibrated for."""
+
 import json
 import os
 from pathlib import Path
@@ -36,20 +37,26 @@ class PolicyFile(NamedTuple):
             raise ConfigError(
                 f'the policy was calibrated for {self.num_exits} exits and '
                 f'{self.num_classes} classes, the network has {num_exits} and '
-                f'{num_classes}; calibrate it again')
+                f'{num_classes}; calibrate it again'
+            )
         self.policy.check(num_exits)
 
 
 def policy_text(content: PolicyFile) -> str:
     """The file's text."""
-    return json.dumps(
-        dict(
-            format=FORMAT,
-            policy=content.policy.config(),
-            num_exits=content.num_exits,
-            num_classes=content.num_classes,
-            calibration=content.calibration),
-        indent=2) + '\n'
+    return (
+        json.dumps(
+            dict(
+                format=FORMAT,
+                policy=content.policy.config(),
+                num_exits=content.num_exits,
+                num_classes=content.num_classes,
+                calibration=content.calibration,
+            ),
+            indent=2,
+        )
+        + '\n'
+    )
 
 
 def read_policy(path: Union[str, Path]) -> PolicyFile:
@@ -59,13 +66,13 @@ def read_policy(path: Union[str, Path]) -> PolicyFile:
         ConfigError: It is missing, broken or no policy file.
     """
     if not os.path.isfile(path):
-        raise ConfigError(f'policy file "{path}" does not exist; '
-                          'tools/calibrate_exits.py writes one')
+        raise ConfigError(
+            f'policy file "{path}" does not exist; tools/calibrate_exits.py writes one'
+        )
     try:
         data = json.loads(Path(path).read_text(encoding='utf-8'))
     except (UnicodeDecodeError, json.JSONDecodeError) as e:
-        raise ConfigError(f'policy file "{path}" is truncated or no JSON '
-                          f'({e})') from e
+        raise ConfigError(f'policy file "{path}" is truncated or no JSON ({e})') from e
     return parse_policy(data, f'policy file "{path}"')
 
 
@@ -81,15 +88,17 @@ def parse_policy(data: dict, name: str) -> PolicyFile:
     """
     if not isinstance(data, dict) or data.get('format') != FORMAT:
         found = data.get('format') if isinstance(data, dict) else type(data)
-        raise ConfigError(f'{name} is no policy file: its format should be '
-                          f'"{FORMAT}", not {found!r}')
+        raise ConfigError(
+            f'{name} is no policy file: its format should be "{FORMAT}", not {found!r}'
+        )
     missing = {'policy', 'num_exits', 'num_classes'} - data.keys()
     if missing:
         raise ConfigError(f'{name} lacks {sorted(missing)}')
     sizes = data['num_exits'], data['num_classes']
     if not all(type(n) is int and n > 1 for n in sizes):
-        raise ConfigError(f'{name}: num_exits and num_classes are {sizes}; '
-                          'both must be whole numbers above 1')
+        raise ConfigError(
+            f'{name}: num_exits and num_classes are {sizes}; both must be whole numbers above 1'
+        )
     try:
         policy = build_policy(data['policy'])
         policy.check(data['num_exits'])

@@ -3,6 +3,7 @@
 A single sample may also be a list of K floats, (K,): where a network is small
 and runs on NumPy, the calls of NumPy would take longer than the numbers.
 """
+
 import math
 import sys
 from types import ModuleType

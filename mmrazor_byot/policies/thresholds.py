@@ -1,4 +1,5 @@
 """Stop where an exit is sure enough of its answer."""
+
 from numbers import Real
 from typing import List, Optional, Sequence, Union
 
@@ -20,10 +21,12 @@ class _ThresholdPolicy(ExitPolicy):
     #: Whether the surer answer is the one with the larger score.
     larger_is_surer = True
 
-    def __init__(self,
-                 thresholds: Union[float, Sequence[Optional[float]]],
-                 temperatures: Optional[Sequence[float]] = None,
-                 ensemble: bool = False) -> None:
+    def __init__(
+        self,
+        thresholds: Union[float, Sequence[Optional[float]]],
+        temperatures: Optional[Sequence[float]] = None,
+        ensemble: bool = False,
+    ) -> None:
         super().__init__(temperatures, ensemble)
         if isinstance(thresholds, Real):
             thresholds = float(thresholds)
@@ -31,8 +34,9 @@ class _ThresholdPolicy(ExitPolicy):
             thresholds = [None if t is None else float(t) for t in thresholds]
         given = thresholds if isinstance(thresholds, list) else [thresholds]
         if not all(t is None or 0 <= t <= 1 for t in given):
-            raise ConfigError(f'{self.name}: thresholds={thresholds}; each '
-                              'must be from 0 to 1, or None')
+            raise ConfigError(
+                f'{self.name}: thresholds={thresholds}; each must be from 0 to 1, or None'
+            )
         self.thresholds = thresholds
 
     def threshold(self, exit_number: int) -> Optional[float]:
@@ -64,7 +68,8 @@ class _ThresholdPolicy(ExitPolicy):
             raise ConfigError(
                 f'{self.name}: {len(given)} thresholds for a network of '
                 f'{num_exits} exits; it needs {num_exits - 1}, as the deepest '
-                'has none')
+                'has none'
+            )
 
 
 class ConfidencePolicy(_ThresholdPolicy):

@@ -1,4 +1,5 @@
 """The samples of a batch as whole tensors."""
+
 from collections.abc import Sequence
 from typing import Any, Dict, Iterable, Tuple, Union
 
@@ -46,12 +47,10 @@ class BatchSamples(Sequence):
         (tensor([7]), tensor([3, 7]))
     """
 
-    def __init__(self, samples: Iterable[DataSample] = (),
-                 **fields: Tensor) -> None:
+    def __init__(self, samples: Iterable[DataSample] = (), **fields: Tensor) -> None:
         # Number of a sample to it, and to what it held when it was made.
         self._made: Dict[int, Tuple[DataSample, Dict[str, Any]]] = {
-            i: (sample, {})
-            for i, sample in enumerate(samples)
+            i: (sample, {}) for i, sample in enumerate(samples)
         }
         self._whole: Dict[str, Tensor] = {}
         self._count = len(self._made)
@@ -84,8 +83,8 @@ class BatchSamples(Sequence):
         if name.startswith('_'):  # also while it is being unpickled
             raise AttributeError(name)
         if name in self._whole and all(
-                sample.get(name) is held.get(name)
-                for sample, held in self._made.values()):
+            sample.get(name) is held.get(name) for sample, held in self._made.values()
+        ):
             return self._whole[name]
         if not self.has(name):
             raise AttributeError(f'the samples of this batch have no {name}')
@@ -93,8 +92,7 @@ class BatchSamples(Sequence):
 
     def has(self, name: str) -> bool:
         """Whether the samples have a field."""
-        return name in self._whole or (
-            len(self._made) == self._count > 0 and name in self[0])
+        return name in self._whole or (len(self._made) == self._count > 0 and name in self[0])
 
     def set_fields(self, **fields: Tensor) -> 'BatchSamples':
         """Set whole fields.
@@ -107,8 +105,9 @@ class BatchSamples(Sequence):
         """
         for name, value in fields.items():
             if len(value) != self._count:
-                raise ValueError(f'{name} has {len(value)} rows, but there '
-                                 f'are {self._count} samples')
+                raise ValueError(
+                    f'{name} has {len(value)} rows, but there are {self._count} samples'
+                )
         self._whole.update(fields)
         for i, (sample, held) in self._made.items():
             for name, value in fields.items():
@@ -135,21 +134,21 @@ class BatchSamples(Sequence):
             **{
                 name: value if name == INDEX else change(value)
                 for name, value in self._whole.items()
-            })
+            }
+        )
 
     def _slice(self, part: slice) -> 'BatchSamples':
         if self._untouched():
-            return BatchSamples(
-                **{name: value[part] for name, value in self._whole.items()})
-        return BatchSamples(
-            [self[i] for i in range(*part.indices(self._count))])
+            return BatchSamples(**{name: value[part] for name, value in self._whole.items()})
+        return BatchSamples([self[i] for i in range(*part.indices(self._count))])
 
     def _untouched(self) -> bool:
         """Whether the whole fields say all: nobody wrote into a sample."""
         return all(
             set(sample.all_keys()) == set(held)
             and all(sample.get(name) is value for name, value in held.items())
-            for sample, held in self._made.values())
+            for sample, held in self._made.values()
+        )
 
     def __getstate__(self) -> dict:
         """Without the samples that can be made again."""
@@ -161,20 +160,15 @@ class BatchSamples(Sequence):
             }
             return dict(_whole=whole, _count=self._count, _made={})
         return dict(
-            _whole={},
-            _count=self._count,
-            _made={i: (sample, {}) for i, sample in enumerate(self)})
+            _whole={}, _count=self._count, _made={i: (sample, {}) for i, sample in enumerate(self)}
+        )
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-        self._whole = {
-            name: torch.as_tensor(value)
-            for name, value in self._whole.items()
-        }
+        self._whole = {name: torch.as_tensor(value) for name, value in self._whole.items()}
 
     def __repr__(self) -> str:
-        fields = ', '.join(f'{name} {tuple(value.shape)}'
-                           for name, value in self._whole.items())
+        fields = ', '.join(f'{name} {tuple(value.shape)}' for name, value in self._whole.items())
         return f'<BatchSamples of {self._count}: {fields}>'
 
 
@@ -187,7 +181,7 @@ def _put(sample: DataSample, name: str, value: Tensor, i: int) -> None:
     if name == INDEX:
         sample.set_field(int(value[i]), name, field_type='metainfo')
         return
-    row = value[i:i + 1] if name in LABELS else value[i]
+    row = value[i : i + 1] if name in LABELS else value[i]
     setter = getattr(sample, f'set_{name}', None)
     if setter is not None:
         setter(row)
@@ -203,6 +197,5 @@ def _put_together(name: str, values: list) -> Tensor:
         return torch.stack(values)
     whole = torch.cat(values)
     if len(whole) != len(values):
-        raise DatasetError(f'{len(whole)} labels ({name}) of {len(values)} '
-                           'images: each needs one')
+        raise DatasetError(f'{len(whole)} labels ({name}) of {len(values)} images: each needs one')
     return whole

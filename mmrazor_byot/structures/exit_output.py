@@ -1,4 +1,5 @@
 """What one exit says about a batch."""
+
 from typing import NamedTuple
 
 from torch import Tensor

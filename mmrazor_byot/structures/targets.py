@@ -1,4 +1,5 @@
 """What the samples of a batch are to be taken for."""
+
 from typing import Sequence
 
 from mmpretrain.structures import DataSample

@@ -1,4 +1,5 @@
 """A picture of an image and of what each exit said of it."""
+
 from typing import Optional, Tuple
 
 import cv2
@@ -21,11 +22,13 @@ ANSWER, OTHER, INK, FAINT = '#0072b2', '#b8c0c8', '#1a1a1a', '#767676'
 DPI = 100
 
 
-def draw_exits(image: np.ndarray,
-               result: dict,
-               draw_score: bool = True,
-               resize: Optional[int] = None,
-               rescale_factor: Optional[float] = None) -> np.ndarray:
+def draw_exits(
+    image: np.ndarray,
+    result: dict,
+    draw_score: bool = True,
+    resize: Optional[int] = None,
+    rescale_factor: Optional[float] = None,
+) -> np.ndarray:
     """Draw an image with a panel beside it.
 
     The panel has the answer, the exit at which the image left, and for each
@@ -46,10 +49,12 @@ def draw_exits(image: np.ndarray,
     image = _scaled(image, resize, rescale_factor)
     height, width = image.shape[:2]
     # Larger beside a large image, and alike wherever images leave.
-    scale = max(1., height / _full_height(result))
+    scale = max(1.0, height / _full_height(result))
     edge = round(MARGIN * scale)
-    full = (width + round(PANEL * scale) + 4 * edge,
-            max(height, round(_height(result) * scale)) + 2 * edge)
+    full = (
+        width + round(PANEL * scale) + 4 * edge,
+        max(height, round(_height(result) * scale)) + 2 * edge,
+    )
     figure = Figure((full[0] / DPI, full[1] / DPI), DPI, facecolor='white')
     canvas = FigureCanvasAgg(figure)
     panel = _Panel(figure, (width + 3 * edge, edge), scale)
@@ -59,7 +64,7 @@ def draw_exits(image: np.ndarray,
     canvas.draw()
     picture = np.asarray(canvas.buffer_rgba())[..., :3].copy()
     top = (picture.shape[0] - height) // 2
-    picture[top:top + height, edge:edge + width] = image  # pixel by pixel
+    picture[top : top + height, edge : edge + width] = image  # pixel by pixel
     return picture
 
 
@@ -72,8 +77,7 @@ class _Panel:
         scale (float): By how much it is enlarged.
     """
 
-    def __init__(self, figure: Figure, corner: Tuple[int, int],
-                 scale: float) -> None:
+    def __init__(self, figure: Figure, corner: Tuple[int, int], scale: float) -> None:
         self.figure, self.scale = figure, scale
         self.size = figure.get_size_inches() * DPI
         self.left, self.y = corner
@@ -82,11 +86,9 @@ class _Panel:
         """The answer, and where the image left."""
         room = PANEL
         if draw_score:
-            score = self._text(percent(result['pred_score']), PANEL, 19, FAINT,
-                               ha='right')
+            score = self._text(percent(result['pred_score']), PANEL, 19, FAINT, ha='right')
             room -= self._width(score) + 12
-        self._text(result['pred_class'], 0, 19, ANSWER, weight='bold',
-                   room=room)
+        self._text(result['pred_class'], 0, 19, ANSWER, weight='bold', room=room)
         self._down(1.6 * LINE)
         self._text(left_at(result), 0, 12, INK)
         self._down(LINE)
@@ -96,28 +98,28 @@ class _Panel:
         self._down(GAP)
         state = exit_state(result, number)
         here = number == result['exit']
-        self._text(f'exit {number}/{result["num_exits"]}', 0, 11,
-                   INK if state == 'read' else FAINT,
-                   weight='bold' if here else 'normal')
+        self._text(
+            f'exit {number}/{result["num_exits"]}',
+            0,
+            11,
+            INK if state == 'read' else FAINT,
+            weight='bold' if here else 'normal',
+        )
         if state != 'read':
             self._text(state, BARS, 11, FAINT, style='italic')
         self._down(LINE)
-        top = next((row['top'] for row in result['exits']
-                    if row['exit'] == number), [])
+        top = next((row['top'] for row in result['exits'] if row['exit'] == number), [])
         for entry in top:
-            self._bar(entry, entry['label'] == result['pred_label'],
-                      draw_score)
+            self._bar(entry, entry['label'] == result['pred_label'], draw_score)
 
     def _bar(self, entry: dict, answer: bool, draw_score: bool) -> None:
         name = entry['class']
         self._text(name, 12, 10, INK if answer else FAINT, room=BARS - 24)
         length = SCORES - BARS - (60 if draw_score else 0)
-        for share, colour in ((1, '#f0f2f4'),
-                              (entry['score'], ANSWER if answer else OTHER)):
+        for share, colour in ((1, '#f0f2f4'), (entry['score'], ANSWER if answer else OTHER)):
             self._box(BARS, length * share, colour)
         if draw_score:
-            self._text(percent(entry['score']), SCORES, 10,
-                       INK if answer else FAINT, ha='right')
+            self._text(percent(entry['score']), SCORES, 10, INK if answer else FAINT, ha='right')
         self._down(LINE)
 
     def _down(self, pixels: float) -> None:
@@ -125,15 +127,23 @@ class _Panel:
 
     def _at(self, x: float, y: float) -> Tuple[float, float]:
         """From pixels of the panel to shares of the figure."""
-        return ((self.left + x * self.scale) / self.size[0],
-                1 - (self.y + y * self.scale) / self.size[1])
+        return (
+            (self.left + x * self.scale) / self.size[0],
+            1 - (self.y + y * self.scale) / self.size[1],
+        )
 
-    def _text(self, text: str, x: float, size: float, colour: str,
-              room: Optional[float] = None, **style) -> Text:
+    def _text(
+        self, text: str, x: float, size: float, colour: str, room: Optional[float] = None, **style
+    ) -> Text:
         artist = self.figure.text(
-            *self._at(x, LINE / 2), ' '.join(text.split()), color=colour,
-            size=size * self.scale * 72 / DPI * 1.3, va='center_baseline',
-            parse_math=False, **style)
+            *self._at(x, LINE / 2),
+            ' '.join(text.split()),
+            color=colour,
+            size=size * self.scale * 72 / DPI * 1.3,
+            va='center_baseline',
+            parse_math=False,
+            **style,
+        )
         if room is not None:
             self._cut(artist, room)
         return artist
@@ -160,9 +170,15 @@ class _Panel:
         left, bottom = self._at(x, LINE * 0.8)
         right, top = self._at(x + width, LINE * 0.2)
         self.figure.add_artist(
-            Rectangle((left, bottom), right - left, top - bottom,
-                      transform=self.figure.transFigure, color=colour,
-                      linewidth=0))
+            Rectangle(
+                (left, bottom),
+                right - left,
+                top - bottom,
+                transform=self.figure.transFigure,
+                color=colour,
+                linewidth=0,
+            )
+        )
 
 
 def _height(result: dict, bars: Optional[int] = None) -> float:
@@ -179,8 +195,9 @@ def _full_height(result: dict) -> float:
     return _height(result, most * result['num_exits'])
 
 
-def _scaled(image: np.ndarray, resize: Optional[int],
-            rescale_factor: Optional[float]) -> np.ndarray:
+def _scaled(
+    image: np.ndarray, resize: Optional[int], rescale_factor: Optional[float]
+) -> np.ndarray:
     """Whole pixels where it is enlarged, means of them where reduced."""
     height, width = image.shape[:2]
     short, long = min(height, width), max(height, width)
@@ -191,5 +208,5 @@ def _scaled(image: np.ndarray, resize: Optional[int],
         factor = int(factor) if factor > 1 else factor
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return cv2.resize(
-        image, size, interpolation=cv2.INTER_NEAREST
-        if factor >= 1 else cv2.INTER_AREA)
+        image, size, interpolation=cv2.INTER_NEAREST if factor >= 1 else cv2.INTER_AREA
+    )

@@ -1,4 +1,5 @@
 """Pictures of results: files in a folder, or a window."""
+
 import os
 from pathlib import Path
 from typing import List, Optional, Sequence
@@ -25,12 +26,14 @@ class Pictures:
             image.
     """
 
-    def __init__(self,
-                 images: Sequence[Image],
-                 show: bool = False,
-                 wait_time: float = 0,
-                 show_dir: Optional[str] = None,
-                 **settings) -> None:
+    def __init__(
+        self,
+        images: Sequence[Image],
+        show: bool = False,
+        wait_time: float = 0,
+        show_dir: Optional[str] = None,
+        **settings,
+    ) -> None:
         for name in ('resize', 'rescale_factor'):
             value = settings.get(name)
             if value is not None and value <= 0:
@@ -38,15 +41,19 @@ class Pictures:
         self.images, self.settings = images, settings
         self.show, self.wait_time = show, wait_time
         self.names = image_names(images)
-        self.files = [None] * len(images) if show_dir is None else [
-            Path(show_dir, f'{name}.png') for name in self.names
-        ]
+        self.files = (
+            [None] * len(images)
+            if show_dir is None
+            else [Path(show_dir, f'{name}.png') for name in self.names]
+        )
         originals = {os.path.realpath(i) for i in images if isinstance(i, str)}
         for file in filter(None, self.files):
             if os.path.realpath(file) in originals:
-                raise ConfigError(f'the picture {file} would replace an image '
-                                  'that it is made from; choose another folder'
-                                  ' to show them in')
+                raise ConfigError(
+                    f'the picture {file} would replace an image '
+                    'that it is made from; choose another folder'
+                    ' to show them in'
+                )
 
     def draw(self, results: List[dict]) -> None:
         """Draw them one after the other.
@@ -57,9 +64,9 @@ class Pictures:
         if not (self.show or any(self.files)):
             return
         from .draw import draw_exits  # needs matplotlib
+
         window = _window() if self.show else None
-        for image, name, file, result in zip(self.images, self.names,
-                                             self.files, results):
+        for image, name, file, result in zip(self.images, self.names, self.files, results):
             picture = draw_exits(read_image(image), result, **self.settings)
             if file is not None:
                 _write(picture, file)
@@ -71,6 +78,7 @@ class Pictures:
 
 def _window():
     from mmpretrain.visualization import UniversalVisualizer
+
     return UniversalVisualizer()
 
 
@@ -79,5 +87,4 @@ def _write(picture: np.ndarray, path: Path) -> None:
     try:
         AtomicBackend().put(data.tobytes(), str(path))
     except OSError as e:
-        raise ConfigError(f'cannot write to {path.parent}: '
-                          f'{e.strerror or e}') from e
+        raise ConfigError(f'cannot write to {path.parent}: {e.strerror or e}') from e

@@ -1,4 +1,5 @@
 """One look for all figures, and how they are written."""
+
 import io
 from pathlib import Path
 from typing import List, Union
@@ -53,7 +54,7 @@ def tidy(axes: Axes) -> None:
 def short_name(name: str, length: int = 14) -> str:
     """The first of a class's names, cut to so many characters."""
     name = name.split(',')[0]
-    return name if len(name) <= length else name[:length - 1] + '…'
+    return name if len(name) <= length else name[: length - 1] + '…'
 
 
 def save_figure(figure: Figure, path: Union[str, Path]) -> List[Path]:
@@ -69,8 +70,7 @@ def save_figure(figure: Figure, path: Union[str, Path]) -> List[Path]:
     files = []
     for suffix in SUFFIXES:
         content = io.BytesIO()
-        figure.savefig(
-            content, format=suffix[1:], dpi=200, bbox_inches='tight')
+        figure.savefig(content, format=suffix[1:], dpi=200, bbox_inches='tight')
         files.append(Path(f'{path}{suffix}'))
         AtomicBackend().put(content.getvalue(), str(files[-1]))
     return files

@@ -23,12 +23,19 @@ Example:
     >>> file = download('byot_mmrazor_resnet18_8xb16_cifar100')
     >>> verify(file).parameters
 """
+
 from ..errors import ZooError
 from .check import CheckedFile, load_weights, verify
 from .fetch import download
 from .index import ZooModel, find_model, list_models
 
 __all__ = [
-    'CheckedFile', 'ZooError', 'ZooModel', 'download', 'find_model',
-    'list_models', 'load_weights', 'verify'
+    'CheckedFile',
+    'ZooError',
+    'ZooModel',
+    'download',
+    'find_model',
+    'list_models',
+    'load_weights',
+    'verify',
 ]

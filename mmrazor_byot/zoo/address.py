@@ -1,4 +1,5 @@
 """Where a checkpoint comes from, and where it is kept."""
+
 import os
 import re
 from pathlib import Path
@@ -8,9 +9,11 @@ from urllib.parse import quote, urlsplit
 from ..errors import ZooError
 from .index import ZooModel
 
-MIRROR_HINT = ('check the network and the address, or name another place: '
-               '--mirror BASE, base_url in Python, or MMRAZOR_BYOT_MIRROR in '
-               'the environment')
+MIRROR_HINT = (
+    'check the network and the address, or name another place: '
+    '--mirror BASE, base_url in Python, or MMRAZOR_BYOT_MIRROR in '
+    'the environment'
+)
 # OpenMMLab's convention: the first 8 digits of the sha256 end the name.
 _HASH_IN_NAME = re.compile(r'-([0-9a-fA-F]{8,64})\.\w+$')
 
@@ -43,8 +46,7 @@ def cache_dir() -> Path:
     return Path(torch_home).expanduser() / 'hub' / 'mmrazor_byot'
 
 
-def source_url(model: ZooModel,
-               base_url: Union[str, Path, None] = None) -> str:
+def source_url(model: ZooModel, base_url: Union[str, Path, None] = None) -> str:
     """The address to fetch a model's checkpoint from.
 
     A mirror replaces everything before the file's name:
@@ -64,8 +66,10 @@ def source_url(model: ZooModel,
             kind.
     """
     if model.weights is None:
-        raise ZooError(f'no weights of {model.name} are published: train them '
-                       f'with {model.config or "its config"}')
+        raise ZooError(
+            f'no weights of {model.name} are published: train them '
+            f'with {model.config or "its config"}'
+        )
     if model.shipped is not None:
         return model.shipped.absolute().as_uri()
     base = str(base_url or os.getenv('MMRAZOR_BYOT_MIRROR') or '')
@@ -80,9 +84,10 @@ def _supported(url: str) -> str:
     try:
         scheme = urlsplit(url).scheme
     except ValueError as error:
-        raise ZooError(f'{url!r} is no address ({error}): '
-                       f'{MIRROR_HINT}') from error
+        raise ZooError(f'{url!r} is no address ({error}): {MIRROR_HINT}') from error
     if scheme not in ('http', 'https', 'file'):
-        raise ZooError(f'can not fetch {url}: give an address that begins '
-                       'with https://, http:// or file://, or a folder')
+        raise ZooError(
+            f'can not fetch {url}: give an address that begins '
+            'with https://, http:// or file://, or a folder'
+        )
     return url

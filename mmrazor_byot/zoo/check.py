@@ -1,4 +1,5 @@
 """Is a checkpoint what its name says, and weights and nothing else?"""
+
 import hashlib
 import warnings
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ class CheckedFile:
         meta: The metadata that MMEngine saves under ``meta``.
         others: What else is in the file, such as an optimizer's state.
     """
+
     path: Path
     size: int
     sha256: str
@@ -69,8 +71,9 @@ def verify(path: Union[str, Path]) -> CheckedFile:
     if promised is not None and not digest.startswith(promised):
         raise ZooError(
             f'{path} is damaged or renamed: its sha256 begins with '
-            f'{digest[:len(promised)]}, its name says {promised}. '
-            'Download it again')
+            f'{digest[: len(promised)]}, its name says {promised}. '
+            'Download it again'
+        )
     checkpoint = load_weights(path)
     state = _state_dict(checkpoint, path)
     extra = checkpoint if state is not checkpoint else {}
@@ -82,11 +85,11 @@ def verify(path: Union[str, Path]) -> CheckedFile:
         promised=promised,
         tensors=len(state),
         parameters=sum(
-            tensor.numel() for key, tensor in state.items()
-            if not key.endswith(_BUFFERS)),
+            tensor.numel() for key, tensor in state.items() if not key.endswith(_BUFFERS)
+        ),
         meta=dict(meta) if isinstance(meta, dict) else {},
-        others=sorted(
-            str(key) for key in extra if key not in ('state_dict', 'meta')))
+        others=sorted(str(key) for key in extra if key not in ('state_dict', 'meta')),
+    )
 
 
 def load_weights(path: Union[str, Path], map_location: Any = 'cpu') -> Any:
@@ -102,6 +105,7 @@ def load_weights(path: Union[str, Path], map_location: Any = 'cpu') -> Any:
     """
     # Here, because it needs torch, and listing and downloading do without.
     from ..checkpoint import load_from_local
+
     try:
         with warnings.catch_warnings():
             # torch warns of pickle protocols that it then refuses.
@@ -116,9 +120,15 @@ def _state_dict(checkpoint: Any, path: Path) -> Dict[str, Any]:
     state = checkpoint
     if isinstance(checkpoint, dict) and 'state_dict' in checkpoint:
         state = checkpoint['state_dict']
-    if not isinstance(state, dict) or not state or not all(
-            isinstance(key, str) and hasattr(tensor, 'numel')
-            for key, tensor in state.items()):
-        raise ZooError(f'{path} holds no state dict, that is tensors by '
-                       'name: save a model\'s state_dict() in it')
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(
+            isinstance(key, str) and hasattr(tensor, 'numel') for key, tensor in state.items()
+        )
+    ):
+        raise ZooError(
+            f'{path} holds no state dict, that is tensors by '
+            "name: save a model's state_dict() in it"
+        )
     return state

@@ -1,4 +1,5 @@
 """Download a checkpoint so that only a good one gets its name."""
+
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,12 @@ from .lock import hold_part
 from .transfer import Report, transfer
 
 
-def download(name: str,
-             dest: Union[str, Path, None] = None,
-             base_url: Union[str, Path, None] = None,
-             progress: bool = True) -> Path:
+def download(
+    name: str,
+    dest: Union[str, Path, None] = None,
+    base_url: Union[str, Path, None] = None,
+    progress: bool = True,
+) -> Path:
     """Download a model's checkpoint, unless a good copy is there already.
 
     The bytes go to ``FILE.part``, which is kept if the download breaks off
@@ -50,14 +53,15 @@ def download(name: str,
         if not _is_good(file, promised):
             _replace(file, url, promised, progress)
     except OSError as error:
-        raise ZooError(f'can not write {file}: {error.strerror or error}: '
-                       'free some space or name another folder with '
-                       '--dest DIR') from error
+        raise ZooError(
+            f'can not write {file}: {error.strerror or error}: '
+            'free some space or name another folder with '
+            '--dest DIR'
+        ) from error
     return file
 
 
-def cached_file(model: ZooModel,
-                dest: Union[str, Path, None] = None) -> Path:
+def cached_file(model: ZooModel, dest: Union[str, Path, None] = None) -> Path:
     """Where :func:`download` puts a model's checkpoint."""
     folder = cache_dir() if dest is None else Path(dest).expanduser()
     return folder / str(model.file_name)
@@ -68,7 +72,8 @@ def _promised_hash(model: ZooModel) -> str:
     if promised is None:
         raise ZooError(
             f'{model.weights} can not be checked, so it is not downloaded: '
-            'end its name in -xxxxxxxx.pth, the first 8 digits of its sha256')
+            'end its name in -xxxxxxxx.pth, the first 8 digits of its sha256'
+        )
     return promised
 
 
@@ -90,8 +95,9 @@ def _replace(file: Path, url: str, promised: str, progress: bool) -> None:
             part.unlink()
             raise ZooError(
                 f'{url} is damaged: the sha256 of its {size} bytes begins '
-                f'with {digest[:len(promised)]}, its name says {promised}. '
-                'The download is removed: try again, or another mirror')
+                f'with {digest[: len(promised)]}, its name says {promised}. '
+                'The download is removed: try again, or another mirror'
+            )
         os.replace(part, file)
 
 
@@ -100,14 +106,14 @@ def _progress_bar(title: str, shown: bool) -> Iterator[Report]:
     """A bar that appears with the first report, so not for a refusal."""
     name = Column(max_width=32, no_wrap=True, overflow='ellipsis')
     bar = bars.Progress(
-        bars.TextColumn(
-            '{task.description}', markup=False, table_column=name),
+        bars.TextColumn('{task.description}', markup=False, table_column=name),
         bars.BarColumn(),
         bars.DownloadColumn(),
         bars.TransferSpeedColumn(),
         bars.TimeRemainingColumn(),
         console=Console(stderr=True),
-        disable=not shown)
+        disable=not shown,
+    )
 
     def report(done: int, total: Optional[int]) -> None:
         if not bar.tasks:

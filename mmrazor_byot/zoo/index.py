@@ -2,6 +2,7 @@
 
 The format is the one that OpenMMLab's ``mim`` reads.
 """
+
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
@@ -30,6 +31,7 @@ class ZooModel:
         params: Number of parameters.
         flops: Floating point operations for one image.
     """
+
     name: str
     root: Path
     config: Optional[str] = None
@@ -67,8 +69,10 @@ def find_root() -> Path:
     for root in (package / '.mim', package.parent):
         if (root / INDEX).is_file():
             return root
-    raise ZooError(f'no {INDEX} in {package / ".mim"} or {package.parent}: '
-                   'install mmrazor_byot again, or run from a checkout')
+    raise ZooError(
+        f'no {INDEX} in {package / ".mim"} or {package.parent}: '
+        'install mmrazor_byot again, or run from a checkout'
+    )
 
 
 def list_models(root: Optional[Path] = None) -> List[ZooModel]:
@@ -87,8 +91,9 @@ def list_models(root: Optional[Path] = None) -> List[ZooModel]:
         for entry in _entries(source, 'Models'):
             model = _read_model(entry, root, source)
             if model.name in models:
-                raise ZooError(f'{source}: the name {model.name} is taken by '
-                               'another model: rename one of them')
+                raise ZooError(
+                    f'{source}: the name {model.name} is taken by another model: rename one of them'
+                )
             models[model.name] = model
     return list(models.values())
 
@@ -104,8 +109,7 @@ def find_model(name: str) -> ZooModel:
         return models[name]
     close = get_close_matches(name, models, n=3, cutoff=0.4)
     hint = f'did you mean {" or ".join(close)}?' if close else 'see the list'
-    raise ZooError(f'the zoo has no model {name!r}: {hint} '
-                   '(python tools/model_zoo.py list)')
+    raise ZooError(f'the zoo has no model {name!r}: {hint} (python tools/model_zoo.py list)')
 
 
 def _entries(path: Path, key: str) -> list:
@@ -117,8 +121,9 @@ def _entries(path: Path, key: str) -> list:
         raise ZooError(f'can not read {path}: {reason}') from error
     entries = content.get(key) if isinstance(content, dict) else None
     if not isinstance(entries, list):
-        raise ZooError(f'{path} has no list {key!r}: see the format of '
-                       'model-index.yml and metafile.yml')
+        raise ZooError(
+            f'{path} has no list {key!r}: see the format of model-index.yml and metafile.yml'
+        )
     return entries
 
 
@@ -142,7 +147,8 @@ def _read_model(entry: Any, root: Path, source: Path) -> ZooModel:
         dataset=_text(dataset or metadata.get('Training Data')),
         top1=top1,
         params=_number(params, f'{where}: Parameters'),
-        flops=_number(metadata.get('FLOPs'), f'{where}: FLOPs'))
+        flops=_number(metadata.get('FLOPs'), f'{where}: FLOPs'),
+    )
 
 
 def _read_results(results: Any, where: str) -> tuple:
@@ -155,8 +161,7 @@ def _read_results(results: Any, where: str) -> tuple:
         dataset = dataset or result.get('Dataset')
         if 'Top 1 Accuracy' in metrics:
             top1 = metrics['Top 1 Accuracy']
-            return (result.get('Dataset'),
-                    _number(top1, f'{where}: Top 1 Accuracy'))
+            return (result.get('Dataset'), _number(top1, f'{where}: Top 1 Accuracy'))
     return dataset, None
 
 

@@ -1,4 +1,5 @@
 """One process at a time writes a ``.part`` file."""
+
 import os
 import sys
 from contextlib import contextmanager, suppress
@@ -53,7 +54,5 @@ def _wait_for(handle: IO[bytes], part: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(
-            f'another process is downloading {part}: waiting for it',
-            file=sys.stderr)
+        print(f'another process is downloading {part}: waiting for it', file=sys.stderr)
         fcntl.flock(handle, fcntl.LOCK_EX)

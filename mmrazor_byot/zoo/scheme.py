@@ -9,6 +9,7 @@ Importing ``mmrazor_byot`` makes MMEngine know it (see ``compat.py``): the
 The file is downloaded into the cache folder once, by the same function as
 ``tools/model_zoo.py download``, and loaded without running code from it.
 """
+
 import os
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,7 @@ def load_from_zoo(filename: str, map_location: Any = None) -> Any:
     Raises:
         ZooError: On every process, if one could not get the file.
     """
-    return load_weights(_fetch_once_a_node(filename[len(PREFIX):]),
-                        map_location)
+    return load_weights(_fetch_once_a_node(filename[len(PREFIX) :]), map_location)
 
 
 def _fetch_once_a_node(name: str) -> Path:

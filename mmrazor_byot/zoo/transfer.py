@@ -3,6 +3,7 @@
 Nothing here knows about hashes or final names: a whole ``.part`` is all that
 it promises.
 """
+
 import os
 import re
 import time
@@ -65,8 +66,14 @@ def _copy(url: str, part: Path, report: Report) -> None:
         _pour(stream.read, part, 'wb', 0, total, report)
 
 
-def _pour(read: Callable[[int], bytes], part: Path, mode: str, done: int,
-          total: Optional[int], report: Report) -> int:
+def _pour(
+    read: Callable[[int], bytes],
+    part: Path,
+    mode: str,
+    done: int,
+    total: Optional[int],
+    report: Report,
+) -> int:
     """Write what ``read`` gives, return the bytes ``part`` has then."""
     report(done, total)
     with open(part, mode) as sink:
@@ -94,13 +101,14 @@ class _HttpTransfer:
     def run(self) -> None:
         for attempt in range(ATTEMPTS):
             if attempt:
-                time.sleep(PAUSE * 2**(attempt - 1))
+                time.sleep(PAUSE * 2 ** (attempt - 1))
             try:
                 return self._attempt()
             except _Broken as error:
                 reason = error
-        raise ZooError(f'the download of {self.url} broke off ({reason})'
-                       f'{self._kept()}: {MIRROR_HINT}')
+        raise ZooError(
+            f'the download of {self.url} broke off ({reason}){self._kept()}: {MIRROR_HINT}'
+        )
 
     def _attempt(self) -> None:
         have = self._have()
@@ -111,8 +119,8 @@ class _HttpTransfer:
             start, total = _span(response)
             self._check_resumable(have, start, total)
             done = _pour(
-                _reader(response), self.part, 'ab' if start else 'wb', start,
-                total, self.report)
+                _reader(response), self.part, 'ab' if start else 'wb', start, total, self.report
+            )
         if total is not None and done != total:
             raise _Broken(f'{done} of {total} bytes came')
 
@@ -129,8 +137,9 @@ class _HttpTransfer:
                 return self._refused(error, have)
         except (URLError, InvalidURL, ValueError) as error:
             reason = getattr(error, 'reason', error)
-            raise ZooError(f'can not reach {self.url} ({reason})'
-                           f'{self._kept()}: {MIRROR_HINT}') from error
+            raise ZooError(
+                f'can not reach {self.url} ({reason}){self._kept()}: {MIRROR_HINT}'
+            ) from error
         except (OSError, HTTPException) as error:
             raise _Broken(_describe(error)) from error
 
@@ -139,25 +148,24 @@ class _HttpTransfer:
         if error.code == 416 and have:
             # Nothing from there on: the part is whole, or of another file.
             if _content_range(error.headers)[1] != have:
-                self._start_over('the file on the server is shorter than '
-                                 'what was kept of an earlier download')
+                self._start_over(
+                    'the file on the server is shorter than what was kept of an earlier download'
+                )
             return
         answer = f'{error.code} {error.reason}'
         if error.code in PASSING:
             raise _Broken(f'the server answered {answer}') from error
-        raise ZooError(f'{self.url} answered {answer}{self._kept()}: '
-                       f'{MIRROR_HINT}') from error
+        raise ZooError(f'{self.url} answered {answer}{self._kept()}: {MIRROR_HINT}') from error
 
-    def _check_resumable(self, have: int, start: int,
-                         total: Optional[int]) -> None:
+    def _check_resumable(self, have: int, start: int, total: Optional[int]) -> None:
         """Start over if the bytes to come do not continue the part."""
         before, self.total = self.total, total
         if start and start != have:
-            self._start_over(f'asked from byte {have} on, the server '
-                             f'sent from {start} on')
+            self._start_over(f'asked from byte {have} on, the server sent from {start} on')
         if start and None not in (before, total) and before != total:
-            self._start_over(f'the length of the file on the server changed '
-                             f'from {before} to {total} bytes')
+            self._start_over(
+                f'the length of the file on the server changed from {before} to {total} bytes'
+            )
 
     def _start_over(self, reason: str) -> None:
         # Emptied, not removed: whoever holds the lock on it keeps it.
@@ -171,8 +179,7 @@ class _HttpTransfer:
         have = self._have()
         if not have:
             return ''
-        return (f', {have} bytes are kept in {self.part} and the same '
-                'command goes on from there')
+        return f', {have} bytes are kept in {self.part} and the same command goes on from there'
 
 
 def _reader(response: Any) -> Callable[[int], bytes]:
@@ -197,13 +204,11 @@ def _span(response: Any) -> Tuple[int, Optional[int]]:
 
 def _content_range(headers: Any) -> Tuple[int, Optional[int]]:
     """Read ``bytes 5-9/10`` as (5, 10) and ``bytes */10`` as (-1, 10)."""
-    found = re.match(r'bytes\s+(?:(\d+)-\d+|\*)/(\d+|\*)',
-                     headers.get('Content-Range', ''))
+    found = re.match(r'bytes\s+(?:(\d+)-\d+|\*)/(\d+|\*)', headers.get('Content-Range', ''))
     if found is None:
         return -1, None
     start, total = found.groups()
-    return (-1 if start is None else int(start),
-            None if total == '*' else int(total))
+    return (-1 if start is None else int(start), None if total == '*' else int(total))
 
 
 def _describe(error: Exception) -> str:

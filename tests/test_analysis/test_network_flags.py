@@ -1,4 +1,5 @@
 """The networks and images that the analysis tools compare."""
+
 import argparse
 import json
 import math
@@ -31,8 +32,8 @@ BYOT = [str(DIGITS), WEIGHTS]
 
 def flags(*models, names=None, seed=0):
     return argparse.Namespace(
-        model=[list(m) for m in models], names=names, seed=seed,
-        cfg_options=None)
+        model=[list(m) for m in models], names=names, seed=seed, cfg_options=None
+    )
 
 
 def test_both_kinds_of_networks(tmp_path):
@@ -40,48 +41,52 @@ def test_both_kinds_of_networks(tmp_path):
     byot, plain = load_networks(flags(BYOT, (PLAIN, checkpoint)))
     assert byot.name == 'byot_resnet18_2xb64_digits'
     assert plain.facts() == dict(
-        name='plain_resnet18_2xb64_digits', checkpoint='plain.pth',
-        config='plain_resnet18_2xb64_digits.py')
+        name='plain_resnet18_2xb64_digits',
+        checkpoint='plain.pth',
+        config='plain_resnet18_2xb64_digits.py',
+    )
     loaders = [image_loader(n.cfg, limit=40) for n in (byot, plain)]
-    answers = [run_over(n.model, loader)
-               for n, loader in zip((byot, plain), loaders)]
+    answers = [run_over(n.model, loader) for n, loader in zip((byot, plain), loaders)]
     assert answers[0].logits.shape == (40, 4, 10)
-    np.testing.assert_allclose(
-        answers[1].logits[:, 0], answers[0].logits[:, 3], rtol=1e-5)
+    np.testing.assert_allclose(answers[1].logits[:, 0], answers[0].logits[:, 3], rtol=1e-5)
 
 
 def test_names():
     models = [('a/x.py', 'm/1.pth'), ('b/y.py', '1.pth'), ('x.py', '2.pth')]
     assert default_names(models) == ['x 1', 'y', 'x 2']
-    assert [n.name for n in load_networks(flags(BYOT, names=['mine']))] == [
-        'mine']
+    assert [n.name for n in load_networks(flags(BYOT, names=['mine']))] == ['mine']
 
 
-@pytest.mark.parametrize('args, error, words', [
-    (flags([str(DIGITS)]), ConfigError, 'give a config and a checkpoint'),
-    (flags(BYOT + BYOT), ConfigError, 'again for the next network'),
-    (flags(BYOT, names=['a', 'b']), ConfigError, '2 names for 1 networks'),
-    (flags(BYOT, BYOT), ConfigError, 'a name of its own'),
-    (flags(BYOT, seed=-1), ConfigError, '--seed -1'),
-    (flags(('none.py', WEIGHTS)), ConfigError, '"none.py" does not exist'),
-    (flags((str(DIGITS), 'none.pth')), CheckpointError,
-     '"none.pth" does not exist'),
-    (flags((PLAIN, WEIGHTS)), CheckpointError, 'does not fit the model of'),
-    (flags((str(RECIPES.parents[2] / '_base_/default_runtime.py'), WEIGHTS)),
-     ConfigError, 'has no model'),
-])
+@pytest.mark.parametrize(
+    'args, error, words',
+    [
+        (flags([str(DIGITS)]), ConfigError, 'give a config and a checkpoint'),
+        (flags(BYOT + BYOT), ConfigError, 'again for the next network'),
+        (flags(BYOT, names=['a', 'b']), ConfigError, '2 names for 1 networks'),
+        (flags(BYOT, BYOT), ConfigError, 'a name of its own'),
+        (flags(BYOT, seed=-1), ConfigError, '--seed -1'),
+        (flags(('none.py', WEIGHTS)), ConfigError, '"none.py" does not exist'),
+        (flags((str(DIGITS), 'none.pth')), CheckpointError, '"none.pth" does not exist'),
+        (flags((PLAIN, WEIGHTS)), CheckpointError, 'does not fit the model of'),
+        (
+            flags((str(RECIPES.parents[2] / '_base_/default_runtime.py'), WEIGHTS)),
+            ConfigError,
+            'has no model',
+        ),
+    ],
+)
 def test_wrong_networks(args, error, words):
     with pytest.raises(error, match=words):
         load_networks(args)
 
 
-@pytest.mark.parametrize('name', ['byot_resnet18_2xb64_digits',
-                                  'byot_resnet18-fast_2xb64_digits'])
+@pytest.mark.parametrize('name', ['byot_resnet18_2xb64_digits', 'byot_resnet18-fast_2xb64_digits'])
 def test_fewer_images_are_spread_over_all(name):
     cfg = Config.fromfile(RECIPES / f'{name}.py')
     batches = list(image_loader(cfg, limit=100))
-    labels = np.array([int(sample.gt_label) for batch in batches
-                       for sample in batch['data_samples']])
+    labels = np.array(
+        [int(sample.gt_label) for batch in batches for sample in batch['data_samples']]
+    )
     numbers = np.linspace(0, 598, 100).round().astype(int)
     assert labels.tolist() == Digits(split='test').labels[numbers].tolist()
     assert len(image_loader(cfg, limit=10**6).dataset) == 599
@@ -114,12 +119,18 @@ def test_class_names():
 
 
 def test_results_are_plain_json(tmp_path, capsys):
-    found = dict(a=np.array([[1., math.nan]]), b=np.float32(0.5),
-                 c=(1, math.inf), d=None, e='text', f=np.int64(3))
+    found = dict(
+        a=np.array([[1.0, math.nan]]),
+        b=np.float32(0.5),
+        c=(1, math.inf),
+        d=None,
+        e='text',
+        f=np.int64(3),
+    )
     expected = dict(a=[[1, None]], b=0.5, c=[1, None], d=None, e='text', f=3)
     assert json_ready(found) == expected
     folder = output_folder(str(tmp_path / 'new/folder'))
-    figure = plot_gradients(dict(n=[1., 2.]), [])
+    figure = plot_gradients(dict(n=[1.0, 2.0]), [])
     write_results(folder, dict(x=figure), 'x', found)
     assert json.loads((folder / 'x.json').read_text()) == expected
     names = [f'x.{ending}' for ending in ('png', 'svg', 'json')]

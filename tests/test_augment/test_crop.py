@@ -1,4 +1,5 @@
 """Crops and flips: pixels as MMCV's, places and directions by chance."""
+
 import mmcv
 import numpy as np
 import pytest
@@ -14,8 +15,7 @@ from mmrazor_byot.errors import ConfigError, DatasetError
 
 def numbered(n: int, height: int, width: int) -> torch.Tensor:
     """Images that tell where a pixel came from: row, column, 200."""
-    y, x = torch.meshgrid(
-        torch.arange(height), torch.arange(width), indexing='ij')
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
     image = torch.stack([y, x, torch.full_like(x, 200)])
     return image.byte().expand(n, -1, -1, -1)
 
@@ -37,11 +37,9 @@ def test_crop_takes_the_window_mmcv_takes(mode, pad_val):
     places = torch.rand(6, 2, dtype=torch.float64) * torch.tensor([9, 11])
     for image, (top, left), got in zip(images, places.long().tolist(), ours):
         wide = mmcv.impad(
-            image.permute(1, 2, 0).numpy(),
-            padding=4,
-            pad_val=pad_val,
-            padding_mode=mode)
-        wanted = wide[top:top + 20, left:left + 22]
+            image.permute(1, 2, 0).numpy(), padding=4, pad_val=pad_val, padding_mode=mode
+        )
+        wanted = wide[top : top + 20, left : left + 22]
         assert np.array_equal(got.permute(1, 2, 0).numpy(), wanted)
 
 
@@ -84,13 +82,14 @@ def test_crop_is_one_gather():
     rows = torch.from_numpy(offsets((3, 8, 10), (5, 6)))
     got = crop(images, where, rows, (5, 6))
     for image, (y, x), window in zip(images, corner, got):
-        assert torch.equal(window, image[:, y:y + 5, x:x + 6])
+        assert torch.equal(window, image[:, y : y + 5, x : x + 6])
 
 
 def test_flip_directions():
     images = photographs(4, 5, 6)
-    got = flip(images, torch.tensor([0, 4 + 1, 8 + 2, 12 + 3]),
-               ('horizontal', 'vertical', 'diagonal'))
+    got = flip(
+        images, torch.tensor([0, 4 + 1, 8 + 2, 12 + 3]), ('horizontal', 'vertical', 'diagonal')
+    )
     wanted = [None, 'horizontal', 'vertical', 'diagonal']
     for image, direction, one in zip(images, wanted, got):
         array = image.permute(1, 2, 0).numpy()
@@ -99,37 +98,42 @@ def test_flip_directions():
         assert np.array_equal(one.permute(1, 2, 0).numpy(), array)
 
 
-@pytest.mark.parametrize('prob, direction, chances', [
-    (0.3, 'vertical', dict(none=0.7, vertical=0.3)),
-    (0.5, ['horizontal', 'diagonal'],
-     dict(none=0.5, horizontal=0.25, diagonal=0.25)),
-    ([0.2, 0.5], ['vertical', 'horizontal'],
-     dict(none=0.3, vertical=0.2, horizontal=0.5)),
-    (1.0, 'horizontal', dict(horizontal=1.)),
-])
+@pytest.mark.parametrize(
+    'prob, direction, chances',
+    [
+        (0.3, 'vertical', dict(none=0.7, vertical=0.3)),
+        (0.5, ['horizontal', 'diagonal'], dict(none=0.5, horizontal=0.25, diagonal=0.25)),
+        ([0.2, 0.5], ['vertical', 'horizontal'], dict(none=0.3, vertical=0.2, horizontal=0.5)),
+        (1.0, 'horizontal', dict(horizontal=1.0)),
+    ],
+)
 def test_flip_chances(prob, direction, chances):
     got = BatchRandomFlip(prob, direction)(numbered(20000, 4, 4))
-    seen = dict(
-        none=(0, 0), horizontal=(0, 3), vertical=(3, 0), diagonal=(3, 3))
+    seen = dict(none=(0, 0), horizontal=(0, 3), vertical=(3, 0), diagonal=(3, 3))
     first = got[:, :2, 0, 0].numpy()
     for name, corner in seen.items():
         happened = (first == corner).all(1)
-        assert share_fits(happened, chances.get(name, 0.)), name
+        assert share_fits(happened, chances.get(name, 0.0)), name
 
 
 def test_images_stay_as_they_are():
     images = photographs(8)
     kept = images.clone()
     BatchRandomCrop(32, padding=4)(images)
-    BatchRandomFlip(1.)(images)
+    BatchRandomFlip(1.0)(images)
     assert torch.equal(images, kept)
 
 
-@pytest.mark.parametrize('make', [
-    lambda: BatchRandomCrop(0), lambda: BatchRandomCrop(8, padding=(1, 2, 3)),
-    lambda: BatchRandomCrop(8, padding_mode='mirror'),
-    lambda: BatchRandomFlip(1.5), lambda: BatchRandomFlip(0.5, 'up')
-])
+@pytest.mark.parametrize(
+    'make',
+    [
+        lambda: BatchRandomCrop(0),
+        lambda: BatchRandomCrop(8, padding=(1, 2, 3)),
+        lambda: BatchRandomCrop(8, padding_mode='mirror'),
+        lambda: BatchRandomFlip(1.5),
+        lambda: BatchRandomFlip(0.5, 'up'),
+    ],
+)
 def test_bad_settings(make):
     with pytest.raises(ConfigError, match='refused its settings'):
         make()

@@ -1,4 +1,5 @@
 """Batch transforms on a device: one copy in, and no waiting for it."""
+
 import numpy as np
 import pytest
 import torch
@@ -32,31 +33,46 @@ AUGMENTS = [
 
 
 def build(config: dict):
-    return TRANSFORMS.build(
-        dict(config, type=f'mmrazor_byot.{config["type"]}'))
+    return TRANSFORMS.build(dict(config, type=f'mmrazor_byot.{config["type"]}'))
 
 
 class NoWaiting(TorchDispatchMode):
     """Fails where a GPU would have to tell the host something."""
-    HOST = ('_local_scalar_dense', 'nonzero', 'is_nonzero', 'masked_select',
-            'unique', 'bincount', 'repeat_interleave', 'item', 'equal')
+
+    HOST = (
+        '_local_scalar_dense',
+        'nonzero',
+        'is_nonzero',
+        'masked_select',
+        'unique',
+        'bincount',
+        'repeat_interleave',
+        'item',
+        'equal',
+    )
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__.strip('_')
         assert not name.startswith(tuple(n.strip('_') for n in self.HOST)), (
-            f'{func} waits for the device')
-        if name.startswith('index') and len(args) > 1 and \
-                isinstance(args[1], (list, tuple)):
+            f'{func} waits for the device'
+        )
+        if name.startswith('index') and len(args) > 1 and isinstance(args[1], (list, tuple)):
             assert all(i is None or i.dtype != torch.bool for i in args[1]), (
-                f'{func} by a mask waits for the device')
+                f'{func} by a mask waits for the device'
+            )
         return func(*args, **(kwargs or {}))
 
 
 def test_the_guard_sees_waiting():
     x = torch.arange(6)
-    for wait in (lambda: x[x > 2], lambda: x.sum().item(), lambda: x.unique(),
-                 lambda: bool(x[0]), lambda: x.nonzero(),
-                 lambda: x.masked_select(x > 2)):
+    for wait in (
+        lambda: x[x > 2],
+        lambda: x.sum().item(),
+        lambda: x.unique(),
+        lambda: bool(x[0]),
+        lambda: x.nonzero(),
+        lambda: x.masked_select(x > 2),
+    ):
         with pytest.raises(AssertionError, match='waits'), NoWaiting():
             wait()
 
@@ -81,13 +97,13 @@ def test_all_work_is_on_the_device(config):
 
 def test_mixing_does_not_wait_either():
     images, scores = torch.randn(8, 3, 6, 6), torch.eye(8)
-    drawn = BatchMixChoice([BatchMixup(1.), BatchCutMix(1.)]).draw(8, (6, 6))
+    drawn = BatchMixChoice([BatchMixup(1.0), BatchCutMix(1.0)]).draw(8, (6, 6))
     arrays = drawn.arrays((6, 6))
     parts = {k: torch.from_numpy(v) for k, v in arrays.items()}
     with NoWaiting():
         mixed, mixed_scores = mix(images, scores, torch.randperm(8), **parts)
     assert torch.allclose(mixed_scores.sum(1), torch.ones(8))
-    device = BatchCutMix(1.)(images.to('meta'), scores.to('meta'))
+    device = BatchCutMix(1.0)(images.to('meta'), scores.to('meta'))
     assert device[0].shape == images.shape and device[0].is_meta
 
 
@@ -111,9 +127,9 @@ def test_all_draws_move_in_one_copy(monkeypatch):
     compose = TRANSFORMS.build(
         dict(
             type='mmrazor_byot.BatchCompose',
-            transforms=[
-                dict(c, type=f'mmrazor_byot.{c["type"]}') for c in AUGMENTS
-            ]))
+            transforms=[dict(c, type=f'mmrazor_byot.{c["type"]}') for c in AUGMENTS],
+        )
+    )
     packed, pack = [], transfer.pack
 
     def count(arrays, pinned=False):
@@ -130,13 +146,13 @@ def test_all_draws_move_in_one_copy(monkeypatch):
 def test_compose_is_one_after_the_other():
     config = Config.fromfile(ROOT / 'configs/_base_/datasets/cifar100_bs16.py')
     parts = [
-        dict(AUGMENTS[0], crop_size=24), AUGMENTS[1],
+        dict(AUGMENTS[0], crop_size=24),
+        AUGMENTS[1],
         dict(type='BatchAutoAugment', policies=config.policies),
-        dict(AUGMENTS[5], shape=8)
+        dict(AUGMENTS[5], shape=8),
     ]
     transforms = [build(part) for part in parts]
-    compose = TRANSFORMS.build(
-        dict(type='mmrazor_byot.BatchCompose', transforms=transforms))
+    compose = TRANSFORMS.build(dict(type='mmrazor_byot.BatchCompose', transforms=transforms))
     images = photographs(40)
     assert compose.out_shape(tuple(images.shape)) == (40, 3, 24, 24)
     torch.manual_seed(9)

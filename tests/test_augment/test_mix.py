@@ -1,4 +1,5 @@
 """Mixup and CutMix: each sample as mmpretrain would mix it."""
+
 import numpy as np
 import pytest
 import torch
@@ -17,26 +18,24 @@ N = 4000
 def batch(n: int = 6, size=(8, 6), classes: int = 5):
     generator = torch.Generator().manual_seed(3)
     images = torch.randn(n, 3, *size, generator=generator)
-    labels = torch.randint(classes, (n, ), generator=generator)
+    labels = torch.randint(classes, (n,), generator=generator)
     return images, F.one_hot(labels, classes).float()
 
 
 def mixed(images, scores, partner, drawn: Mixing):
     """By the pure function, with these draws."""
     arrays = drawn.arrays(tuple(images.shape[2:]))
-    return mix(images, scores, partner,
-               **{k: torch.from_numpy(v) for k, v in arrays.items()})
+    return mix(images, scores, partner, **{k: torch.from_numpy(v) for k, v in arrays.items()})
 
 
 def theirs(kind, weight: float, partner: torch.Tensor, monkeypatch, box=None):
     """mmpretrain's batch augment with its draws replaced by ours."""
     monkeypatch.setattr(np.random, 'beta', lambda a, b: weight)
     monkeypatch.setattr(torch, 'randperm', lambda n: partner)
-    its = kind(alpha=1.)
+    its = kind(alpha=1.0)
     if box is not None:
         centers = iter(box)
-        monkeypatch.setattr(np.random, 'randint',
-                            lambda low, high, size=None: next(centers))
+        monkeypatch.setattr(np.random, 'randint', lambda low, high, size=None: next(centers))
     images, scores = batch()
     return its(images, scores)
 
@@ -44,7 +43,7 @@ def theirs(kind, weight: float, partner: torch.Tensor, monkeypatch, box=None):
 def test_mixup_of_each_sample_is_mmpretrains(monkeypatch):
     images, scores = batch()
     partner = torch.tensor([1, 2, 3, 4, 5, 0])
-    weights = torch.tensor([0., .1, .35, .6, .9, 1.])
+    weights = torch.tensor([0.0, 0.1, 0.35, 0.6, 0.9, 1.0])
     drawn = Mixing(weights.numpy(), pixel=weights.numpy())
     ours = mixed(images, scores, partner, drawn)
     for i, weight in enumerate(weights.tolist()):
@@ -56,7 +55,7 @@ def test_mixup_of_each_sample_is_mmpretrains(monkeypatch):
 def test_cutmix_of_each_sample_is_mmpretrains(monkeypatch):
     images, scores = batch()
     partner = torch.tensor([5, 0, 1, 2, 3, 4])
-    weights = np.array([0., .1, .35, .6, .9, 1.])
+    weights = np.array([0.0, 0.1, 0.35, 0.6, 0.9, 1.0])
     centers = np.array([[0, 0], [7, 5], [4, 3], [1, 5], [6, 0], [3, 3]])
     boxes = cutmix_boxes(weights, (centers + 0.5) / (8, 6), (8, 6))
     area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
@@ -80,8 +79,7 @@ def test_mixup_weights_are_beta(alpha):
 def test_cutmix_boxes_are_mmpretrains(alpha):
     its = CutMix(alpha)
     np.random.seed(0)
-    wanted = [its.cutmix_bbox_and_lam((32, 24), np.random.beta(alpha, alpha))
-              for _ in range(N)]
+    wanted = [its.cutmix_bbox_and_lam((32, 24), np.random.beta(alpha, alpha)) for _ in range(N)]
     drawn = BatchCutMix(alpha).draw(N, (32, 24))
     top, bottom, left, right = np.array([box for box, _ in wanted]).T
     for a, b in zip(drawn.boxes.T, (top, left, bottom, right)):
@@ -94,7 +92,7 @@ def test_each_sample_has_its_own_weight_and_a_partner_from_all():
     images, scores = batch(4, classes=4)
     scores = torch.eye(4)
     seen = np.zeros((4, 4), int)
-    batch_mix = BatchMixup(1.)
+    batch_mix = BatchMixup(1.0)
     for _ in range(1000):
         got = batch_mix(images, scores)[1]
         own = got.diagonal()
@@ -112,7 +110,7 @@ def test_each_sample_has_its_own_weight_and_a_partner_from_all():
 
 @pytest.mark.parametrize('kind', [BatchMixup, BatchCutMix])
 def test_chance_of_mixing(kind):
-    label = kind(1., prob=0.3).draw(N, (64, 64)).label
+    label = kind(1.0, prob=0.3).draw(N, (64, 64)).label
     # A box may be empty: with both sides below 2 of 64 pixels, 1 in 1,024.
     assert share_fits(label == 1, 0.7 + 0.3 / 1024 * (kind is BatchCutMix))
 
@@ -122,10 +120,12 @@ def test_choice_between_mixes():
         dict(
             type='mmrazor_byot.BatchMixChoice',
             mixes=[
-                dict(type='mmrazor_byot.BatchMixup', alpha=1.),
-                dict(type='mmrazor_byot.BatchCutMix', alpha=1.)
+                dict(type='mmrazor_byot.BatchMixup', alpha=1.0),
+                dict(type='mmrazor_byot.BatchCutMix', alpha=1.0),
             ],
-            probs=[0.5, 0.2]))
+            probs=[0.5, 0.2],
+        )
+    )
     drawn = choice.draw(20000, (64, 64))
     blended, cut = drawn.pixel < 1, (drawn.boxes > 0).any(1)
     assert not (blended & cut).any()
@@ -141,13 +141,12 @@ def test_choice_mixes_as_its_parts():
     """The same draws through the choice and through one of its mixes."""
     images, scores = batch()
     for kind in (BatchMixup, BatchCutMix):
-        one = BatchMixChoice([kind(1.)], [1.])
+        one = BatchMixChoice([kind(1.0)], [1.0])
         drawn = one.draw(6, (8, 6))
         partner = torch.randperm(6)
         got = mixed(images, scores, partner, drawn)
         unused = 'boxes' if kind is BatchMixup else 'pixel'
-        wanted = mixed(images, scores, partner,
-                       drawn._replace(**{unused: None}))
+        wanted = mixed(images, scores, partner, drawn._replace(**{unused: None}))
         assert torch.equal(got[0], wanted[0])
         assert torch.equal(got[1], wanted[1])
 
@@ -156,18 +155,21 @@ def test_half_precision_and_inputs_stay():
     images, scores = batch()
     images = images.bfloat16()
     kept = images.clone(), scores.clone()
-    got, got_scores = BatchMixChoice([BatchMixup(1.),
-                                      BatchCutMix(1.)])(images, scores)
+    got, got_scores = BatchMixChoice([BatchMixup(1.0), BatchCutMix(1.0)])(images, scores)
     assert got.dtype == torch.bfloat16
     assert got_scores.dtype == torch.float32
     assert torch.equal(images, kept[0]) and torch.equal(scores, kept[1])
 
 
-@pytest.mark.parametrize('make', [
-    lambda: BatchMixup(0.), lambda: BatchCutMix(1., prob=1.1),
-    lambda: BatchMixChoice([BatchMixup(1.)], [0.5, 0.5]),
-    lambda: BatchMixChoice([BatchMixup(1.), BatchCutMix(1.)], [0.7, 0.5])
-])
+@pytest.mark.parametrize(
+    'make',
+    [
+        lambda: BatchMixup(0.0),
+        lambda: BatchCutMix(1.0, prob=1.1),
+        lambda: BatchMixChoice([BatchMixup(1.0)], [0.5, 0.5]),
+        lambda: BatchMixChoice([BatchMixup(1.0), BatchCutMix(1.0)], [0.7, 0.5]),
+    ],
+)
 def test_bad_settings(make):
     with pytest.raises(ConfigError):
         make()

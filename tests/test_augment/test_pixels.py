@@ -1,4 +1,5 @@
 """For the same draws, every pixel as mmpretrain's per-image transforms."""
+
 import cv2
 import numpy as np
 import pytest
@@ -34,12 +35,12 @@ TONE = [
 ]
 WARPS = [
     dict(type='Rotate', magnitude_range=(0, 180)),
-    dict(type='Rotate', magnitude_range=(0, 30), pad_val=(1, 2, 3), scale=.7),
-    dict(type='Rotate', magnitude_range=(0, 90), center=(3.3, 10.)),
-    dict(type='Shear', magnitude_range=(0, .6), pad_val=[9, 8, 7]),
-    dict(type='Shear', magnitude_range=(0, .6), direction='vertical'),
+    dict(type='Rotate', magnitude_range=(0, 30), pad_val=(1, 2, 3), scale=0.7),
+    dict(type='Rotate', magnitude_range=(0, 90), center=(3.3, 10.0)),
+    dict(type='Shear', magnitude_range=(0, 0.6), pad_val=[9, 8, 7]),
+    dict(type='Shear', magnitude_range=(0, 0.6), direction='vertical'),
     dict(type='Translate', magnitude_range=(0, 1.1)),
-    dict(type='Translate', magnitude_range=(0, .6), direction='vertical'),
+    dict(type='Translate', magnitude_range=(0, 0.6), direction='vertical'),
 ]
 
 
@@ -49,10 +50,14 @@ def both(images: torch.Tensor, policies: list, batch=None):
     drawn = batch.sample(len(images))
     ours = take_steps(images, batch.plan(drawn, tuple(images.shape)))
     configs = [None, *(config for policy in policies for config in policy)]
-    chains = [[
-        fixed(configs[draw.op[i]], draw.magnitude[i])
-        for draw in drawn.turns() if draw.op[i] and draw.done[i]
-    ] for i in range(len(images))]
+    chains = [
+        [
+            fixed(configs[draw.op[i]], draw.magnitude[i])
+            for draw in drawn.turns()
+            if draw.op[i] and draw.done[i]
+        ]
+        for i in range(len(images))
+    ]
     assert sum(map(len, chains)) > len(images) / 2
     return ours, per_image(images, chains)
 
@@ -61,7 +66,7 @@ def always(config: dict, **settings) -> list:
     """A policy that always does it, at a random magnitude."""
     if 'magnitude_range' in config:
         settings['magnitude_std'] = 'inf'
-    return [[dict(config, prob=1., **settings)]]
+    return [[dict(config, prob=1.0, **settings)]]
 
 
 @pytest.mark.parametrize('config', TONE, ids=str)
@@ -96,38 +101,46 @@ def test_smooth_warps_are_within_a_grey_level(config, interpolation):
         assert apart.max() <= 1
         assert (apart > 0).float().mean() < 0.002
     else:
-        assert apart.float().mean() < 2.
+        assert apart.float().mean() < 2.0
 
 
-@pytest.mark.parametrize('config', [
-    dict(type='Rotate', angle=30.),
-    dict(type='Rotate', angle=8.5, interpolation='bicubic'),
-    dict(type='Shear', magnitude=.2),
-    dict(type='Shear', magnitude=.13, direction='vertical')
-], ids=str)
+@pytest.mark.parametrize(
+    'config',
+    [
+        dict(type='Rotate', angle=30.0),
+        dict(type='Rotate', angle=8.5, interpolation='bicubic'),
+        dict(type='Shear', magnitude=0.2),
+        dict(type='Shear', magnitude=0.13, direction='vertical'),
+    ],
+    ids=str,
+)
 def test_warps_of_large_images(config):
     images = photographs(4, 224, 224)
     ours, theirs = both(images, always(config))
     apart = (ours.int() - theirs.int()).abs()
-    assert apart.max() <= 1 if OPENCV_5 else apart.float().mean() < 2.
+    assert apart.max() <= 1 if OPENCV_5 else apart.float().mean() < 2.0
 
 
 def test_fixed_magnitudes_have_their_sign():
     images = photographs(400, 8, 8)
     config = dict(type='Brightness', magnitude=0.5, random_negative_prob=0.3)
-    ours, theirs = both(images, [[dict(config, prob=1.)]])
+    ours, theirs = both(images, [[dict(config, prob=1.0)]])
     assert torch.equal(ours, theirs)
-    darker = (ours.float().mean((1, 2, 3)) < images.float().mean((1, 2, 3)))
-    assert abs(darker.float().mean() - 0.3) < 4 * np.sqrt(.3 * .7 / 400)
+    darker = ours.float().mean((1, 2, 3)) < images.float().mean((1, 2, 3))
+    assert abs(darker.float().mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 400)
 
 
 def exact(policies: list) -> list:
     """Policies without shears between pixels, which may be 1 off."""
-    return [[
-        dict(config, interpolation='nearest')
-        if config['type'] in ('Shear', 'Rotate') else dict(config)
-        for config in policy
-    ] for policy in policies]
+    return [
+        [
+            dict(config, interpolation='nearest')
+            if config['type'] in ('Shear', 'Rotate')
+            else dict(config)
+            for config in policy
+        ]
+        for policy in policies
+    ]
 
 
 @pytest.mark.skipif(not OPENCV_5, reason='OpenCV 5')
@@ -135,8 +148,7 @@ def exact(policies: list) -> list:
 def test_whole_policies_are_equal(name):
     """One operation after the other, sorted by kind in between."""
     if name == 'cifar':
-        config = Config.fromfile(ROOT / 'configs/_base_/datasets'
-                                 '/cifar100_bs16.py')
+        config = Config.fromfile(ROOT / 'configs/_base_/datasets/cifar100_bs16.py')
         policies = exact(config.policies)
     else:
         policies = exact(AUTOAUG_POLICIES['imagenet'])
@@ -170,20 +182,24 @@ def test_rand_augment_is_equal():
     """Three operations a sample; hparams reach those that take them."""
     policies = RANDAUG_POLICIES['timm_increasing']
     hparams = dict(pad_val=[5, 6, 7], interpolation='nearest')
-    batch = BatchRandAugment(
-        policies, 3, 7, magnitude_std=0.5, hparams=hparams)
+    batch = BatchRandAugment(policies, 3, 7, magnitude_std=0.5, hparams=hparams)
     images = photographs(200)
     drawn = batch.sample(200)
     ours = take_steps(images, batch.plan(drawn, tuple(images.shape)))
     configs = [
-        dict(p, **hparams)
-        if p['type'] in ('Rotate', 'Shear', 'Translate') else p
-        for p in policies
+        dict(p, **hparams) if p['type'] in ('Rotate', 'Shear', 'Translate') else p for p in policies
     ]
-    theirs = per_image(images, [[
-        fixed(configs[draw.op[i]], draw.magnitude[i])
-        for draw in drawn.turns() if draw.done[i]
-    ] for i in range(200)])
+    theirs = per_image(
+        images,
+        [
+            [
+                fixed(configs[draw.op[i]], draw.magnitude[i])
+                for draw in drawn.turns()
+                if draw.done[i]
+            ]
+            for i in range(200)
+        ],
+    )
     wrong = (ours != theirs).any(1).float().mean()
     assert wrong == 0 if OPENCV_5 else wrong < 0.02
 

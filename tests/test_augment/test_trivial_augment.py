@@ -1,4 +1,5 @@
 """TrivialAugment: torchvision's space, chances and, closely, its pixels."""
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +25,7 @@ def magnitudes(name: str) -> np.ndarray:
 
 
 def test_operations_and_magnitudes_come_alike():
-    draw, = BatchTrivialAugment().sample(N).turns()
+    (draw,) = BatchTrivialAugment().sample(N).turns()
     assert likely(np.bincount(draw.op // 31), 1 / 14)
     assert likely(np.bincount(draw.op), 1 / (14 * 31))
     assert draw.done.all()
@@ -33,7 +34,7 @@ def test_operations_and_magnitudes_come_alike():
 @pytest.mark.parametrize('place', range(14), ids=NAMES)
 def test_magnitudes_are_torchvisions(place):
     name = NAMES[place]
-    draw, = BatchTrivialAugment().sample(N).turns()
+    (draw,) = BatchTrivialAugment().sample(N).turns()
     here = draw.op // 31 == place
     size, bins = abs(draw.magnitude[here]), draw.op[here] % 31
     wanted = magnitudes(name) * (255 if name == 'Solarize' else 1)
@@ -56,18 +57,32 @@ def compared(place: int, sign: int = 1, size=(32, 32)):
     magnitude = sign * Op(*batch.table.numbers).low[op]
     draw = Draw(op[None], bins[None] >= 0, magnitude[None])
     ours = take_steps(images, batch.plan(draw, tuple(images.shape)))
-    theirs = torch.stack([
-        WIDE._apply_image_or_video_transform(
-            image, name, float(sign * value), WIDE.interpolation, WIDE._fill)
-        for image, value in zip(images, wanted)
-    ])
+    theirs = torch.stack(
+        [
+            WIDE._apply_image_or_video_transform(
+                image, name, float(sign * value), WIDE.interpolation, WIDE._fill
+            )
+            for image, value in zip(images, wanted)
+        ]
+    )
     return ours.int(), theirs.int()
 
 
-@pytest.mark.parametrize('name', [
-    'Identity', 'Posterize', 'Solarize', 'TranslateX', 'TranslateY',
-    'Brightness', 'Color', 'Contrast', 'AutoContrast', 'Equalize'
-])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'Identity',
+        'Posterize',
+        'Solarize',
+        'TranslateX',
+        'TranslateY',
+        'Brightness',
+        'Color',
+        'Contrast',
+        'AutoContrast',
+        'Equalize',
+    ],
+)
 @pytest.mark.parametrize('sign', [1, -1])
 def test_pixels_are_torchvisions(name, sign):
     if sign < 0 and not SPACE[name][1]:
@@ -100,15 +115,19 @@ def test_warps_are_torchvisions_the_other_way_round(name, size):
     for sign in (1, -1):
         ours, theirs = compared(place, sign, size)
         other = compared(place, -sign, size)[1]
-        ways.append(min((ours != wanted).any(1).float().mean()
-                        for wanted in (theirs, other)))
+        ways.append(min((ours != wanted).any(1).float().mean() for wanted in (theirs, other)))
     assert max(ways) < 0.02
 
 
-@pytest.mark.parametrize('settings', [
-    dict(num_magnitude_bins=1), dict(interpolation='lanczos'),
-    dict(fill=(1, 2)), dict(channel_order='grb')
-])
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(num_magnitude_bins=1),
+        dict(interpolation='lanczos'),
+        dict(fill=(1, 2)),
+        dict(channel_order='grb'),
+    ],
+)
 def test_bad_settings(settings):
     with pytest.raises(ConfigError):
         BatchTrivialAugment(**settings)
@@ -117,7 +136,7 @@ def test_bad_settings(settings):
 def test_fill_and_bins():
     batch = BatchTrivialAugment(11, 'bilinear', fill=(7, 8, 9))
     images = torch.full((3000, 3, 8, 8), 100, dtype=torch.uint8)
-    draw, = batch.sample(3000).turns()
+    (draw,) = batch.sample(3000).turns()
     assert draw.op.max() == 14 * 11 - 1
     torch.manual_seed(0)
     corner = batch(images)[:, :, 0, 0]

@@ -1,4 +1,5 @@
 """The comparison of methods: its pieces, and the command, cut short."""
+
 import json
 import os
 import subprocess
@@ -21,8 +22,8 @@ NARROW = {
 
 def test_only_what_needs_the_teacher_waits_for_it():
     plain, teacher, student = (
-        Run(method, 0, None) for method in ('plain', 'teacher',
-                                            'single-teacher'))
+        Run(method, 0, None) for method in ('plain', 'teacher', 'single-teacher')
+    )
     assert accuracy.next_run([student, plain], [teacher]) == plain
     assert accuracy.next_run([student], [plain, teacher]) is None
     assert accuracy.next_run([student, plain], []) == student
@@ -35,16 +36,27 @@ def set_up(images, monkeypatch):
     monkeypatch.setenv('TIN32', images)
 
     def settings(method, **changes):
-        args = Namespace(scale='small', cfg_options=changes, held_out=False,
-                         work_dir='work', trained='small', variant=None)
+        args = Namespace(
+            scale='small',
+            cfg_options=changes,
+            held_out=False,
+            work_dir='work',
+            trained='small',
+            variant=None,
+        )
         return Run(method, 0, args).settings()
+
     return settings
 
 
 def test_settings_tell_runs_apart(set_up):
-    kinds = [set_up('plain'), set_up('byot'), set_up('plain-ema'),
-             set_up('plain', **{'default_hooks.ema': dict(momentum=0.5)}),
-             set_up('plain', **{'optim_wrapper.optimizer.lr': 0.3})]
+    kinds = [
+        set_up('plain'),
+        set_up('byot'),
+        set_up('plain-ema'),
+        set_up('plain', **{'default_hooks.ema': dict(momentum=0.5)}),
+        set_up('plain', **{'optim_wrapper.optimizer.lr': 0.3}),
+    ]
     assert len(set(kinds)) == len(kinds)
     # How often it logs or saves changes no result.
     assert set_up('plain', **{'default_hooks.logger.interval': 7}) == kinds[0]
@@ -55,38 +67,55 @@ def result(method, seed, **top1):
 
 
 def test_table():
-    runs = [result('plain', 0, accuracy=40.0), result('plain', 1, accuracy=44),
-            result('byot', 0, exit1=30.0, exit2=41.0, ensemble=45.0,
-                   accuracy=41.0)]
+    runs = [
+        result('plain', 0, accuracy=40.0),
+        result('plain', 1, accuracy=44),
+        result('byot', 0, exit1=30.0, exit2=41.0, ensemble=45.0, accuracy=41.0),
+    ]
     found = summarize(runs)
-    assert found['plain']['top1']['accuracy'] == dict(
-        mean=42, std=pytest.approx(8**0.5))
+    assert found['plain']['top1']['accuracy'] == dict(mean=42, std=pytest.approx(8**0.5))
     assert table(found).splitlines()[2:] == [
         '| plain | - | 42.0 ± 2.8 | - | 2 | 60 |',
-        '| byot | 30.0 | 41.0 | 45.0 | 1 | 60 |']
+        '| byot | 30.0 | 41.0 | 45.0 | 1 | 60 |',
+    ]
 
 
 def test_the_command(tmp_path, images, monkeypatch, capfd):
     """Done runs are kept; other settings do not pass for them."""
     command = [
-        ROOT / 'benchmarks/accuracy.py', '--methods', 'plain', 'byot',
-        'single-teacher', '--seeds', '3', '--jobs', '2', '--out', tmp_path,
-        '--work-dir', tmp_path / 'work', '--cfg-options',
-        'channels_last=False', 'train_cfg.max_epochs=1',
-        'param_scheduler=None', 'default_hooks.checkpoint.interval=1',
+        ROOT / 'benchmarks/accuracy.py',
+        '--methods',
+        'plain',
+        'byot',
+        'single-teacher',
+        '--seeds',
+        '3',
+        '--jobs',
+        '2',
+        '--out',
+        tmp_path,
+        '--work-dir',
+        tmp_path / 'work',
+        '--cfg-options',
+        'channels_last=False',
+        'train_cfg.max_epochs=1',
+        'param_scheduler=None',
+        'default_hooks.checkpoint.interval=1',
         'train_dataloader.dataset.dataset.samples_per_class=3',
-        *(f'{key}={value}' for key, value in NARROW.items())]
+        *(f'{key}={value}' for key, value in NARROW.items()),
+    ]
     first = succeeded(run(sys.executable, *command, TIN32=images))
     folder = tmp_path / 'accuracy_small'
     assert sorted(p.name for p in folder.iterdir()) == [
-        'byot-3.json', 'plain-3.json', 'single-teacher-3.json',
-        'teacher-0.json']
+        'byot-3.json',
+        'plain-3.json',
+        'single-teacher-3.json',
+        'teacher-0.json',
+    ]
     kept = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
     byot = json.loads((folder / 'byot-3.json').read_text())['top1']
-    assert set(byot) == {'exit1', 'exit2', 'exit3', 'exit4', 'ensemble',
-                         'accuracy'}
-    cells = [f'{byot[name]:.1f}'
-             for name in ('exit1', 'exit2', 'exit3', 'exit4', 'ensemble')]
+    assert set(byot) == {'exit1', 'exit2', 'exit3', 'exit4', 'ensemble', 'accuracy'}
+    cells = [f'{byot[name]:.1f}' for name in ('exit1', 'exit2', 'exit3', 'exit4', 'ensemble')]
     assert f'| byot | {" | ".join(cells)} | 1 | 1 |' in first
     for suffix in ('json', 'png', 'svg'):
         assert (tmp_path / f'accuracy_small.{suffix}').stat().st_size > 200
@@ -114,18 +143,33 @@ def test_the_command(tmp_path, images, monkeypatch, capfd):
     table = again('--variant', 'narrow', '--methods', 'plain')
     assert (folder / 'plain-narrow-3.json').exists()
     assert [line.split()[1] for line in table.splitlines()[-5:]] == [
-        'plain-narrow', 'byot', 'plain', 'single-teacher', 'teacher']
+        'plain-narrow',
+        'byot',
+        'plain',
+        'single-teacher',
+        'teacher',
+    ]
 
-    with pytest.raises(SystemExit,
-                       match='byot-3.json was made with other settings'):
+    with pytest.raises(SystemExit, match='byot-3.json was made with other settings'):
         again('--methods', 'byot', '--held-out', '--name', 'accuracy_small')
 
 
 def test_a_run_that_fails_says_where_to_look(tmp_path, images):
     done = run(
-        sys.executable, ROOT / 'benchmarks/accuracy.py', '--methods', 'byot',
-        '--seeds', 0, '--out', tmp_path, '--work-dir', tmp_path / 'work',
-        '--cfg-options', 'model.sections=9', TIN32=images)
+        sys.executable,
+        ROOT / 'benchmarks/accuracy.py',
+        '--methods',
+        'byot',
+        '--seeds',
+        0,
+        '--out',
+        tmp_path,
+        '--work-dir',
+        tmp_path / 'work',
+        '--cfg-options',
+        'model.sections=9',
+        TIN32=images,
+    )
     assert done.returncode != 0
     assert 'byot-0 failed, see ' in done.stdout
     assert 'error: 1 runs failed: byot-0' in done.stderr
@@ -138,16 +182,27 @@ def test_stopping_it_stops_its_runs(tmp_path, images):
     """And what it had begun goes on from its last checkpoint."""
     folder = tmp_path / 'work/accuracy_small/byot-0'
     command = [
-        sys.executable, str(ROOT / 'benchmarks/accuracy.py'), '--methods',
-        'byot', '--seeds', '0', '--out', str(tmp_path), '--work-dir',
-        str(tmp_path / 'work'), '--cfg-options', 'channels_last=False',
-        'train_cfg.max_epochs=6', 'param_scheduler=None',
+        sys.executable,
+        str(ROOT / 'benchmarks/accuracy.py'),
+        '--methods',
+        'byot',
+        '--seeds',
+        '0',
+        '--out',
+        str(tmp_path),
+        '--work-dir',
+        str(tmp_path / 'work'),
+        '--cfg-options',
+        'channels_last=False',
+        'train_cfg.max_epochs=6',
+        'param_scheduler=None',
         'default_hooks.checkpoint.interval=1',
-        *(f'{key}={value}' for key, value in NARROW.items())]
+        *(f'{key}={value}' for key, value in NARROW.items()),
+    ]
     path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
     process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, 'TIN32': images,
-                                'PYTHONPATH': path})
+        command, cwd=ROOT, env={**os.environ, 'TIN32': images, 'PYTHONPATH': path}
+    )
     deadline = time.time() + 240
     while not (folder / 'epoch_1.pth').exists():
         assert process.poll() is None and time.time() < deadline

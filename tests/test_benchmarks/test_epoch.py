@@ -1,4 +1,5 @@
 """The benchmark of whole epochs, cut to seconds."""
+
 import json
 import sys
 
@@ -8,34 +9,47 @@ from watch import covered
 
 DIGITS = RECIPES / 'byot_resnet18_2xb64_digits.py'
 TIN32 = RECIPES / 'byot_resnet18_2xb64_tin32-small.py'
-NARROW = ('model.architecture.backbone.base_channels=4',
-          'model.architecture.backbone.stem_channels=4')
+NARROW = (
+    'model.architecture.backbone.base_channels=4',
+    'model.architecture.backbone.stem_channels=4',
+)
 
 
 def benchmark(name, out, *arguments, **settings):
     """Run it; its table and its result."""
     text = succeeded(
-        run(sys.executable, ROOT / 'benchmarks' / f'{name}.py', *arguments,
-            '--out', out, **settings))
+        run(
+            sys.executable, ROOT / 'benchmarks' / f'{name}.py', *arguments, '--out', out, **settings
+        )
+    )
     return text, json.loads((out / f'{name}.json').read_text())
 
 
 def test_two_recipes(tmp_path):
     """One with its own images, one with random ones."""
     text, result = benchmark(
-        'epoch', tmp_path, DIGITS, TIN32, '--images', 48, '--batch', 16,
-        '--epochs', 2, '--cfg-options', *NARROW,
-        TIN32=str(tmp_path / 'no.npz'))
+        'epoch',
+        tmp_path,
+        DIGITS,
+        TIN32,
+        '--images',
+        48,
+        '--batch',
+        16,
+        '--epochs',
+        2,
+        '--cfg-options',
+        *NARROW,
+        TIN32=str(tmp_path / 'no.npz'),
+    )
     digits, tin32 = result['rows'].values()
     assert digits['data'] == 'its own' and tin32['data'] == 'random images'
     for row in (digits, tin32):
         assert row['images'] == 48 and row['batch'] == 16
         assert len(row['epochs']) == 2
         for epoch in row['epochs']:
-            assert epoch['images_per_s'] == pytest.approx(
-                48 / epoch['epoch_s'])
-            assert epoch['times_steps'] == pytest.approx(
-                epoch['epoch_s'] / epoch['steps_s'])
+            assert epoch['images_per_s'] == pytest.approx(48 / epoch['epoch_s'])
+            assert epoch['times_steps'] == pytest.approx(epoch['epoch_s'] / epoch['steps_s'])
             assert 0 < epoch['data_share'] + epoch['outside_share'] < 1
             assert min(epoch['data_share'], epoch['outside_share']) > 0
         assert row['peak_mib'] > 100
@@ -48,8 +62,19 @@ def test_two_recipes(tmp_path):
 def test_mmrazors_own(tmp_path):
     """Its model and pipeline on the images of the first recipe."""
     _, result = benchmark(
-        'epoch', tmp_path, '--methods', 'mmrazor', '--images', 4, '--batch',
-        2, '--epochs', 1, '--cfg-options', 'train_dataloader.num_workers=1')
+        'epoch',
+        tmp_path,
+        '--methods',
+        'mmrazor',
+        '--images',
+        4,
+        '--batch',
+        2,
+        '--epochs',
+        1,
+        '--cfg-options',
+        'train_dataloader.num_workers=1',
+    )
     one, all_cores = result['rows'].values()
     assert one['workers'] == 1
     assert all_cores['workers'] == result['machine']['cores']

@@ -1,4 +1,5 @@
 """The benchmark of the loop, cut to seconds."""
+
 import json
 import sys
 
@@ -9,8 +10,19 @@ from run import ROOT, run, succeeded
 def test_parts_of_an_iteration(tmp_path):
     """They add up; and a long history costs MMEngine's hub its time."""
     succeeded(
-        run(sys.executable, ROOT / 'benchmarks/loop.py', '--iterations', 20,
-            '--rounds', 1, '--history', 50_000, '--out', tmp_path))
+        run(
+            sys.executable,
+            ROOT / 'benchmarks/loop.py',
+            '--iterations',
+            20,
+            '--rounds',
+            1,
+            '--history',
+            50_000,
+            '--out',
+            tmp_path,
+        )
+    )
     rows = json.loads((tmp_path / 'loop.json').read_text())['rows']
     assert list(rows) == ['MMEngine', 'ours', 'ours, whole batches']
     for row in rows.values():

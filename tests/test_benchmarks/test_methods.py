@@ -1,4 +1,5 @@
 """The methods that are compared: what they share, and what differs."""
+
 import pytest
 import torch
 from methods import METHODS, method_config
@@ -14,8 +15,15 @@ NARROW = {
     'model.architecture.backbone.base_channels': 4,
     'model.architecture.backbone.stem_channels': 4,
 }
-SHARED = ('train_dataloader', 'test_dataloader', 'optim_wrapper',
-          'param_scheduler', 'train_cfg', 'custom_hooks', 'default_hooks')
+SHARED = (
+    'train_dataloader',
+    'test_dataloader',
+    'optim_wrapper',
+    'param_scheduler',
+    'train_cfg',
+    'custom_hooks',
+    'default_hooks',
+)
 
 
 @pytest.mark.parametrize('scale', SCALES)
@@ -27,30 +35,28 @@ def test_methods_differ_in_how_they_learn_alone(scale):
         assert bool(averaged) == method.endswith('-ema')
         for key in SHARED:
             assert cfg[key] == byot[key], (method, key)
-        prepared = {**cfg.data_preprocessor,
-                    **cfg.model.get('data_preprocessor', {})}
+        prepared = {**cfg.data_preprocessor, **cfg.model.get('data_preprocessor', {})}
         assert prepared == byot.data_preprocessor
 
 
 def test_schedule_of_the_full_scale():
-    epochs = [method_config(SCALES[name], 'plain').train_cfg.max_epochs
-              for name in ('full', 'full-60e')]
+    epochs = [
+        method_config(SCALES[name], 'plain').train_cfg.max_epochs for name in ('full', 'full-60e')
+    ]
     assert epochs == [250, 60]
 
 
 def test_the_strong_recipes_are_what_the_table_calls_strided_ema():
     best = method_config(SCALES['full'], 'byot-strided-ema')
     for data in ('tin32', 'cifar100'):
-        strong = Config.fromfile(
-            RECIPES / f'byot_resnet18_8xb16_{data}_strong.py')
+        strong = Config.fromfile(RECIPES / f'byot_resnet18_8xb16_{data}_strong.py')
         assert strong.model == best.model
         assert strong.default_hooks.ema == best.default_hooks.ema
 
 
 def test_a_moving_average_is_over_as_many_epochs_at_each_scale():
     """About four, of 24 iterations at the small scale and 391 at the full."""
-    for scale, iterations in (('small', 24), ('small-b64', 47),
-                              ('full', 391), ('full-60e', 391)):
+    for scale, iterations in (('small', 24), ('small-b64', 47), ('full', 391), ('full-60e', 391)):
         ema = method_config(SCALES[scale], 'plain-ema').default_hooks.ema
         assert 1 / ema.momentum / iterations == pytest.approx(4.2, abs=0.2)
         assert ema.update_buffers
@@ -59,20 +65,21 @@ def test_a_moving_average_is_over_as_many_epochs_at_each_scale():
 def test_kept_images_are_not_trained_on():
     cfg = method_config(SCALES['small'], 'byot')
     keep_apart(cfg, 2)
-    train, test = (cfg[f'{name}_dataloader'].dataset.dataset
-                   for name in ('train', 'test'))
+    train, test = (cfg[f'{name}_dataloader'].dataset.dataset for name in ('train', 'test'))
     assert (train.split, train.hold_out_every) == ('train', 2)
     assert (test.split, test.hold_out_every) == ('train', 2)
     assert test.held_out and not train.get('held_out')
 
 
 def test_unused_images_are_those_behind_the_ones_trained_on(images):
-    cfg = method_config(SCALES['small'], 'byot', {
-        'train_dataloader.dataset.dataset.samples_per_class': 3})
+    cfg = method_config(
+        SCALES['small'], 'byot', {'train_dataloader.dataset.dataset.samples_per_class': 3}
+    )
     look_at_unused(cfg)
-    shown, unused = (DATASETS.build(
-        {**cfg[f'{name}_dataloader'].dataset.dataset, 'ann_file': images})
-        for name in ('train', 'test'))
+    shown, unused = (
+        DATASETS.build({**cfg[f'{name}_dataloader'].dataset.dataset, 'ann_file': images})
+        for name in ('train', 'test')
+    )
     assert (shown.split, unused.split) == ('train', 'train')
     # The images of a class come one after another, each brighter than the
     # one before.
@@ -85,11 +92,9 @@ def test_unused_images_are_those_behind_the_ones_trained_on(images):
 def losses(method, steps=2):
     """Of a batch of four, as MMEngine takes them."""
     scale = Scale(SCALES['small'].recipe)
-    cfg = method_config(scale, method,
-                        {**NARROW, 'train_dataloader.batch_size': 4})
+    cfg = method_config(scale, method, {**NARROW, 'train_dataloader.batch_size': 4})
     torch.manual_seed(0)
-    model = MODELS.build(
-        {'data_preprocessor': cfg.data_preprocessor, **cfg.model})
+    model = MODELS.build({'data_preprocessor': cfg.data_preprocessor, **cfg.model})
     model.init_weights()
     model.train()
     optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
@@ -99,8 +104,7 @@ def losses(method, steps=2):
     found = []
     for step in range(steps):
         torch.manual_seed(step)
-        found.append(model.train_step(
-            dict(inputs=images.byte(), data_samples=samples), optimizer))
+        found.append(model.train_step(dict(inputs=images.byte(), data_samples=samples), optimizer))
     return [losses['loss'].item() for losses in found]
 
 

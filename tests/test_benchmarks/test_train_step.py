@@ -1,4 +1,5 @@
 """benchmarks/train_step.py, as it is typed."""
+
 import json
 import sys
 
@@ -12,10 +13,27 @@ NETWORK = STEM + 4 * 64 * 64 * 9 * 32**2 + 3 * STAGE + 512 * 100
 
 def test_two_methods(tmp_path):
     text = succeeded(
-        run(sys.executable, ROOT / 'benchmarks/train_step.py', '--batch', '2',
-            '--steps', '2', '--warmup', '1', '--methods', 'plain', 'byot',
-            '--device', 'cpu', '--layout', 'channels_last', '--fused',
-            '--out', tmp_path))
+        run(
+            sys.executable,
+            ROOT / 'benchmarks/train_step.py',
+            '--batch',
+            '2',
+            '--steps',
+            '2',
+            '--warmup',
+            '1',
+            '--methods',
+            'plain',
+            'byot',
+            '--device',
+            'cpu',
+            '--layout',
+            'channels_last',
+            '--fused',
+            '--out',
+            tmp_path,
+        )
+    )
     result = json.loads((tmp_path / 'train_step_cpu_b2.json').read_text())
     plain, byot = result['rows']['plain'], result['rows']['byot']
     # Forward, and backward to weights and to inputs, but for the images.

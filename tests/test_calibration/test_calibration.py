@@ -11,7 +11,7 @@ from mmrazor_byot.calibration.threshold_search import Costs
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation.curves import RecordedNetwork
 
-COSTS = Costs.of_stages([4., 3., 3.], [.4, .2, 0.])
+COSTS = Costs.of_stages([4.0, 3.0, 3.0], [0.4, 0.2, 0.0])
 
 
 def some_logits(count=600, classes=5):
@@ -27,7 +27,7 @@ def run_alone(found, logits, labels):
     return (outcome.scores.argmax(1) == labels).mean()
 
 
-@pytest.mark.parametrize('drop', [0., .5, 3.])
+@pytest.mark.parametrize('drop', [0.0, 0.5, 3.0])
 def test_max_drop(drop):
     logits, labels = some_logits()
     found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=drop))
@@ -38,8 +38,7 @@ def test_max_drop(drop):
     assert found.chosen.seen.cost < 10  # cheaper than the deepest exit
 
 
-@pytest.mark.parametrize('goal, limit', [(Goal(budget=.6), 6.),
-                                         (Goal(cost=7.), 7.)])
+@pytest.mark.parametrize('goal, limit', [(Goal(budget=0.6), 6.0), (Goal(cost=7.0), 7.0)])
 def test_budget(goal, limit):
     logits, labels = some_logits()
     found = calibrate(logits, labels, COSTS, goal=goal)
@@ -50,15 +49,16 @@ def test_budget(goal, limit):
 
 def test_more_drop_costs_less():
     logits, labels = some_logits()
-    costs = [calibrate(logits, labels, COSTS, goal=Goal(max_drop=d),
-                       ensembles=[False]).chosen.seen.cost
-             for d in (0., 2., 5.)]
+    costs = [
+        calibrate(logits, labels, COSTS, goal=Goal(max_drop=d), ensembles=[False]).chosen.seen.cost
+        for d in (0.0, 2.0, 5.0)
+    ]
     assert costs[0] > costs[1] > costs[2]
 
 
 def test_temperatures_lessen_the_error():
     logits, labels = some_logits()
-    found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=1.))
+    found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=1.0))
     for i, (before, after) in enumerate(found.ece):
         assert after < 0.7 * before
         assert found.temperatures[i] == fit_temperature(logits[:, i], labels)
@@ -69,25 +69,27 @@ def test_the_simplest_is_kept_where_nothing_is_gained():
     logits, labels = some_logits()
     logits[:, 1] = logits[:, 0]  # nothing is learned by going on to exit 2
     logits[:, 2] = logits[:, 0]
-    found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=0.))
+    found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=0.0))
     assert found.chosen.search == 'fixed'  # the simplest of all
-    assert found.chosen.seen.shares.tolist() == [1., 0., 0.]
+    assert found.chosen.seen.shares.tolist() == [1.0, 0.0, 0.0]
 
 
 def test_all_candidates_are_reported():
     logits, labels = some_logits()
     kinds = ['ConfidencePolicy', 'EntropyPolicy']
-    found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=1.),
-                      kinds=kinds)
+    found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=1.0), kinds=kinds)
     text = format_calibration(found, COSTS)
     facts = calibration_facts(found, COSTS)
-    assert [c['policy']['exit_number'] for c in facts['compared'][:3]] == [
-        1, 2, 3]
-    compared = [(c['policy']['type'], c['policy']['ensemble'], c['search'])
-                for c in facts['compared'][3:]]
-    assert compared == [(kind, ensemble, search) for kind in kinds
-                        for ensemble in (False, True)
-                        for search in ('shared', 'joint')]
+    assert [c['policy']['exit_number'] for c in facts['compared'][:3]] == [1, 2, 3]
+    compared = [
+        (c['policy']['type'], c['policy']['ensemble'], c['search']) for c in facts['compared'][3:]
+    ]
+    assert compared == [
+        (kind, ensemble, search)
+        for kind in kinds
+        for ensemble in (False, True)
+        for search in ('shared', 'joint')
+    ]
     assert text.count('| * |') == 1
     assert facts['expected'] in facts['compared']
     share = found.chosen.seen.cost / 10
@@ -98,16 +100,16 @@ def test_all_candidates_are_reported():
 def test_too_little():
     logits, labels = some_logits()
     with pytest.raises(ConfigError, match='49 images are too few'):
-        calibrate(logits[:49], labels[:49], COSTS, goal=Goal(max_drop=1.))
+        calibrate(logits[:49], labels[:49], COSTS, goal=Goal(max_drop=1.0))
     with pytest.raises(ConfigError, match='exit 1 alone costs 4.4, 0.44 of'):
-        calibrate(logits, labels, COSTS, goal=Goal(budget=.4))
+        calibrate(logits, labels, COSTS, goal=Goal(budget=0.4))
 
 
 def test_a_fixed_exit_by_hand():
     logits, labels = some_logits()
     logits[:, 1] = logits[:, 2]  # exit 2 is as good as the deepest
-    costs = Costs([4., 3., 3.], [1., 1., 0.], [3., 5., 8.], 'ms')
-    found = calibrate(logits, labels, costs, Goal(max_drop=0.))
+    costs = Costs([4.0, 3.0, 3.0], [1.0, 1.0, 0.0], [3.0, 5.0, 8.0], 'ms')
+    found = calibrate(logits, labels, costs, Goal(max_drop=0.0))
     assert found.policy.config()['exit_number'] == 2
     assert found.policy.temperatures == found.temperatures
     assert found.chosen.seen == found.chosen.unseen
@@ -120,7 +122,7 @@ def test_a_fixed_exit_by_hand():
 def test_nothing_but_the_deepest_keeps_the_accuracy():
     logits, labels = some_logits()
     logits[:, :2] = -logits[:, :2]  # wrong more often than by chance
-    found = calibrate(logits, labels, COSTS, Goal(max_drop=0.))
+    found = calibrate(logits, labels, COSTS, Goal(max_drop=0.0))
     assert found.chosen.seen.shares.tolist() == [0, 0, 1]
     assert found.chosen.seen.cost == 10
 
@@ -134,9 +136,9 @@ def test_what_misses_the_goal_is_not_taken_for_being_cheap():
     logits[wrong, 0] = 0
     logits[wrong, 0, (labels[wrong] + 1) % 5] = 50
     logits[:, 1] = logits[:, 0]
-    costs = Costs.of_stages([.01, 4., 6.], [.01, .4, 0.])
+    costs = Costs.of_stages([0.01, 4.0, 6.0], [0.01, 0.4, 0.0])
     lost = 100 * wrong.mean()
-    for allowed, missed in [(0., True), (1.01 * lost, False)]:
+    for allowed, missed in [(0.0, True), (1.01 * lost, False)]:
         found = calibrate(logits, labels, costs, Goal(max_drop=allowed))
         first = found.candidates[0]
         assert first.policy['exit_number'] == 1

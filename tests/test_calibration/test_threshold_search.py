@@ -15,7 +15,7 @@ from mmrazor_byot.evaluation.policy_test import policy_flops
 from mmrazor_byot.policies import build_policy, softmax
 
 KINDS = ['ConfidencePolicy', 'MarginPolicy', 'EntropyPolicy']
-SECTIONS, HEADS = [4., 3., 2.], [1., .5, 0.]
+SECTIONS, HEADS = [4.0, 3.0, 2.0], [1.0, 0.5, 0.0]
 COSTS = Costs.of_stages(SECTIONS, HEADS)
 
 
@@ -24,7 +24,7 @@ def some_logits(count=300, classes=5):
     rng = np.random.default_rng(0)
     labels = rng.integers(classes, size=count)
     logits = rng.normal(size=(count, 3, classes))
-    logits[np.arange(count), :, labels] += [1., 1.7, 2.5]
+    logits[np.arange(count), :, labels] += [1.0, 1.7, 2.5]
     return logits, labels
 
 
@@ -36,23 +36,32 @@ def exits_of(kind='ConfidencePolicy', ensemble=False):
 def by_hand():
     """Four images, two exits: right at exit 1 are 0 and 1, at exit 2 all
     but 1."""
-    probabilities = np.array([
-        [[.9, .1], [.9, .1]],
-        [[.8, .2], [.3, .7]],
-        [[.4, .6], [.8, .2]],
-        [[.3, .7], [.6, .4]],
-    ])
-    return Exits(probabilities, np.zeros(4, int),
-                 Costs.of_stages([3., 7.], [1., 0.]), 'ConfidencePolicy',
-                 False)
+    probabilities = np.array(
+        [
+            [[0.9, 0.1], [0.9, 0.1]],
+            [[0.8, 0.2], [0.3, 0.7]],
+            [[0.4, 0.6], [0.8, 0.2]],
+            [[0.3, 0.7], [0.6, 0.4]],
+        ]
+    )
+    return Exits(
+        probabilities,
+        np.zeros(4, int),
+        Costs.of_stages([3.0, 7.0], [1.0, 0.0]),
+        'ConfidencePolicy',
+        False,
+    )
 
 
-@pytest.mark.parametrize('threshold, accuracy, cost, shares', [
-    (.85, 3 / 4, (4 + 3 * 11) / 4, [1 / 4, 3 / 4]),
-    (.8, 1., (2 * 4 + 2 * 11) / 4, [1 / 2, 1 / 2]),
-    (.0, 1 / 2, 4., [1., 0.]),
-    (None, 3 / 4, 10., [0., 1.]),
-])
+@pytest.mark.parametrize(
+    'threshold, accuracy, cost, shares',
+    [
+        (0.85, 3 / 4, (4 + 3 * 11) / 4, [1 / 4, 3 / 4]),
+        (0.8, 1.0, (2 * 4 + 2 * 11) / 4, [1 / 2, 1 / 2]),
+        (0.0, 1 / 2, 4.0, [1.0, 0.0]),
+        (None, 3 / 4, 10.0, [0.0, 1.0]),
+    ],
+)
 def test_try_out_by_hand(threshold, accuracy, cost, shares):
     result = by_hand().try_out([threshold])
     assert (result.accuracy, result.cost) == (accuracy, cost)
@@ -60,8 +69,7 @@ def test_try_out_by_hand(threshold, accuracy, cost, shares):
 
 
 def test_best_by_hand():
-    assert by_hand().try_out(best_joint(
-        by_hand(), Target(accuracy=.9))).accuracy == 1
+    assert by_hand().try_out(best_joint(by_hand(), Target(accuracy=0.9))).accuracy == 1
     # What cannot be reached is come as close to as can be.
     assert by_hand().try_out(best_joint(by_hand(), Target(cost=4))).cost == 4
 
@@ -73,25 +81,22 @@ def test_equal_to_running_the_policy(kind, ensemble):
     exits = exits_of(kind, ensemble)
     levels = [exits.levels(0)[::9], exits.levels(1)[::9]]
     for thresholds in itertools.product(*levels):
-        policy = build_policy(
-            dict(type=kind, thresholds=thresholds, ensemble=ensemble))
+        policy = build_policy(dict(type=kind, thresholds=thresholds, ensemble=ensemble))
         outcome = RecordedNetwork(logits).run(policy)
         costs = policy_flops(dict(sections=SECTIONS, heads=HEADS), outcome)
         tried = exits.try_out(thresholds)
         assert tried.accuracy == (outcome.scores.argmax(1) == labels).mean()
         assert tried.cost == pytest.approx(costs.mean())
-        assert tried.shares.tolist() == [
-            (outcome.exits == n).mean() for n in (1, 2, 3)]
+        assert tried.shares.tolist() == [(outcome.exits == n).mean() for n in (1, 2, 3)]
 
 
 @pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize(
-    'target', [Target(accuracy=.8), Target(cost=6.), Target(cost=7.5)])
+@pytest.mark.parametrize('target', [Target(accuracy=0.8), Target(cost=6.0), Target(cost=7.5)])
 def test_joint_is_as_good_as_trying_all(kind, target):
     exits = exits_of(kind)
     best = max(
-        target.key(exits.try_out(t))
-        for t in itertools.product(exits.levels(0), exits.levels(1)))
+        target.key(exits.try_out(t)) for t in itertools.product(exits.levels(0), exits.levels(1))
+    )
     found = target.key(exits.try_out(best_joint(exits, target)))
     shared = target.key(exits.try_out(best_shared(exits, target)))
     assert found >= shared
@@ -101,13 +106,12 @@ def test_joint_is_as_good_as_trying_all(kind, target):
 
 def test_joint_wins_where_one_exit_is_sure_and_wrong():
     probabilities = np.zeros((100, 3, 2))
-    probabilities[:, 0] = [.05, .95]  # always sure, always wrong
-    probabilities[:, 1] = [.7, .3]
-    probabilities[:, 2] = [.9, .1]
-    exits = Exits(probabilities, np.zeros(100, int), COSTS,
-                  'ConfidencePolicy', False)
-    target = Target(accuracy=1.)
+    probabilities[:, 0] = [0.05, 0.95]  # always sure, always wrong
+    probabilities[:, 1] = [0.7, 0.3]
+    probabilities[:, 2] = [0.9, 0.1]
+    exits = Exits(probabilities, np.zeros(100, int), COSTS, 'ConfidencePolicy', False)
+    target = Target(accuracy=1.0)
     assert best_shared(exits, target) == [None, None]
     joint = best_joint(exits, target)
-    assert joint[0] is None and joint[1] == pytest.approx(.7)
+    assert joint[0] is None and joint[1] == pytest.approx(0.7)
     assert exits.try_out(joint).cost == 7.5  # two sections, one head

@@ -1,4 +1,5 @@
 """metafile.yml and model-index.yml say what the configs say."""
+
 import pytest
 import yaml
 from recipes import BYOT, load, table_rows
@@ -7,12 +8,14 @@ from run import ROOT
 from mmrazor_byot.datasets import image_settings
 
 INDEX = yaml.safe_load((ROOT / 'model-index.yml').read_text())
-METAFILE = yaml.safe_load(
-    (ROOT / 'configs/distill/mmcls/byot/metafile.yml').read_text())
+METAFILE = yaml.safe_load((ROOT / 'configs/distill/mmcls/byot/metafile.yml').read_text())
 MODELS = METAFILE['Models']
 DATA = dict(
-    CIFAR100='CIFAR-100', ImageNet='ImageNet-1k', Digits='scikit-learn digits',
-    PackedImages='Tiny ImageNet 32 x 32')
+    CIFAR100='CIFAR-100',
+    ImageNet='ImageNet-1k',
+    Digits='scikit-learn digits',
+    PackedImages='Tiny ImageNet 32 x 32',
+)
 
 each_model = pytest.mark.parametrize('entry', MODELS, ids=lambda e: e['Name'])
 
@@ -22,7 +25,7 @@ def test_the_index_names_the_metafile():
 
 
 def test_the_collection_cites_the_right_paper():
-    collection, = METAFILE['Collections']
+    (collection,) = METAFILE['Collections']
     assert collection['Name'] == 'BYOT'
     assert collection['Paper']['URL'] == 'https://arxiv.org/abs/1905.08094'
     assert collection['Paper']['Title'].startswith('Be Your Own Teacher: ')
@@ -81,6 +84,5 @@ def test_mim_can_read_it(entry):
     empty. Without Weights, the collection's own stand in: none.
     """
     assert entry['Name'] == entry['Name'].lower()
-    assert all(value not in (None, []) for value in (
-        *entry.values(), *entry['Metadata'].values()))
+    assert all(value not in (None, []) for value in (*entry.values(), *entry['Metadata'].values()))
     assert METAFILE['Collections'][0]['Metadata']['Weight'] == ''

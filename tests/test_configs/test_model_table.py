@@ -1,11 +1,15 @@
 """docs/model_table.md says what the code says."""
+
 import pytest
 from recipes import BYOT, TABLE, table_rows
 from run import failed, succeeded, tool
 
 #: One of three exits, one counted at 224 x 224, and a narrow one.
-LIGHT = ('byot_wrn20-8_8xb16_cifar100', 'byot_mobilenet-v2_8xb32_in1k',
-         'byot_resnet18_2xb64_digits')
+LIGHT = (
+    'byot_wrn20-8_8xb16_cifar100',
+    'byot_mobilenet-v2_8xb32_in1k',
+    'byot_resnet18_2xb64_digits',
+)
 
 
 def test_numbers_are_those_of_the_networks():

@@ -3,6 +3,7 @@
 The network is the recipe's own, with its optimizer and its data's
 preprocessor; only the images are smaller than ImageNet's.
 """
+
 import copy
 
 import numpy as np
@@ -38,15 +39,12 @@ def test_learns_predicts_and_resumes(name, tmp_path):
     answers = predicts(model, data)
 
     path = str(tmp_path / 'checkpoint.pth')
-    torch.save(
-        dict(state_dict=model.state_dict(),
-             optimizer=optim_wrapper.state_dict()), path)
+    torch.save(dict(state_dict=model.state_dict(), optimizer=optim_wrapper.state_dict()), path)
     again = build(cfg, size)
     again.init_weights()  # as the Runner does before it resumes
     saved = load_from_local(path)
     again.load_state_dict(saved['state_dict'])
-    torch.testing.assert_close(
-        predicts(again, data), answers, rtol=0, atol=0)
+    torch.testing.assert_close(predicts(again, data), answers, rtol=0, atol=0)
     resumed = build_optim_wrapper(again, cfg.optim_wrapper)
     resumed.load_state_dict(saved['optimizer'])
     for network, wrapper in ((model, optim_wrapper), (again, resumed)):
@@ -63,8 +61,7 @@ def learns_a_step(model, optim_wrapper, data):
     before = {k: v.clone() for k, v in model.named_parameters()}
     reached = set()
     for name, parameter in model.named_parameters():
-        parameter.register_hook(
-            lambda g, name=name: g.any() and reached.add(name))
+        parameter.register_hook(lambda g, name=name: g.any() and reached.add(name))
     for group in optim_wrapper.param_groups:
         group['lr'] *= 0.01  # as in a warm-up: four images teach wild steps
     model.train()
@@ -73,8 +70,7 @@ def learns_a_step(model, optim_wrapper, data):
     assert len(log) == 2 + terms >= 2 + 2 * (model.num_exits - 1)
     assert all(torch.isfinite(value) for value in log.values())
     assert set(before) - reached == set()
-    assert [k for k, v in model.named_parameters()
-            if torch.equal(v, before[k])] == []
+    assert [k for k, v in model.named_parameters() if torch.equal(v, before[k])] == []
 
 
 def predicts(model, data) -> torch.Tensor:
@@ -84,26 +80,26 @@ def predicts(model, data) -> torch.Tensor:
         samples = model.test_step(data)
     scores = torch.stack([sample.exit_scores for sample in samples])
     assert scores.shape == (BATCH, model.num_exits, model.num_classes)
-    torch.testing.assert_close(
-        scores.sum(-1), torch.ones(BATCH, model.num_exits))
-    assert all(
-        torch.equal(sample.pred_score, sample.exit_scores[-1])
-        for sample in samples)
+    torch.testing.assert_close(scores.sum(-1), torch.ones(BATCH, model.num_exits))
+    assert all(torch.equal(sample.pred_score, sample.exit_scores[-1]) for sample in samples)
     return scores
 
 
 def build(cfg: Config, size: int):
-    return MODELS.build({
-        **cfg.model.to_dict(), 'input_size': size,
-        'data_preprocessor': cfg.data_preprocessor.to_dict()
-    })
+    return MODELS.build(
+        {
+            **cfg.model.to_dict(),
+            'input_size': size,
+            'data_preprocessor': cfg.data_preprocessor.to_dict(),
+        }
+    )
 
 
 def batch(size: int, num_classes: int) -> dict:
     return dict(
-        inputs=torch.randint(
-            0, 256, (BATCH, 3, size, size), dtype=torch.uint8),
+        inputs=torch.randint(0, 256, (BATCH, 3, size, size), dtype=torch.uint8),
         data_samples=[
             DataSample().set_gt_label(torch.tensor([i * num_classes // BATCH]))
             for i in range(BATCH)
-        ])
+        ],
+    )

@@ -61,9 +61,7 @@ def write_cifar(tmp_path, monkeypatch, download):
     return write
 
 
-@pytest.mark.parametrize(
-    'split, labels', [('train', [99, 0, 7]), ('test', [5])]
-)
+@pytest.mark.parametrize('split, labels', [('train', [99, 0, 7]), ('test', [5])])
 def test_images(tiny, split, labels):
     dataset = CIFAR100(str(tiny), split=split)
     assert [d['gt_label'] for d in dataset] == labels
@@ -137,11 +135,9 @@ def test_holding_out(write_cifar):
     root = str(write_cifar(train=labels, test=[5]))
     every = CIFAR100(root)
     parts = {
-        held_out: CIFAR100(root, hold_out_every=2, held_out=held_out)
-        for held_out in (False, True)
+        held_out: CIFAR100(root, hold_out_every=2, held_out=held_out) for held_out in (False, True)
     }
-    for held_out, chosen in {False: [0, 1, 2, 4, 7],
-                             True: [3, 5, 6, 8]}.items():
+    for held_out, chosen in {False: [0, 1, 2, 4, 7], True: [3, 5, 6, 8]}.items():
         dataset = parts[held_out]
         assert [d['gt_label'] for d in dataset] == [labels[i] for i in chosen]
         for sample, i in zip(dataset, chosen):

@@ -55,13 +55,11 @@ def test_splits_share_no_image_and_lose_none(splits):
         assert np.abs(enlarged - exact).max() <= 1
         assert (data.images == data.images[..., :1]).all()  # grey
         found[split] = Counter(
-            (image.astype(int).tobytes(), label)
-            for image, label in zip(grey, data.labels)
+            (image.astype(int).tobytes(), label) for image, label in zip(grey, data.labels)
         )
     digits = sklearn.datasets.load_digits()
     wanted = Counter(
-        (image.astype(int).tobytes(), label)
-        for image, label in zip(digits.images, digits.target)
+        (image.astype(int).tobytes(), label) for image, label in zip(digits.images, digits.target)
     )
     assert len(wanted) == 1797  # no digit is there twice
     assert not found['train'] & found['test']

@@ -1,4 +1,5 @@
 """Whole batches are the batches that single images make."""
+
 import copy
 from multiprocessing.reduction import ForkingPickler
 
@@ -32,10 +33,9 @@ def loaders(dataset=SEVEN, seed=3, **settings):
     return [
         Runner.build_dataloader(dict(settings, **kind), seed=seed)
         for kind in (
-            dict(dataset={**dataset, 'pipeline': PACK},
-                 collate_fn=dict(type='default_collate')),
-            dict(dataset=dict(type='mmrazor_byot.ImageBatches',
-                              dataset=dataset), collate_fn=BATCH))
+            dict(dataset={**dataset, 'pipeline': PACK}, collate_fn=dict(type='default_collate')),
+            dict(dataset=dict(type='mmrazor_byot.ImageBatches', dataset=dataset), collate_fn=BATCH),
+        )
     ]
 
 
@@ -44,21 +44,27 @@ def equal_batches(expected, found):
     assert found['inputs'].dtype == torch.uint8
     samples = expected['data_samples']
     assert isinstance(found['data_samples'], BatchSamples)
-    assert found['data_samples'].gt_label.tolist() == [
-        s.gt_label.item() for s in samples]
-    assert found['data_samples'].sample_idx.tolist() == [
-        s.sample_idx for s in samples]
+    assert found['data_samples'].gt_label.tolist() == [s.gt_label.item() for s in samples]
+    assert found['data_samples'].sample_idx.tolist() == [s.sample_idx for s in samples]
 
 
-@pytest.mark.parametrize('settings', [
-    dict(), dict(drop_last=True),
-    dict(sampler=dict(type='InfiniteSampler', shuffle=True)),
-    dict(sampler=dict(type='DefaultSampler', shuffle=False), batch_size=4),
-    dict(num_batch_per_epoch=1)])
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(),
+        dict(drop_last=True),
+        dict(sampler=dict(type='InfiniteSampler', shuffle=True)),
+        dict(sampler=dict(type='DefaultSampler', shuffle=False), batch_size=4),
+        dict(num_batch_per_epoch=1),
+    ],
+)
 def test_same_samples_in_the_same_order(settings):
     for seed in (3, 4):
-        singly, whole = loaders(**{'seed': seed, **settings}) if (
-            'sampler' not in settings) else build(settings, seed)
+        singly, whole = (
+            loaders(**{'seed': seed, **settings})
+            if ('sampler' not in settings)
+            else build(settings, seed)
+        )
         batches = [list(zip(range(6), loader)) for loader in (singly, whole)]
         assert len(batches[0]) == len(batches[1]) > 0
         for (_, expected), (_, found) in zip(*batches):
@@ -74,10 +80,15 @@ def build(settings, seed):
     singly, whole = loaders(seed=seed)
     return [
         Runner.build_dataloader(
-            dict(dataset=loader.dataset, collate_fn=collate, num_workers=0,
-                 **{'batch_size': 3, **settings}), seed=seed)
-        for loader, collate in ((singly, dict(type='default_collate')),
-                                (whole, BATCH))
+            dict(
+                dataset=loader.dataset,
+                collate_fn=collate,
+                num_workers=0,
+                **{'batch_size': 3, **settings},
+            ),
+            seed=seed,
+        )
+        for loader, collate in ((singly, dict(type='default_collate')), (whole, BATCH))
     ]
 
 
@@ -85,8 +96,8 @@ def build(settings, seed):
 def test_worker_processes(workers):
     singly, whole = loaders()
     whole = torch.utils.data.DataLoader(
-        whole.dataset, 3, sampler=whole.sampler, num_workers=workers,
-        collate_fn=whole.collate_fn)
+        whole.dataset, 3, sampler=whole.sampler, num_workers=workers, collate_fn=whole.collate_fn
+    )
     for expected, found in zip(singly, whole):
         equal_batches(expected, found)
 
@@ -94,17 +105,23 @@ def test_worker_processes(workers):
 @pytest.mark.parametrize('start', ['fork', 'spawn'])
 def test_workers_share_the_one_copy(start):
     loader = Runner.build_dataloader(
-        dict(dataset=dict(type='mmrazor_byot.ImageBatches', dataset=SEVEN),
-             sampler=dict(type='DefaultSampler', shuffle=False), batch_size=7,
-             num_workers=1, persistent_workers=True, collate_fn=BATCH,
-             multiprocessing_context=start))
+        dict(
+            dataset=dict(type='mmrazor_byot.ImageBatches', dataset=SEVEN),
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            batch_size=7,
+            num_workers=1,
+            persistent_workers=True,
+            collate_fn=BATCH,
+            multiprocessing_context=start,
+        )
+    )
     dataset = loader.dataset
     assert len(ForkingPickler.dumps(dataset)) < 4096 < dataset.images.numel()
-    batch, = loader
+    (batch,) = loader
     assert torch.equal(batch['inputs'], dataset.images)
     dataset.images.fill_(77)  # the process that has started sees it
     dataset.labels.fill_(5)
-    batch, = loader
+    (batch,) = loader
     assert batch['inputs'].unique().tolist() == [77]
     assert batch['data_samples'].gt_label.tolist() == [5] * 7
 
@@ -118,14 +135,19 @@ def test_too_little_shared_memory(monkeypatch):
     monkeypatch.setattr(torch.Tensor, 'share_memory_', fail)
     dataset = ImageBatches(SEVEN)
     assert not dataset.images.is_shared()
-    assert np.array_equal(dataset.images.permute(0, 2, 3, 1),
-                          Digits(indices=7).images)
+    assert np.array_equal(dataset.images.permute(0, 2, 3, 1), Digits(indices=7).images)
 
 
-@pytest.mark.parametrize('settings', [
-    dict(split='test'), dict(hold_out_every=10),
-    dict(hold_out_every=10, held_out=True), dict(num_classes=3),
-    dict(samples_per_class=2, num_classes=4)])
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(split='test'),
+        dict(hold_out_every=10),
+        dict(hold_out_every=10, held_out=True),
+        dict(num_classes=3),
+        dict(samples_per_class=2, num_classes=4),
+    ],
+)
 def test_all_that_the_wrapped_set_can(settings):
     expected = Digits(**settings)
     inside = ImageBatches(dict(type='mmrazor_byot.Digits', **settings))
@@ -133,8 +155,7 @@ def test_all_that_the_wrapped_set_can(settings):
     built = ImageBatches(Digits(**settings))
     for dataset in (inside, outside, built):
         assert len(dataset) == len(expected) > 7
-        assert np.array_equal(dataset.images.permute(0, 2, 3, 1).numpy(),
-                              expected.images)
+        assert np.array_equal(dataset.images.permute(0, 2, 3, 1).numpy(), expected.images)
         assert dataset.get_gt_labels().tolist() == expected.labels.tolist()
         assert dataset.metainfo == expected.metainfo
         assert dataset.CLASSES == expected.CLASSES
@@ -143,24 +164,23 @@ def test_all_that_the_wrapped_set_can(settings):
 def test_cifar(tmp_path, monkeypatch):
     import hashlib
     import pickle
+
     planes = np.random.default_rng(0).integers(0, 256, (5, 3072), np.uint8)
     content = pickle.dumps(dict(data=planes, fine_labels=[4, 4, 99, 4, 0]))
     folder = tmp_path / 'cifar-100-python'
     folder.mkdir()
     (folder / 'train').write_bytes(content)
     for kind in (CIFAR100, mmpretrain.datasets.CIFAR100):
-        monkeypatch.setattr(
-            kind, 'train_list', [['train', hashlib.md5(content).hexdigest()]])
+        monkeypatch.setattr(kind, 'train_list', [['train', hashlib.md5(content).hexdigest()]])
         monkeypatch.setattr(kind, '_check_integrity', lambda self: True)
         dataset = ImageBatches(kind(str(tmp_path)))
-        assert np.array_equal(dataset.images.numpy(),
-                              planes.reshape(5, 3, 32, 32))
+        assert np.array_equal(dataset.images.numpy(), planes.reshape(5, 3, 32, 32))
         assert dataset.labels.tolist() == [4, 4, 99, 4, 0]
         assert dataset.metainfo['classes'][99] == 'worm'
         assert dataset.class_to_idx['worm'] == 99
     dataset = ImageBatches(
-        dict(type='mmrazor_byot.CIFAR100', data_root=str(tmp_path)),
-        hold_out_every=2, held_out=True)
+        dict(type='mmrazor_byot.CIFAR100', data_root=str(tmp_path)), hold_out_every=2, held_out=True
+    )
     assert dataset.labels.tolist() == [4]  # the second of three of class 4
     assert np.array_equal(dataset.images[0].numpy().ravel(), planes[1])
 
@@ -174,8 +194,7 @@ def test_one_sample():
         found = sample['data_samples']
         assert type(found) is DataSample
         assert set(found.all_keys()) == {'gt_label', 'sample_idx'}
-        assert found.gt_label.tolist() == expected['data_samples'
-                                                   ].gt_label.tolist()
+        assert found.gt_label.tolist() == expected['data_samples'].gt_label.tolist()
         assert found.sample_idx == number
         info, theirs = dataset.get_data_info(i), singly.get_data_info(number)
         assert info.keys() == theirs.keys()
@@ -190,8 +209,7 @@ def test_one_sample():
     assert [d['sample_idx'] for d in dataset.load_data_list()] == [*range(7)]
 
 
-@pytest.mark.parametrize('indices, kept', [
-    (2, [0, 1]), (-1, [6]), ([4, 2], [4, 2])])
+@pytest.mark.parametrize('indices, kept', [(2, [0, 1]), (-1, [6]), ([4, 2], [4, 2])])
 def test_subsets(indices, kept):
     dataset = ImageBatches(SEVEN)
     subset = dataset.get_subset(indices)
@@ -203,8 +221,7 @@ def test_subsets(indices, kept):
 
 
 def test_reads_only_when_asked():
-    dataset = ImageBatches(
-        dict(type='mmrazor_byot.Digits', lazy_init=True), lazy_init=True)
+    dataset = ImageBatches(dict(type='mmrazor_byot.Digits', lazy_init=True), lazy_init=True)
     assert not hasattr(dataset, 'images')
     assert 'Images of: \tDigits' in str(dataset)
     assert len(dataset) == 1198
@@ -216,9 +233,15 @@ def test_samples_that_come_one_by_one_are_put_together():
     """As from mmengine's wrappers, which know nothing of whole batches."""
     dataset = ConcatDataset([ImageBatches(SEVEN), ImageBatches(SEVEN)])
     loader = Runner.build_dataloader(
-        dict(dataset=dataset, batch_size=14, collate_fn=BATCH, num_workers=0,
-             sampler=dict(type='DefaultSampler', shuffle=False)))
-    batch, = loader
+        dict(
+            dataset=dataset,
+            batch_size=14,
+            collate_fn=BATCH,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        )
+    )
+    (batch,) = loader
     images = ImageBatches(SEVEN).images
     assert torch.equal(batch['inputs'], torch.cat([images, images]))
     assert batch['data_samples'].sample_idx.tolist() == [*range(7)] * 2
@@ -235,7 +258,8 @@ def test_on_the_gpu(device):
     expected = ImageBatches(SEVEN).__getitems__([4, 2])
     assert torch.equal(batch['inputs'].cpu(), expected['inputs'])
     loader = torch.utils.data.DataLoader(
-        dataset, 2, pin_memory=True, collate_fn=lambda batch: batch)
+        dataset, 2, pin_memory=True, collate_fn=lambda batch: batch
+    )
     with pytest.raises(ConfigError, match='set pin_memory=False'):
         next(iter(loader))
     with pytest.raises(ConfigError, match='set pin_memory=False'):
@@ -244,16 +268,22 @@ def test_on_the_gpu(device):
 
 def test_settings_with_and_without():
     loader = dict(
-        batch_size=2, collate_fn=BATCH,
-        dataset=dict(type='mmrazor_byot.ImageBatches', device='auto',
-                     hold_out_every=4, dataset=dict(SEVEN)))
+        batch_size=2,
+        collate_fn=BATCH,
+        dataset=dict(
+            type='mmrazor_byot.ImageBatches', device='auto', hold_out_every=4, dataset=dict(SEVEN)
+        ),
+    )
     before = copy.deepcopy(loader)
-    assert image_settings(loader['dataset']) == dict(
-        SEVEN, hold_out_every=4) == image_settings(
-            dict(SEVEN, hold_out_every=4))
+    assert (
+        image_settings(loader['dataset'])
+        == dict(SEVEN, hold_out_every=4)
+        == image_settings(dict(SEVEN, hold_out_every=4))
+    )
     singly = per_image(loader)
-    assert singly == dict(batch_size=2, dataset=dict(
-        SEVEN, hold_out_every=4, pipeline=[dict(type='mmpretrain.PackInputs')
-                                           ]))
+    assert singly == dict(
+        batch_size=2,
+        dataset=dict(SEVEN, hold_out_every=4, pipeline=[dict(type='mmpretrain.PackInputs')]),
+    )
     assert loader == before
     assert per_image(singly) is singly

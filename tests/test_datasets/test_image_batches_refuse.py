@@ -1,4 +1,5 @@
 """What whole batches cannot be made of, and what they say then."""
+
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,8 +23,7 @@ class Listed(BaseDataset):
 
     def __init__(self, samples, **kwargs):
         self.samples = samples
-        super().__init__(
-            ann_file='', serialize_data=bool(samples), **kwargs)
+        super().__init__(ann_file='', serialize_data=bool(samples), **kwargs)
 
     def load_data_list(self):
         return self.samples
@@ -37,34 +37,49 @@ GREY = np.zeros((4, 4, 1), np.uint8)
 COLOUR = np.zeros((4, 4, 3), np.uint8)
 
 
-@pytest.mark.parametrize('dataset, message', [
-    (listed(COLOUR, np.zeros((4, 5, 3), np.uint8)),
-     r'image 1 of Listed is \(4, 5\), image 0 \(4, 4\): .*images of one size'),
-    (listed(COLOUR, COLOUR.astype(np.float32)),
-     r'image 1 of Listed is float32 of shape \(4, 4, 3\); .*takes uint8'),
-    (listed(GREY), r'image 0 of Listed is uint8 of shape \(4, 4, 1\)'),
-    (listed(GREY[..., 0]), r'image 0 of Listed is uint8 of shape \(4, 4\);'),
-    (listed(COLOUR, label=[1, 0]), r'image 0 of Listed has the label \[1, 0'),
-    (Listed([dict(img=COLOUR)]), 'image 0 of Listed has the label None'),
-    (Listed([dict(img_path='a.jpg', gt_label=0)]),
-     r"image 0 of Listed is not in memory: .*not \['gt_label', 'img_path'"),
-    (Listed([]), 'Listed has no images'),
-], ids=range(8))
+@pytest.mark.parametrize(
+    'dataset, message',
+    [
+        (
+            listed(COLOUR, np.zeros((4, 5, 3), np.uint8)),
+            r'image 1 of Listed is \(4, 5\), image 0 \(4, 4\): .*images of one size',
+        ),
+        (
+            listed(COLOUR, COLOUR.astype(np.float32)),
+            r'image 1 of Listed is float32 of shape \(4, 4, 3\); .*takes uint8',
+        ),
+        (listed(GREY), r'image 0 of Listed is uint8 of shape \(4, 4, 1\)'),
+        (listed(GREY[..., 0]), r'image 0 of Listed is uint8 of shape \(4, 4\);'),
+        (listed(COLOUR, label=[1, 0]), r'image 0 of Listed has the label \[1, 0'),
+        (Listed([dict(img=COLOUR)]), 'image 0 of Listed has the label None'),
+        (
+            Listed([dict(img_path='a.jpg', gt_label=0)]),
+            r"image 0 of Listed is not in memory: .*not \['gt_label', 'img_path'",
+        ),
+        (Listed([]), 'Listed has no images'),
+    ],
+    ids=range(8),
+)
 def test_images_that_make_no_tensor(dataset, message):
     with pytest.raises(DatasetError, match=message):
         ImageBatches(dataset)
 
 
-@pytest.mark.parametrize('make, message', [
-    (lambda: ImageBatches({**SEVEN, 'pipeline': PACK}),
-     r"around Digits with the pipeline \['PackInputs'\]: a pipeline works on "
-     'single images, and .* transforms of data_preprocessor'),
-    (lambda: ImageBatches(SEVEN, pipeline=PACK), 'with the pipeline'),
-    (lambda: ImageBatches(Digits(pipeline=PACK)), 'with the pipeline'),
-    (lambda: ImageBatches(Digits(), num_classes=2), r"got \['num_classes'\]"),
-    (lambda: ImageBatches(SEVEN, device='gpu'), "'gpu'.*: no such device"),
-    (lambda: ImageBatches(SEVEN, device='meta'), "device='meta'"),
-])
+@pytest.mark.parametrize(
+    'make, message',
+    [
+        (
+            lambda: ImageBatches({**SEVEN, 'pipeline': PACK}),
+            r"around Digits with the pipeline \['PackInputs'\]: a pipeline works on "
+            'single images, and .* transforms of data_preprocessor',
+        ),
+        (lambda: ImageBatches(SEVEN, pipeline=PACK), 'with the pipeline'),
+        (lambda: ImageBatches(Digits(pipeline=PACK)), 'with the pipeline'),
+        (lambda: ImageBatches(Digits(), num_classes=2), r"got \['num_classes'\]"),
+        (lambda: ImageBatches(SEVEN, device='gpu'), "'gpu'.*: no such device"),
+        (lambda: ImageBatches(SEVEN, device='meta'), "device='meta'"),
+    ],
+)
 def test_settings_that_cannot_be(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
@@ -73,8 +88,14 @@ def test_settings_that_cannot_be(make, message):
 def test_another_collate_function():
     for name in ('pseudo_collate', 'default_collate'):
         loader = Runner.build_dataloader(
-            dict(dataset=ImageBatches(SEVEN), sampler=SHUFFLE, num_workers=0,
-                 batch_size=2, collate_fn=dict(type=name)))
+            dict(
+                dataset=ImageBatches(SEVEN),
+                sampler=SHUFFLE,
+                num_workers=0,
+                batch_size=2,
+                collate_fn=dict(type=name),
+            )
+        )
         with pytest.raises(ConfigError, match='set collate_fn=dict'):
             next(iter(loader))
 
@@ -94,7 +115,8 @@ def test_loaders_that_cannot_read_from_the_gpu():
     dataset.check_loader(SimpleNamespace(num_workers=0, pin_memory=False))
     for loader, message in (
         (dict(num_workers=2, pin_memory=False), 'cuda:0: set num_workers=0'),
-        (dict(num_workers=0, pin_memory=True), 'set pin_memory=False')):
+        (dict(num_workers=0, pin_memory=True), 'set pin_memory=False'),
+    ):
         with pytest.raises(ConfigError, match=message):
             dataset.check_loader(SimpleNamespace(**loader))
     loader = torch.utils.data.DataLoader(dataset, 2, num_workers=1)

@@ -54,9 +54,7 @@ def test_choice_of_samples(settings, kept):
     labels = [i % 3 for i in kept]
     assert [dataset[i]['gt_label'] for i in range(len(kept))] == labels
     assert dataset.get_gt_labels().tolist() == labels
-    assert [dataset.get_cat_ids(i) for i in range(len(kept))] == [
-        [label] for label in labels
-    ]
+    assert [dataset.get_cat_ids(i) for i in range(len(kept))] == [[label] for label in labels]
     classes = Numbered.classes[: settings.get('num_classes')]
     assert dataset.metainfo['classes'] == dataset.CLASSES == classes
 
@@ -113,9 +111,7 @@ def test_no_images(monkeypatch):
         Numbered()
 
 
-@pytest.mark.parametrize(
-    'indices, kept', [(2, [0, 1]), (-1, [5]), ([4, 2], [4, 2]), ((3,), [3])]
-)
+@pytest.mark.parametrize('indices, kept', [(2, [0, 1]), (-1, [5]), ([4, 2], [4, 2]), ((3,), [3])])
 def test_subsets(indices, kept):
     dataset = Numbered()
     subset = dataset.get_subset(indices)

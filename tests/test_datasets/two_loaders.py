@@ -2,6 +2,7 @@
 
 Run alone or by torchrun: ``two_loaders.py WORK_DIR``. Rank 0 prints.
 """
+
 import os
 import sys
 
@@ -54,9 +55,12 @@ def loader(kind, split, images):
         dataset = dict(type='mmrazor_byot.ImageBatches', dataset=dataset)
         collate = 'mmrazor_byot.collate_batch'
     return dict(
-        dataset=dataset, batch_size=4, num_workers=0,
+        dataset=dataset,
+        batch_size=4,
+        num_workers=0,
         collate_fn=dict(type=collate),
-        sampler=dict(type='DefaultSampler', shuffle=split == 'train'))
+        sampler=dict(type='DefaultSampler', shuffle=split == 'train'),
+    )
 
 
 def train(work_dir, kind, epochs=EPOCHS, resume=False, transforms=()):
@@ -64,8 +68,7 @@ def train(work_dir, kind, epochs=EPOCHS, resume=False, transforms=()):
     preprocessor = dict(NORM)
     metric = dict(type='mmrazor_byot.ExitAccuracy', topk=(1, 3))
     if kind == 'batches':
-        preprocessor.update(
-            type='mmrazor_byot.BatchDataPreprocessor', transforms=transforms)
+        preprocessor.update(type='mmrazor_byot.BatchDataPreprocessor', transforms=transforms)
         metric = dict(type='mmrazor_byot.BatchEvaluator', metrics=metric)
     notes = Notes()
     several = int(os.environ.get('WORLD_SIZE', 1)) > 1
@@ -75,11 +78,11 @@ def train(work_dir, kind, epochs=EPOCHS, resume=False, transforms=()):
                 type='mmrazor_byot.BYOT',
                 architecture=dict(
                     type='ImageClassifier',
-                    backbone=dict(type='ResNet_CIFAR', depth=18,
-                                  stem_channels=4, base_channels=4),
+                    backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4),
                     neck=dict(type='GlobalAveragePooling'),
-                    head=dict(type='LinearClsHead', num_classes=10,
-                              in_channels=32))),
+                    head=dict(type='LinearClsHead', num_classes=10, in_channels=32),
+                ),
+            ),
             data_preprocessor=preprocessor,
             work_dir=work_dir,
             train_dataloader=loader(kind, 'train', 23),
@@ -88,25 +91,33 @@ def train(work_dir, kind, epochs=EPOCHS, resume=False, transforms=()):
             train_cfg=dict(by_epoch=True, max_epochs=epochs),
             val_cfg=dict(),
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.02)),
-            custom_hooks=[dict(type='mmrazor_byot.EpochSeedHook'),
-                          dict(type='mmrazor_byot.LabelCheckHook'), notes],
+            custom_hooks=[
+                dict(type='mmrazor_byot.EpochSeedHook'),
+                dict(type='mmrazor_byot.LabelCheckHook'),
+                notes,
+            ],
             default_hooks=dict(logger=dict(type='LoggerHook', interval=1000)),
             randomness=dict(seed=5),
             launcher='pytorch' if several else 'none',
             env_cfg=dict(dist_cfg=dict(backend='gloo')),
-            cfg=dict(model_wrapper_cfg=dict(
-                type='MMDistributedDataParallel', device_ids=None)),
-            log_level='ERROR', resume=resume, default_scope='mmpretrain',
-            experiment_name=f'{work_dir}{epochs}'.replace('/', '_'))
+            cfg=dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None)),
+            log_level='ERROR',
+            resume=resume,
+            default_scope='mmpretrain',
+            experiment_name=f'{work_dir}{epochs}'.replace('/', '_'),
+        )
         runner.train()
-    weights = {name.removeprefix('module.'): value.clone()
-               for name, value in runner.model.state_dict().items()}
+    weights = {
+        name.removeprefix('module.'): value.clone()
+        for name, value in runner.model.state_dict().items()
+    }
     return notes, weights
 
 
 def equal(first, second):
     return first.keys() == second.keys() and all(
-        torch.equal(value, second[name]) for name, value in first.items())
+        torch.equal(value, second[name]) for name, value in first.items()
+    )
 
 
 def main():
@@ -116,17 +127,18 @@ def main():
     flip = [dict(type='mmrazor_byot.ToyFlip')]
     _, unbroken = train(f'{root}/unbroken', 'batches', transforms=flip)
     train(f'{root}/broken', 'batches', EPOCHS - 1, transforms=flip)
-    _, broken = train(f'{root}/broken', 'batches', resume=True,
-                      transforms=flip)
+    _, broken = train(f'{root}/broken', 'batches', resume=True, transforms=flip)
     numbers = sum(all_gather_object(sum(whole.numbers, [])), [])
     facts = dict(
         order=single.numbers == whole.numbers,
-        shown=len(numbers), images=len(set(numbers)),
+        shown=len(numbers),
+        images=len(set(numbers)),
         metrics=single.metrics == whole.metrics and len(whole.metrics),
         measured=sorted(whole.metrics[-1])[:2],
         weights=equal(weights, expected),
         resumed=equal(broken, unbroken),
-        flipped=not equal(unbroken, weights))
+        flipped=not equal(unbroken, weights),
+    )
     if int(os.environ.get('RANK', 0)) == 0:
         print('\nFACTS', facts)
     if dist.is_initialized():

@@ -1,4 +1,5 @@
 """A folder that is not as it was exported is one clear error."""
+
 import hashlib
 import json
 import shutil
@@ -38,8 +39,7 @@ def test_one_byte_is_another(folder):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    refused(folder, r'trunk_3.int8.onnx" is not the file that was exported',
-            'int8')
+    refused(folder, r'trunk_3.int8.onnx" is not the file that was exported', 'int8')
     DeployedNetwork(folder)
 
 
@@ -61,17 +61,22 @@ def test_another_format_version(folder):
     refused(folder, 'has format version 2, this mmrazor_byot reads 1')
 
 
-@pytest.mark.parametrize('changes, reason', [
-    (dict(format='something'), 'no manifest of an exported network'),
-    (dict(more=1), 'is damaged .*more'),
-    (dict(num_exits=3), 'is damaged .4 stages for 3 exits'),
-    (dict(classes=['a']), 'is damaged .1 classes named, 10 counted'),
-    (dict(input_size=[32]), 'height and width'),
-    (dict(opset='18'), 'is damaged .*opset'),
-    (dict(stages=[{}] * 4), "is damaged .'inputs'"),
-    (dict(stages=[dict(inputs=['image'], outputs=[])] * 4),
-     'does not take what the one before it leaves'),
-])
+@pytest.mark.parametrize(
+    'changes, reason',
+    [
+        (dict(format='something'), 'no manifest of an exported network'),
+        (dict(more=1), 'is damaged .*more'),
+        (dict(num_exits=3), 'is damaged .4 stages for 3 exits'),
+        (dict(classes=['a']), 'is damaged .1 classes named, 10 counted'),
+        (dict(input_size=[32]), 'height and width'),
+        (dict(opset='18'), 'is damaged .*opset'),
+        (dict(stages=[{}] * 4), "is damaged .'inputs'"),
+        (
+            dict(stages=[dict(inputs=['image'], outputs=[])] * 4),
+            'does not take what the one before it leaves',
+        ),
+    ],
+)
 def test_a_manifest_that_cannot_be(folder, changes, reason):
     edit_manifest(folder, **changes)
     refused(folder, reason)
@@ -89,8 +94,7 @@ def test_an_opset_that_onnxruntime_cannot_read(folder):
     model.opset_import[0].version = 999
     onnx.save(model, path)
     files = json.loads((folder / 'manifest.json').read_text())['files']
-    files['fp32']['exit_1.onnx'] = hashlib.sha256(
-        path.read_bytes()).hexdigest()
+    files['fp32']['exit_1.onnx'] = hashlib.sha256(path.read_bytes()).hexdigest()
     edit_manifest(folder, files=files, opset=999)
     refused(folder, 'cannot load .*exit_1.onnx" of opset 999')
 

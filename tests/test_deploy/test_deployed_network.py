@@ -1,4 +1,5 @@
 """The runtime: stages, policies, precisions."""
+
 import json
 
 import numpy as np
@@ -22,8 +23,9 @@ def network(exported):  # noqa: F811
 
 def probabilities(network, images):
     """Softmax of every exit of the cut models, (N, C, K)."""
-    logits = np.stack([network.exit_logits(i, images) for i in (1, 2, 3, 4)],
-                      axis=1).astype(np.float64)
+    logits = np.stack([network.exit_logits(i, images) for i in (1, 2, 3, 4)], axis=1).astype(
+        np.float64
+    )
     powers = np.exp(logits)
     return powers / powers.sum(-1, keepdims=True)
 
@@ -33,12 +35,12 @@ def test_compaction_changes_no_answer(network):
     outcome = network.run(images)  # by the exported policy
     all_exits = probabilities(network, images)
     sure = all_exits.max(-1)
-    exits = np.where(sure[:, 0] >= .95, 1, np.where(sure[:, 2] >= .9, 3, 4))
+    exits = np.where(sure[:, 0] >= 0.95, 1, np.where(sure[:, 2] >= 0.9, 3, 4))
     assert set(exits) == {1, 3, 4}  # each of them leaves someone
     np.testing.assert_array_equal(outcome.exits, exits)
     np.testing.assert_allclose(
-        outcome.scores, all_exits[np.arange(len(images)), exits - 1],
-        atol=1e-5)
+        outcome.scores, all_exits[np.arange(len(images)), exits - 1], atol=1e-5
+    )
     assert np.isnan(outcome.exit_scores[:, 1]).all()  # its head was not run
 
 
@@ -50,7 +52,12 @@ def test_unread_heads_are_not_run(exported):  # noqa: F811
     network = DeployedNetwork(exported, threads=1)
     network.run(digits_test()[0][:3], ConfidencePolicy([None, 1.0, None]))
     assert sorted(network._models) == [
-        ('exit', 1), ('stage', 2), ('stage', 4), ('trunk', 1), ('trunk', 3)]
+        ('exit', 1),
+        ('stage', 2),
+        ('stage', 4),
+        ('trunk', 1),
+        ('trunk', 3),
+    ]
 
 
 def test_a_fixed_exit_takes_the_cut_model(network, monkeypatch):
@@ -59,8 +66,8 @@ def test_a_fixed_exit_takes_the_cut_model(network, monkeypatch):
     for number, policy in ((2, FixedExitPolicy(2)), (4, FixedExitPolicy())):
         outcome = network.run(images, policy)
         np.testing.assert_allclose(
-            outcome.scores, probabilities(network, images)[:, number - 1],
-            atol=1e-6)
+            outcome.scores, probabilities(network, images)[:, number - 1], atol=1e-6
+        )
         assert outcome.exits.tolist() == [number] * 6
         others = [i for i in range(4) if i != number - 1]
         assert np.isnan(outcome.exit_scores[:, others]).all()
@@ -70,8 +77,7 @@ def test_ensembles_and_patience(network):
     images = digits_test()[0][:50]
     all_exits = probabilities(network, images)
     outcome = network.run(images, FixedExitPolicy(3, ensemble=True))
-    np.testing.assert_allclose(
-        outcome.scores, all_exits[:, :3].mean(1), atol=1e-5)
+    np.testing.assert_allclose(outcome.scores, all_exits[:, :3].mean(1), atol=1e-5)
     labels = all_exits.argmax(-1)
     exits = network.run(images, PatiencePolicy(2)).exits
     same = labels[:, 1:] == labels[:, :-1]
@@ -79,14 +85,12 @@ def test_ensembles_and_patience(network):
     np.testing.assert_array_equal(exits, expected)
 
 
-def test_int8_is_another_network_of_nearly_the_same_answers(
-        exported, network):  # noqa: F811
+def test_int8_is_another_network_of_nearly_the_same_answers(exported, network):  # noqa: F811
     int8 = DeployedNetwork(exported, 'int8', threads=1)
     images, labels = digits_test()
     for number in (1, 2, 3, 4):
         small = exported / f'exit_{number}.int8.onnx'
-        assert small.stat().st_size < (exported /
-                                       f'exit_{number}.onnx').stat().st_size
+        assert small.stat().st_size < (exported / f'exit_{number}.onnx').stat().st_size
         kinds = [n.op_type for n in onnx.load(small).graph.node]
         assert kinds.count('QuantizeLinear') > 5
         ours = int8.exit_logits(number, images)
@@ -102,7 +106,7 @@ def test_int8_is_another_network_of_nearly_the_same_answers(
 def test_int8_stages_answer_as_int8_exits(exported):  # noqa: F811
     int8 = DeployedNetwork(exported, 'int8', threads=1)
     images = digits_test()[0][:64]
-    state = (images, )
+    state = (images,)
     for number in (1, 2, 3, 4):
         next_state, logits = int8.stage(number, state)
         alone, _ = int8.stage(number, state, read=False)
@@ -141,13 +145,16 @@ def test_costs_of_stages_add_up(exported):  # noqa: F811
     assert head < manifest['stages'][0]['head_flops'] < 1.2 * head
 
 
-@pytest.mark.parametrize('images', [
-    np.zeros((2, 32, 32, 3), np.float32),
-    np.zeros((2, 3, 32, 32), np.uint8),
-    np.zeros((32, 32, 3), np.uint8),
-    np.zeros((0, 32, 32, 3), np.uint8),
-    [[0]],
-])
+@pytest.mark.parametrize(
+    'images',
+    [
+        np.zeros((2, 32, 32, 3), np.float32),
+        np.zeros((2, 3, 32, 32), np.uint8),
+        np.zeros((32, 32, 3), np.uint8),
+        np.zeros((0, 32, 32, 3), np.uint8),
+        [[0]],
+    ],
+)
 def test_wrong_images(network, images):
     with pytest.raises(ConfigError, match=r'uint8 array \(N, 32, 32, 3\)'):
         network.run(images)

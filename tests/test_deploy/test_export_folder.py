@@ -1,4 +1,5 @@
 """Exports that fail leave nothing; colours and mean stand in the models."""
+
 import numpy as np
 import onnx
 import pytest
@@ -21,7 +22,7 @@ from mmrazor_byot.errors import ConfigError, DatasetError, DeployError
 from mmrazor_byot.registry import MODELS
 
 QUICK = Settings(random_images=True, images=5, eval_images=0)
-MEAN, STD = [10., 120., 200.], [40., 60., 90.]
+MEAN, STD = [10.0, 120.0, 200.0], [40.0, 60.0, 90.0]
 
 
 @pytest.fixture
@@ -30,9 +31,9 @@ def bgr(tmp_path, tiny_architecture):
     tiny_architecture['backbone']['out_indices'] = (1, 3)
     loader = dict(
         dataset=dict(
-            type='CustomDataset',
-            pipeline=[dict(type='LoadImageFromFile'),
-                      dict(type='PackInputs')]))
+            type='CustomDataset', pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+        )
+    )
     path = tmp_path / 'bgr.py'
     path.write_text(
         Config(
@@ -40,8 +41,12 @@ def bgr(tmp_path, tiny_architecture):
                 model=dict(
                     type='mmrazor_byot.BYOT',
                     architecture=tiny_architecture,
-                    data_preprocessor=dict(mean=MEAN, std=STD, to_rgb=False)),
-                test_dataloader=loader)).pretty_text)
+                    data_preprocessor=dict(mean=MEAN, std=STD, to_rgb=False),
+                ),
+                test_dataloader=loader,
+            )
+        ).pretty_text
+    )
     cfg = Config.fromfile(path)
     init_default_scope('mmpretrain')
     model = MODELS.build(cfg.model)
@@ -52,17 +57,19 @@ def bgr(tmp_path, tiny_architecture):
 
 def preparation(order, **settings):
     model = torch.nn.Module()
-    model.data_preprocessor = MODELS.build(
-        dict(type='mmpretrain.ClsDataPreprocessor', **settings))
+    model.data_preprocessor = MODELS.build(dict(type='mmpretrain.ClsDataPreprocessor', **settings))
     return Preparation(model, order)
 
 
-@pytest.mark.parametrize('order, expected', [
-    ('RGB', [(10 - 1) / 4, (20 - 2) / 5, (30 - 3) / 6]),
-    ('BGR', [(30 - 1) / 4, (20 - 2) / 5, (10 - 3) / 6]),
-])
+@pytest.mark.parametrize(
+    'order, expected',
+    [
+        ('RGB', [(10 - 1) / 4, (20 - 2) / 5, (30 - 3) / 6]),
+        ('BGR', [(30 - 1) / 4, (20 - 2) / 5, (10 - 3) / 6]),
+    ],
+)
 def test_colours_and_mean_of_a_pixel(order, expected):
-    prepare = preparation(order, mean=[1., 2., 3.], std=[4., 5., 6.])
+    prepare = preparation(order, mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0])
     image = torch.tensor([10, 20, 30], dtype=torch.uint8).reshape(1, 1, 1, 3)
     found = prepare(image)
     assert found.shape == (1, 3, 1, 1) and found.dtype == torch.float32
@@ -72,7 +79,7 @@ def test_colours_and_mean_of_a_pixel(order, expected):
 def test_without_mean_numbers_stay():
     image = torch.arange(12, dtype=torch.uint8).reshape(1, 2, 2, 3)
     found = preparation('RGB')(image)
-    assert found[0, 0].tolist() == [[0., 3.], [6., 9.]]
+    assert found[0, 0].tolist() == [[0.0, 3.0], [6.0, 9.0]]
 
 
 @needs_new_torch
@@ -81,8 +88,7 @@ def test_an_exported_network_takes_rgb(bgr, tmp_path):
     manifest = export_folder(cfg, checkpoint, tmp_path / 'out', QUICK)
     assert manifest.check['origin'] == 'random pixels'
     assert manifest.classes is None and manifest.num_exits == 2
-    images = np.random.default_rng(3).integers(0, 256, (3, 32, 32, 3),
-                                               np.uint8)
+    images = np.random.default_rng(3).integers(0, 256, (3, 32, 32, 3), np.uint8)
     blue_first = (images[..., ::-1] - np.array(MEAN)) / np.array(STD)
     inputs = torch.from_numpy(blue_first).permute(0, 3, 1, 2).float()
     with torch.no_grad():
@@ -90,8 +96,8 @@ def test_an_exported_network_takes_rgb(bgr, tmp_path):
     network = DeployedNetwork(tmp_path / 'out', threads=1)
     for number in (1, 2):
         np.testing.assert_allclose(
-            network.exit_logits(number, images), expected[number - 1],
-            atol=1e-5)
+            network.exit_logits(number, images), expected[number - 1], atol=1e-5
+        )
     # The wrong order would show.
     turned = network.exit_logits(2, np.ascontiguousarray(images[..., ::-1]))
     assert np.abs(turned - expected[1].numpy()).max() > 1e-3
@@ -106,31 +112,39 @@ def test_from_image_files_to_logits(bgr, tmp_path):
         files.append(tmp_path / f'photos/{"ab"[i % 2]}/{i}.png')
         files[-1].parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(noise).resize((50 + i, 44)).save(files[-1])
-    pipeline = [dict(type='LoadImageFromFile'),
-                dict(type='ResizeEdge', scale=36),
-                dict(type='CenterCrop', crop_size=32), dict(type='PackInputs')]
-    dataset = dict(type='CustomDataset', data_root=str(tmp_path / 'photos'),
-                   pipeline=pipeline)
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='ResizeEdge', scale=36),
+        dict(type='CenterCrop', crop_size=32),
+        dict(type='PackInputs'),
+    ]
+    dataset = dict(type='CustomDataset', data_root=str(tmp_path / 'photos'), pipeline=pipeline)
     cfg.test_dataloader.dataset.pipeline = pipeline
     cfg.calibration_dataloader = dict(
-        batch_size=3, num_workers=0, dataset=dataset,
-        sampler=dict(type='DefaultSampler', shuffle=False))
-    manifest = export_folder(cfg, checkpoint, tmp_path / 'out',
-                             QUICK._replace(random_images=False))
+        batch_size=3,
+        num_workers=0,
+        dataset=dataset,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+    )
+    manifest = export_folder(cfg, checkpoint, tmp_path / 'out', QUICK._replace(random_images=False))
     assert manifest.check['origin'] == 'calibration images'
     assert manifest.check['images'] == 4
     network = DeployedNetwork(tmp_path / 'out', threads=1)
     images = load_images(files, manifest.resize, network.input_size)
-    results = [Compose([TRANSFORMS.build(step) for step in pipeline])(
-        dict(img_path=str(path))) for path in files]
-    inputs = [(x['inputs'].float() - torch.tensor(MEAN)[:, None, None]) /
-              torch.tensor(STD)[:, None, None] for x in results]
+    results = [
+        Compose([TRANSFORMS.build(step) for step in pipeline])(dict(img_path=str(path)))
+        for path in files
+    ]
+    inputs = [
+        (x['inputs'].float() - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+        for x in results
+    ]
     with torch.no_grad():
         expected = model(torch.stack(inputs), mode='tensor')
     for number in (1, 2):
         np.testing.assert_allclose(
-            network.exit_logits(number, images), expected[number - 1],
-            atol=1e-5)
+            network.exit_logits(number, images), expected[number - 1], atol=1e-5
+        )
 
 
 @needs_new_torch
@@ -139,12 +153,10 @@ def test_a_failed_check_leaves_nothing(bgr, tmp_path, monkeypatch):
     before = sorted(tmp_path.iterdir())
 
     class Wrong(Preparation):
-
         def forward(self, images):
             return super().forward(images) + 1
 
-    monkeypatch.setattr(module, 'preparation',
-                        lambda cfg, model: Wrong(model, 'BGR'))
+    monkeypatch.setattr(module, 'preparation', lambda cfg, model: Wrong(model, 'BGR'))
     with pytest.raises(DeployError, match='exit ./2 cut, batch of 1: a logit'):
         export_folder(cfg, checkpoint, tmp_path / 'out', QUICK)
     assert sorted(tmp_path.iterdir()) == before
@@ -190,37 +202,38 @@ def test_force_replaces_an_export_whole(bgr, tmp_path):
     for path in out.glob('*.onnx'):
         imported = onnx.load(path).opset_import
         assert [(x.domain, x.version) for x in imported] == [('', 20)]
-    assert not [p for p in tmp_path.iterdir() if '.tmp' in p.name
-                or '.old' in p.name]
+    assert not [p for p in tmp_path.iterdir() if '.tmp' in p.name or '.old' in p.name]
 
 
-@pytest.mark.parametrize('changes, reason', [
-    (dict(images=0), '--images 0'),
-    (dict(opset=17), '--opset 17: torch exports 18 and newer'),
-    (dict(opset=99), '--opset 99: .* knows up to'),
-    (dict(eval_images=-1), '--eval-images -1'),
-    (dict(int8=True), 'leave --random-images out'),
-    (dict(random_images=False), 'no calibration_dataloader'),
-    (dict(policy='nowhere.json'), 'nowhere.json" does not exist'),
-])
+@pytest.mark.parametrize(
+    'changes, reason',
+    [
+        (dict(images=0), '--images 0'),
+        (dict(opset=17), '--opset 17: torch exports 18 and newer'),
+        (dict(opset=99), '--opset 99: .* knows up to'),
+        (dict(eval_images=-1), '--eval-images -1'),
+        (dict(int8=True), 'leave --random-images out'),
+        (dict(random_images=False), 'no calibration_dataloader'),
+        (dict(policy='nowhere.json'), 'nowhere.json" does not exist'),
+    ],
+)
 def test_wrong_settings(bgr, tmp_path, changes, reason):
     cfg, checkpoint, _ = bgr
     with pytest.raises(ConfigError, match=reason):
-        export_folder(cfg, checkpoint, tmp_path / 'out',
-                      QUICK._replace(**changes))
+        export_folder(cfg, checkpoint, tmp_path / 'out', QUICK._replace(**changes))
     assert not (tmp_path / 'out').exists()
 
 
 def test_calibration_images_that_are_missing(bgr, tmp_path):
     cfg, checkpoint, _ = bgr
     cfg.calibration_dataloader = dict(
-        batch_size=4, num_workers=0,
+        batch_size=4,
+        num_workers=0,
         sampler=dict(type='DefaultSampler', shuffle=False),
-        dataset=dict(type='CustomDataset', data_root=str(tmp_path / 'none'),
-                     pipeline=[]))
+        dataset=dict(type='CustomDataset', data_root=str(tmp_path / 'none'), pipeline=[]),
+    )
     with pytest.raises(DatasetError, match='none.*--random-images does'):
-        export_folder(cfg, checkpoint, tmp_path / 'out',
-                      QUICK._replace(random_images=False))
+        export_folder(cfg, checkpoint, tmp_path / 'out', QUICK._replace(random_images=False))
 
 
 def test_a_place_that_cannot_be_written(bgr, tmp_path):
@@ -233,11 +246,14 @@ def test_a_place_that_cannot_be_written(bgr, tmp_path):
 def test_a_recipe_that_shows_other_sizes(bgr, tmp_path):
     cfg, checkpoint, _ = bgr
     cfg.calibration_dataloader = dict(
-        batch_size=4, num_workers=0,
+        batch_size=4,
+        num_workers=0,
         sampler=dict(type='DefaultSampler', shuffle=False),
-        dataset=dict(type='mmrazor_byot.Digits', split='train',
-                     pipeline=[dict(type='Resize', scale=24),
-                               dict(type='PackInputs')]))
+        dataset=dict(
+            type='mmrazor_byot.Digits',
+            split='train',
+            pipeline=[dict(type='Resize', scale=24), dict(type='PackInputs')],
+        ),
+    )
     with pytest.raises(ConfigError, match=r'images of \(3, 24, 24\), its'):
-        export_folder(cfg, checkpoint, tmp_path / 'out',
-                      QUICK._replace(random_images=False))
+        export_folder(cfg, checkpoint, tmp_path / 'out', QUICK._replace(random_images=False))

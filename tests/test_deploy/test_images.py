@@ -1,4 +1,5 @@
 """Image files on their way in, beside what mmpretrain does to them."""
+
 import cv2
 import numpy as np
 import pytest
@@ -14,10 +15,9 @@ from mmrazor_byot.inference.image_pipeline import ImagePipeline
 
 PIPELINE = [
     dict(type='LoadImageFromFile'),
-    dict(type='ResizeEdge', scale=40, edge='short', backend='pillow',
-         interpolation='bicubic'),
+    dict(type='ResizeEdge', scale=40, edge='short', backend='pillow', interpolation='bicubic'),
     dict(type='mmpretrain.CenterCrop', crop_size=32),
-    dict(type='PackInputs')
+    dict(type='PackInputs'),
 ]
 
 
@@ -42,30 +42,31 @@ def test_steps_do_what_mmpretrain_does(backend, edge, height, width):
         expected = transform(expected)
     found = picture
     for step in steps(
-            dict(type='ResizeEdge', **settings),
-            dict(type='CenterCrop', crop_size=(24, 31))):
+        dict(type='ResizeEdge', **settings), dict(type='CenterCrop', crop_size=(24, 31))
+    ):
         found = apply_step(found, step)
     np.testing.assert_array_equal(found, expected['img'])
 
 
 def test_the_manifest_of_a_pipeline():
     assert steps(*PIPELINE) == [
-        dict(step='resize_edge', scale=40, edge='short',
-             interpolation='bicubic', backend='pillow'),
-        dict(step='crop', size=[32, 32])
+        dict(step='resize_edge', scale=40, edge='short', interpolation='bicubic', backend='pillow'),
+        dict(step='crop', size=[32, 32]),
     ]
     assert steps(dict(type='Resize', scale=(60, 30))) == [
-        dict(step='resize', size=[30, 60], interpolation='bilinear',
-             backend='cv2')
+        dict(step='resize', size=[30, 60], interpolation='bilinear', backend='cv2')
     ]
 
 
-@pytest.mark.parametrize('transform', [
-    dict(type='Pad', size=(40, 40)),
-    dict(type='Resize', scale=(40, 40), keep_ratio=True),
-    dict(type='Resize', scale_factor=2.0),
-    dict(type='CenterCrop', crop_size=32, auto_pad=True),
-])
+@pytest.mark.parametrize(
+    'transform',
+    [
+        dict(type='Pad', size=(40, 40)),
+        dict(type='Resize', scale=(40, 40), keep_ratio=True),
+        dict(type='Resize', scale_factor=2.0),
+        dict(type='CenterCrop', crop_size=32, auto_pad=True),
+    ],
+)
 def test_what_the_runtime_cannot_do(transform):
     with pytest.raises(ConfigError, match='runtime without torch cannot do'):
         steps(transform)
@@ -81,8 +82,7 @@ def test_files_are_read_as_rgb_and_brought_to_size(tmp_path):
     red[..., 0] = 200
     Image.fromarray(red).save(tmp_path / 'red.png')
     Image.fromarray(np.full((20, 10), 7, np.uint8)).save(tmp_path / 'grey.png')
-    found = load_images([tmp_path / 'red.png', tmp_path / 'grey.png'], [],
-                        (32, 32))
+    found = load_images([tmp_path / 'red.png', tmp_path / 'grey.png'], [], (32, 32))
     np.testing.assert_array_equal(found[0], red)
     assert found.shape == (2, 32, 32, 3) and (found[1] == 7).all()
 
@@ -93,15 +93,13 @@ def test_without_steps_as_the_inferencer(tmp_path, height, width):
     Image.fromarray(photo(height, width)).save(path)
     pipeline = ImagePipeline([dict(type='PackInputs')], (3, 32, 32))
     expected = pipeline(str(path))['inputs'].permute(1, 2, 0).numpy()
-    found, = load_images([path], [], (32, 32))
+    (found,) = load_images([path], [], (32, 32))
     np.testing.assert_array_equal(found, expected)
 
 
 def without(monkeypatch, *missing):
     there = images._module
-    monkeypatch.setattr(
-        images, '_module', lambda name: None
-        if name in missing else there(name))
+    monkeypatch.setattr(images, '_module', lambda name: None if name in missing else there(name))
 
 
 def test_either_library_will_do(tmp_path, monkeypatch):
@@ -114,10 +112,10 @@ def test_either_library_will_do(tmp_path, monkeypatch):
             other = 'pillow' if backend == 'cv2' else 'cv2'
             expected = apply_step(picture, {**shrink, 'backend': backend})
             without(patch, missing)
+            np.testing.assert_array_equal(read_image(tmp_path / 'a.png'), picture)
             np.testing.assert_array_equal(
-                read_image(tmp_path / 'a.png'), picture)
-            np.testing.assert_array_equal(
-                apply_step(picture, {**shrink, 'backend': other}), expected)
+                apply_step(picture, {**shrink, 'backend': other}), expected
+            )
 
 
 def test_neither_library(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 """Exported models against torch, and against numbers counted by hand."""
+
 import numpy as np
 import onnx
 import pytest
@@ -27,8 +28,7 @@ def test_every_way_answers_as_torch(network, batch):
     found = list(ways(network, images))
     assert [number for number, _, _ in found] == sorted([1, 2, 3, 4] * 3)
     for number, way, logits in found:
-        np.testing.assert_allclose(
-            logits, expected[number - 1, :batch], atol=1e-4, err_msg=way)
+        np.testing.assert_allclose(logits, expected[number - 1, :batch], atol=1e-4, err_msg=way)
 
 
 def test_exits_answer_differently(network):
@@ -42,18 +42,23 @@ def numbers(folder, name: str) -> int:
     """How many floats a model carries."""
     graph = onnx.load(folder / name).graph
     return sum(
-        int(np.prod(array.dims)) for array in graph.initializer
-        if array.data_type == onnx.TensorProto.FLOAT)
+        int(np.prod(array.dims))
+        for array in graph.initializer
+        if array.data_type == onnx.TensorProto.FLOAT
+    )
 
 
-@pytest.mark.parametrize('name, expected', [
-    ('exit_1.onnx', NORMALISE + STEM + BLOCKS + HEAD_1),
-    ('stage_1.onnx', NORMALISE + STEM + BLOCKS + HEAD_1),
-    ('trunk_1.onnx', NORMALISE + STEM + BLOCKS),
-    ('exit_2.onnx', NORMALISE + STEM + BLOCKS + BLOCKS_2 + HEAD_2),
-    ('stage_2.onnx', BLOCKS_2 + HEAD_2),
-    ('trunk_2.onnx', BLOCKS_2),
-])
+@pytest.mark.parametrize(
+    'name, expected',
+    [
+        ('exit_1.onnx', NORMALISE + STEM + BLOCKS + HEAD_1),
+        ('stage_1.onnx', NORMALISE + STEM + BLOCKS + HEAD_1),
+        ('trunk_1.onnx', NORMALISE + STEM + BLOCKS),
+        ('exit_2.onnx', NORMALISE + STEM + BLOCKS + BLOCKS_2 + HEAD_2),
+        ('stage_2.onnx', BLOCKS_2 + HEAD_2),
+        ('trunk_2.onnx', BLOCKS_2),
+    ],
+)
 def test_a_file_holds_its_own_work_alone(exported, name, expected):  # noqa: F811, E501
     assert numbers(exported, name) == expected
 

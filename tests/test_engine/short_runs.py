@@ -1,4 +1,5 @@
 """Short runs of MMEngine's Runner on a network that is next to nothing."""
+
 import copy
 import itertools
 import json
@@ -23,19 +24,19 @@ MODEL = dict(
             type='LinearClsHead',
             num_classes=5,
             in_channels=None,
-            loss=dict(type='CrossEntropyLoss'))),
+            loss=dict(type='CrossEntropyLoss'),
+        ),
+    ),
     data_preprocessor=dict(mean=[127.5] * 3, std=[64.0] * 3, num_classes=5),
-    input_size=16)
+    input_size=16,
+)
 NUMBERS = itertools.count()  # a name is one message hub
 HOOKS = [
     dict(type=f'mmrazor_byot.{name}Hook')
     for name in ('ChannelsLast', 'Compile', 'EpochSeed', 'LabelCheck')
 ]
 HOOKS.append(dict(type='mmrazor_byot.FiniteLossHook', interval=100))
-EMA = dict(
-    type='EMAHook',
-    ema_type='mmrazor_byot.ExponentialMovingAverage',
-    momentum=0.2)
+EMA = dict(type='EMAHook', ema_type='mmrazor_byot.ExponentialMovingAverage', momentum=0.2)
 
 
 GRAPHS = []
@@ -44,8 +45,9 @@ GRAPHS = []
 @torch._dynamo.register_backend
 def counted(graph, example_inputs):
     """Runs a graph as it is, and notes the size of its batch."""
-    GRAPHS.append(max(x.shape[0] for x in example_inputs if x.ndim == 4
-                      and x.shape[1:] == (3, 16, 16)))
+    GRAPHS.append(
+        max(x.shape[0] for x in example_inputs if x.ndim == 4 and x.shape[1:] == (3, 16, 16))
+    )
     return graph.forward
 
 
@@ -81,8 +83,7 @@ class Noise(Dataset):
 
     def __init__(self, count: int):
         generator = torch.Generator().manual_seed(3)
-        self.images = torch.randint(
-            0, 256, (count, 3, 16, 16), generator=generator).byte()
+        self.images = torch.randint(0, 256, (count, 3, 16, 16), generator=generator).byte()
 
     def __len__(self):
         return len(self.images)
@@ -98,17 +99,18 @@ def loader(count, shuffle):
         num_workers=0,
         dataset=dict(type='mmrazor_byot.Noise', count=count),
         sampler=dict(type='DefaultSampler', shuffle=shuffle),
-        collate_fn=dict(type='default_collate'))
+        collate_fn=dict(type='default_collate'),
+    )
 
 
 VALIDATION = dict(
     val_dataloader=loader(10, False),
     val_cfg=dict(),
-    val_evaluator=dict(type='mmrazor_byot.ExitAccuracy', topk=1))
+    val_evaluator=dict(type='mmrazor_byot.ExitAccuracy', topk=1),
+)
 
 
-def config(work_dir, epochs=2, optim=(), default_hooks=(), hooks=(),
-           **changes) -> Config:
+def config(work_dir, epochs=2, optim=(), default_hooks=(), hooks=(), **changes) -> Config:
     """Of a run with our hooks; an epoch is 8 + 8 + 4 images.
 
     Args:
@@ -129,22 +131,25 @@ def config(work_dir, epochs=2, optim=(), default_hooks=(), hooks=(),
         optim_wrapper=dict(
             dict(
                 type='mmrazor_byot.OptimWrapper',
-                optimizer=dict(
-                    type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4)),
-            **dict(optim)),
+                optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4),
+            ),
+            **dict(optim),
+        ),
         param_scheduler=dict(type='LinearLR', by_epoch=False, end=100),
         default_hooks=dict(
             dict(
                 runtime_info=dict(type='mmrazor_byot.RuntimeInfoHook'),
                 timer=dict(type='mmrazor_byot.IterTimerHook'),
-                logger=dict(type='LoggerHook', interval=2)),
-            **dict(default_hooks)),
+                logger=dict(type='LoggerHook', interval=2),
+            ),
+            **dict(default_hooks),
+        ),
         custom_hooks=[*HOOKS, *hooks],
-        visualizer=dict(
-            type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
+        visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
         randomness=dict(seed=1),
         log_level='WARNING',
-        **changes)
+        **changes,
+    )
     return Config(copy.deepcopy(cfg))
 
 
@@ -167,8 +172,7 @@ def logged(runner) -> list:
 
 def saved(runner, epoch) -> dict:
     """The checkpoint of an epoch, counted from 1."""
-    return torch.load(
-        f'{runner.work_dir}/epoch_{epoch}.pth', weights_only=False)
+    return torch.load(f'{runner.work_dir}/epoch_{epoch}.pth', weights_only=False)
 
 
 def assert_close(a: dict, b: dict, **tolerance) -> None:

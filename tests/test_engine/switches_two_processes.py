@@ -2,6 +2,7 @@
 
 Run by torchrun with a folder; rank 0 prints what differs.
 """
+
 import sys
 import warnings
 from argparse import Namespace
@@ -23,12 +24,9 @@ AMP = dict(type='mmrazor_byot.AmpOptimWrapper', dtype='bfloat16')
 def train(folder: Path, epochs=2, **changes) -> Runner:
     runner = Runner.from_cfg(
         config(
-            folder,
-            epochs,
-            hooks=[EMA],
-            launcher='pytorch',
-            model_wrapper_cfg=WRAPPER,
-            **changes))
+            folder, epochs, hooks=[EMA], launcher='pytorch', model_wrapper_cfg=WRAPPER, **changes
+        )
+    )
     runner.train()
     dist.barrier()
     return runner
@@ -36,9 +34,11 @@ def train(folder: Path, epochs=2, **changes) -> Runner:
 
 def worst(a, b) -> float:
     """The largest difference of weights and of their average."""
-    return max((a[part][k].double() - b[part][k]).abs().max().item()
-               for part in ('state_dict', 'ema_state_dict')
-               for k in a[part])
+    return max(
+        (a[part][k].double() - b[part][k]).abs().max().item()
+        for part in ('state_dict', 'ema_state_dict')
+        for k in a[part]
+    )
 
 
 def main() -> None:
@@ -57,11 +57,13 @@ def main() -> None:
     if dist.get_rank() == 0:
         one, two, three = (saved(r, 2) for r in (plain, fast, resumed))
         losses = [logged(r)[-1]['loss'] for r in (plain, half)]
-        print(f'{dist.get_world_size()} processes, '
-              f'switched {worst(one, two):.3e}, '
-              f'resumed {worst(two, three):.3e}, '
-              f'stride warnings {len(strides)}, losses {losses}, '
-              f'moved {worst(one, saved(plain, 1)):.3e}')
+        print(
+            f'{dist.get_world_size()} processes, '
+            f'switched {worst(one, two):.3e}, '
+            f'resumed {worst(two, three):.3e}, '
+            f'stride warnings {len(strides)}, losses {losses}, '
+            f'moved {worst(one, saved(plain, 1)):.3e}'
+        )
     leave_processes()
 
 

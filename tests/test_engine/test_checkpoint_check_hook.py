@@ -14,9 +14,7 @@ TRAINING_STATE = dict(meta={}, message_hub={}, optimizer={})
 
 def network(out=4):
     """Keys 0.weight, 0.bias, 1.weight ... 1.num_batches_tracked, 2.weight."""
-    return nn.Sequential(
-        nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, out, bias=False)
-    )
+    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, out, bias=False))
 
 
 def runner(task, model=None):
@@ -36,9 +34,7 @@ def runner(task, model=None):
 
 def look(task, state, model=None, wrap=True, **others):
     checkpoint = dict(others, state_dict=state) if wrap else state
-    CheckpointCheckHook().after_load_checkpoint(
-        runner(task, model), checkpoint
-    )
+    CheckpointCheckHook().after_load_checkpoint(runner(task, model), checkpoint)
 
 
 def refused(*args, **kwargs):
@@ -62,9 +58,7 @@ def test_bare_state_dict():
     state = network().state_dict()
     look('test', state, wrap=False)
     state['other'] = state.pop('0.bias')
-    assert 'missing: 0.bias; unexpected: other' in refused(
-        'test', state, wrap=False
-    )
+    assert 'missing: 0.bias; unexpected: other' in refused('test', state, wrap=False)
 
 
 def test_batch_counters_may_be_missing():
@@ -77,9 +71,7 @@ def test_batch_counters_may_be_missing():
 def test_wrapped_model():
     model = nn.DataParallel(network())
     look('test', network().state_dict(), model)
-    assert 'does not fit the Sequential: other' in refused(
-        'test', network(5).state_dict(), model
-    )
+    assert 'does not fit the Sequential: other' in refused('test', network(5).state_dict(), model)
 
 
 @pytest.mark.parametrize('task', STRICT)
@@ -114,9 +106,7 @@ def test_differences(task, change, difference):
     assert message.startswith(source)
 
 
-@pytest.mark.parametrize(
-    'kept', [['0.weight'], ['0.weight', '0.bias', '2.weight'], ['1.bias']]
-)
+@pytest.mark.parametrize('kept', [['0.weight'], ['0.weight', '0.bias', '2.weight'], ['1.bias']])
 def test_fine_tuning_from_a_part(kept):
     state = network().state_dict()
     look('fine-tune', {k: state[k] for k in kept})

@@ -1,4 +1,5 @@
 """One graph of the network and its losses, and no more."""
+
 import copy
 import os
 import sys
@@ -30,9 +31,7 @@ def no_graphs():
 
 def test_one_graph_is_compiled(tmp_path):
     """Not one for the last batch of 4, for validation, or each epoch."""
-    runner = train(
-        tmp_path / 'run', 3, hooks=[EMA], compile=dict(backend='counted'),
-        **VALIDATION)
+    runner = train(tmp_path / 'run', 3, hooks=[EMA], compile=dict(backend='counted'), **VALIDATION)
     assert GRAPHS == [8]
     assert 'train_step' not in vars(runner.model)  # MMEngine's own switch
     assert not any('_orig_mod' in k for k in saved(runner, 3)['state_dict'])
@@ -96,12 +95,19 @@ def test_no_compiler_is_one_error(tmp_path):
         'from pathlib import Path; from short_runs import train\n'
         'from mmrazor_byot.launch import run_tool\n'
         f'run_tool(lambda: train(Path({str(tmp_path)!r}) / "run", 1, '
-        'compile=True))')
+        'compile=True))'
+    )
     here = os.path.dirname(__file__)
-    done = run(sys.executable, '-c', script, here, CXX='no-compiler',
-               TORCHINDUCTOR_CACHE_DIR=str(tmp_path / 'cache'), PATH='')
-    (line, ) = [s for s in done.stderr.splitlines()
-                if s.startswith('error: ')]
+    done = run(
+        sys.executable,
+        '-c',
+        script,
+        here,
+        CXX='no-compiler',
+        TORCHINDUCTOR_CACHE_DIR=str(tmp_path / 'cache'),
+        PATH='',
+    )
+    (line,) = [s for s in done.stderr.splitlines() if s.startswith('error: ')]
     assert 'compile: torch cannot compile here' in line
     assert 'C++ compiler' in line and 'set compile=False' in line
 
@@ -114,10 +120,14 @@ def test_inductor(tmp_path):
         for name, switches in dict(
             plain=dict(),
             compiled=dict(compile=True, channels_last=True),
-            half=dict(compile=True, channels_last=True, optim=dict(
-                type='mmrazor_byot.AmpOptimWrapper', dtype='bfloat16')),
-        ).items())
-    assert_close(saved(compiled, 2)['state_dict'],
-                 saved(plain, 2)['state_dict'], rtol=1e-3, atol=1e-4)
-    assert logged(half)[-2]['loss'] == pytest.approx(
-        logged(plain)[-2]['loss'], rel=0.03)
+            half=dict(
+                compile=True,
+                channels_last=True,
+                optim=dict(type='mmrazor_byot.AmpOptimWrapper', dtype='bfloat16'),
+            ),
+        ).items()
+    )
+    assert_close(
+        saved(compiled, 2)['state_dict'], saved(plain, 2)['state_dict'], rtol=1e-3, atol=1e-4
+    )
+    assert logged(half)[-2]['loss'] == pytest.approx(logged(plain)[-2]['loss'], rel=0.03)

@@ -1,4 +1,5 @@
 """Scalars are read late, and are MMEngine's to the last bit."""
+
 import itertools
 from types import SimpleNamespace
 
@@ -17,8 +18,10 @@ MMENGINE = dict(
     default_hooks=dict(
         runtime_info=dict(type='RuntimeInfoHook'),
         timer=dict(type='IterTimerHook'),
-        logger=dict(type='LoggerHook', interval=2)),
-    optim=dict(type='OptimWrapper', clip_grad=dict(max_norm=0.5)))
+        logger=dict(type='LoggerHook', interval=2),
+    ),
+    optim=dict(type='OptimWrapper', clip_grad=dict(max_norm=0.5)),
+)
 OURS = dict(optim=dict(clip_grad=dict(max_norm=0.5)))
 
 
@@ -38,8 +41,7 @@ def clock(monkeypatch):
     def reset():
         ticks = itertools.count()
         fake = SimpleNamespace(time=lambda: next(ticks) / 4)
-        for name in ('mmengine.hooks.iter_timer_hook',
-                     'mmrazor_byot.engine.hooks.iter_timer_hook'):
+        for name in ('mmengine.hooks.iter_timer_hook', 'mmrazor_byot.engine.hooks.iter_timer_hook'):
             monkeypatch.setattr(f'{name}.time', fake)
 
     return reset
@@ -51,15 +53,13 @@ def test_the_log_is_mmengines(tmp_path, clock):
     for name, changes in (('theirs', MMENGINE), ('ours', OURS)):
         clock()
         runner = train(tmp_path / name, epochs=3, **VALIDATION, **changes)
-        assert isinstance(runner.message_hub,
-                          DeferredMessageHub) == (name == 'ours')
+        assert isinstance(runner.message_hub, DeferredMessageHub) == (name == 'ours')
         lines.append(logged(runner))
     theirs, ours = lines
     assert ours == theirs
     assert [list(line) for line in ours] == [list(line) for line in theirs]
     assert len(ours) == 3 + 3  # at iteration 2 of an epoch, and validation
-    assert {'lr', 'grad_norm', 'loss', 'exit1.hint_loss', 'time',
-            'data_time'} <= set(ours[0])
+    assert {'lr', 'grad_norm', 'loss', 'exit1.hint_loss', 'time', 'data_time'} <= set(ours[0])
 
 
 def test_checkpoints_hold_mmengines_histories(tmp_path, clock):
@@ -88,13 +88,16 @@ def test_resuming(tmp_path):
     assert whole[-1]['iter'] == 5  # 3 of the second epoch are not logged
 
 
-@pytest.mark.parametrize('values', [
-    [1.5, 2.5, 3.0],
-    [1, 2, 3],
-    [torch.tensor(1.5), torch.tensor([[2.5]]), torch.tensor(7)],
-    [np.float32(0.1), np.array([3]), torch.tensor(0.1, dtype=torch.bfloat16)],
-    [torch.tensor(0.1, requires_grad=True) * 3, 1, torch.tensor(True)],
-])
+@pytest.mark.parametrize(
+    'values',
+    [
+        [1.5, 2.5, 3.0],
+        [1, 2, 3],
+        [torch.tensor(1.5), torch.tensor([[2.5]]), torch.tensor(7)],
+        [np.float32(0.1), np.array([3]), torch.tensor(0.1, dtype=torch.bfloat16)],
+        [torch.tensor(0.1, requires_grad=True) * 3, 1, torch.tensor(True)],
+    ],
+)
 def test_histories(hubs, values):
     for hub in hubs:
         for count, value in enumerate(values, start=1):
@@ -111,12 +114,15 @@ def test_histories(hubs, values):
     assert ours['resumed_keys'] == theirs['resumed_keys']
 
 
-@pytest.mark.parametrize('reader', [
-    lambda hub: hub.log_scalars['x'],
-    lambda hub: hub.get_scalar('x'),
-    lambda hub: hub.state_dict()['log_scalars']['x'],
-    lambda hub: (hub.update_scalars(dict(y=1)), hub.get_scalar('x'))[1],
-])
+@pytest.mark.parametrize(
+    'reader',
+    [
+        lambda hub: hub.log_scalars['x'],
+        lambda hub: hub.get_scalar('x'),
+        lambda hub: hub.state_dict()['log_scalars']['x'],
+        lambda hub: (hub.update_scalars(dict(y=1)), hub.get_scalar('x'))[1],
+    ],
+)
 def test_every_reader_sees_the_newest(hubs, reader):
     _, hub = hubs
     for value in (1.0, 2.0):
@@ -139,8 +145,7 @@ def test_a_number_is_read_without_the_tensors(hubs, monkeypatch):
 def test_one_transfer_for_all(hubs, monkeypatch):
     _, hub = hubs
     stacked, stack = [], torch.stack
-    monkeypatch.setattr(torch, 'stack',
-                        lambda v: stacked.append(len(v)) or stack(v))
+    monkeypatch.setattr(torch, 'stack', lambda v: stacked.append(len(v)) or stack(v))
     for i in range(50):
         hub.update_scalar('a', torch.tensor(float(i)))
         hub.update_scalar('b', torch.tensor(float(-i)))
@@ -173,8 +178,7 @@ def test_whole_iterations(hubs):
     for key, history in theirs.log_scalars.items():
         for a, b in zip(history.data, ours.get_scalar(key).data):
             assert a.dtype == b.dtype and a.tolist() == b.tolist(), key
-    assert ours.get_scalar('train/a').data[0].tolist() == [
-        2, 0, 4, 10, 5, 20, 8, 30]
+    assert ours.get_scalar('train/a').data[0].tolist() == [2, 0, 4, 10, 5, 20, 8, 30]
 
 
 def test_a_number_does_not_fetch_the_losses(hubs, monkeypatch):
@@ -210,7 +214,7 @@ def test_a_history_has_an_end(hubs):
 def test_no_graph_is_kept(hubs):
     _, hub = hubs
     hub.update_scalar('a', torch.ones((), requires_grad=True) * 2)
-    (value, _), = hub._noted['a']
+    ((value, _),) = hub._noted['a']
     assert value.grad_fn is None
 
 
@@ -236,8 +240,12 @@ def test_taking_over_twice_loses_nothing(hubs):
 
 def test_fetch_keeps_order_and_type():
     values = [
-        torch.tensor(3), 1, torch.tensor(0.5), 2.5,
-        torch.tensor(0.1, dtype=torch.float64), torch.tensor(4)
+        torch.tensor(3),
+        1,
+        torch.tensor(0.5),
+        2.5,
+        torch.tensor(0.1, dtype=torch.float64),
+        torch.tensor(4),
     ]
     found = fetch(values)
     assert found == [3, 1, 0.5, 2.5, 0.1, 4]

@@ -21,12 +21,7 @@ def draw(seed, epoch, rank):
 
 def test_all_differ():
     """Three generators, two seeds, four epochs and three ranks."""
-    places = [
-        (seed, epoch, rank)
-        for seed in (0, 1)
-        for epoch in range(4)
-        for rank in range(3)
-    ]
+    places = [(seed, epoch, rank) for seed in (0, 1) for epoch in range(4) for rank in range(3)]
     for numbers in zip(*[draw(*place) for place in places]):
         assert len(set(numbers)) == 24
 
@@ -59,9 +54,7 @@ def test_seed_by_hand():
 def test_sampler_follows_a_resumed_seed():
     """The order is that of a sampler with this seed."""
     sampler = DefaultSampler(range(100), seed=1)
-    runner = SimpleNamespace(
-        seed=5, train_dataloader=SimpleNamespace(sampler=sampler)
-    )
+    runner = SimpleNamespace(seed=5, train_dataloader=SimpleNamespace(sampler=sampler))
     EpochSeedHook().before_train(runner)
     assert list(sampler) == list(DefaultSampler(range(100), seed=5))
     assert list(sampler) != list(DefaultSampler(range(100), seed=1))
@@ -69,9 +62,7 @@ def test_sampler_follows_a_resumed_seed():
 
 def test_sampler_without_a_seed():
     sampler = torch.utils.data.SequentialSampler(range(3))
-    runner = SimpleNamespace(
-        seed=5, train_dataloader=SimpleNamespace(sampler=sampler)
-    )
+    runner = SimpleNamespace(seed=5, train_dataloader=SimpleNamespace(sampler=sampler))
     EpochSeedHook().before_train(runner)
     assert not hasattr(sampler, 'seed')
 

@@ -87,9 +87,7 @@ def test_names_the_terms(losses, terms):
     assert f'at iteration 7 {terms}; training stopped' in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    'outputs', [None, {}, dict(loss=1.5), dict(accuracy=torch.tensor(NAN))]
-)
+@pytest.mark.parametrize('outputs', [None, {}, dict(loss=1.5), dict(accuracy=torch.tensor(NAN))])
 def test_nothing_to_look_at(outputs):
     """No tensor that is called a loss."""
     hook = FiniteLossHook(interval=1)
@@ -101,8 +99,7 @@ def test_nothing_to_look_at(outputs):
 def test_one_transfer(monkeypatch):
     """For all losses of all iterations since the last look."""
     stacked, stack = [], torch.stack
-    monkeypatch.setattr(
-        torch, 'stack', lambda v: stacked.append(len(v)) or stack(v))
+    monkeypatch.setattr(torch, 'stack', lambda v: stacked.append(len(v)) or stack(v))
     hook = FiniteLossHook(interval=4)
     for i in range(1, 8):
         step(hook, i, loss=1.0, a_loss=0.5, b_loss=0.5)
@@ -173,12 +170,8 @@ def train(model, work_dir, **checkpoint):
         (6, False, 2, ['iter_2.pth', 'iter_4.pth']),
     ],
 )
-def test_nothing_is_saved_from_after_the_fault(
-    tmp_path, fault, by_epoch, interval, saved
-):
-    message, files = train(
-        Faulty(fault), tmp_path, by_epoch=by_epoch, interval=interval
-    )
+def test_nothing_is_saved_from_after_the_fault(tmp_path, fault, by_epoch, interval, saved):
+    message, files = train(Faulty(fault), tmp_path, by_epoch=by_epoch, interval=interval)
     assert f'at iteration {fault} (fit_loss = inf)' in message
     assert files == saved
 

@@ -65,9 +65,7 @@ def test_other_number_of_classes(model, mode, wrap, count):
         check(runner(wrap(model), classes=count))
 
 
-@pytest.mark.parametrize(
-    'model, classes', [(with_exits(), None), (nn.Linear(1, 1), 7)]
-)
+@pytest.mark.parametrize('model, classes', [(with_exits(), None), (nn.Linear(1, 1), 7)])
 @pytest.mark.parametrize('mode', MODES)
 def test_unknown_number_of_classes(model, classes, mode):
     """Either does not say it: there is nothing to compare."""

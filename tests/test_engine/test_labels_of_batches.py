@@ -1,4 +1,5 @@
 """LabelCheckHook on whole batches."""
+
 from types import SimpleNamespace
 
 import pytest
@@ -22,7 +23,8 @@ def runner(**loaders):
 def look(hook, mode, *labels):
     samples = BatchSamples(gt_label=torch.tensor(labels))
     getattr(hook, f'before_{mode}_iter')(
-        runner(), batch_idx=0, data_batch=dict(data_samples=samples))
+        runner(), batch_idx=0, data_batch=dict(data_samples=samples)
+    )
     return samples
 
 
@@ -30,8 +32,9 @@ def look(hook, mode, *labels):
 def test_labels_of_a_batch(mode):
     """One that came from elsewhere than ImageBatches."""
     assert not look(LabelCheckHook(), mode, 0, 9)._made
-    with pytest.raises(DatasetError, match=f'the {mode} data has the label 10'
-                       ', but the head has 10 classes'):
+    with pytest.raises(
+        DatasetError, match=f'the {mode} data has the label 10, but the head has 10 classes'
+    ):
         look(LabelCheckHook(), mode, 0, 10)
 
 
@@ -44,8 +47,9 @@ def test_all_labels_of_image_batches_at_once(mode):
     getattr(hook, f'before_{mode}')(ready)
     look(hook, mode, 10)  # not looked at again
     dataset.labels[13] = 10
-    with pytest.raises(DatasetError, match=f'the {mode} data has the label '
-                       '10, but the head has 10 classes'):
+    with pytest.raises(
+        DatasetError, match=f'the {mode} data has the label 10, but the head has 10 classes'
+    ):
         getattr(LabelCheckHook(), f'before_{mode}')(ready)
 
 
@@ -55,5 +59,4 @@ def test_a_loader_that_cannot_read_from_the_gpu(mode):
     dataset.images = SimpleNamespace(is_cuda=True, device='cuda:0')
     loader = torch.utils.data.DataLoader(dataset, num_workers=1)
     with pytest.raises(ConfigError, match='cuda:0: set num_workers=0'):
-        getattr(LabelCheckHook(), f'before_{mode}')(
-            runner(**{f'{mode}_dataloader': loader}))
+        getattr(LabelCheckHook(), f'before_{mode}')(runner(**{f'{mode}_dataloader': loader}))

@@ -1,4 +1,5 @@
 """Networks that torch cannot train in NHWC on a CPU are refused."""
+
 import pytest
 import torch
 from torch import nn
@@ -7,10 +8,9 @@ from mmrazor_byot.engine.nhwc import check_narrow_convolutions
 from mmrazor_byot.errors import ConfigError
 
 
-@pytest.mark.parametrize('conv', [
-    nn.Conv2d(4, 8, 1, 2), nn.Conv2d(15, 8, 1, (1, 2)),
-    nn.Conv2d(32, 32, 1, 2, groups=4)
-])
+@pytest.mark.parametrize(
+    'conv', [nn.Conv2d(4, 8, 1, 2), nn.Conv2d(15, 8, 1, (1, 2)), nn.Conv2d(32, 32, 1, 2, groups=4)]
+)
 def test_refused(conv):
     model = nn.Sequential(nn.ReLU(), nn.Sequential(conv))
     with pytest.raises(ConfigError) as caught:
@@ -21,10 +21,15 @@ def test_refused(conv):
     assert 'leave channels_last out' in message
 
 
-@pytest.mark.parametrize('conv', [
-    nn.Conv2d(16, 8, 1, 2), nn.Conv2d(4, 8, 1), nn.Conv2d(4, 8, 3, 2),
-    nn.Conv2d(4, 8, 1, 2, device='meta')
-])
+@pytest.mark.parametrize(
+    'conv',
+    [
+        nn.Conv2d(16, 8, 1, 2),
+        nn.Conv2d(4, 8, 1),
+        nn.Conv2d(4, 8, 3, 2),
+        nn.Conv2d(4, 8, 1, 2, device='meta'),
+    ],
+)
 def test_taken(conv):
     check_narrow_convolutions(nn.Sequential(conv), 'compile')
 
@@ -38,8 +43,6 @@ def test_what_is_taken_is_computed_right(channels):
     nhwc.load_state_dict(plain.state_dict())
     nhwc.to(memory_format=torch.channels_last)
     x = torch.randn(8, channels, 16, 16)
-    for conv, layout in ((plain, torch.contiguous_format),
-                         (nhwc, torch.channels_last)):
+    for conv, layout in ((plain, torch.contiguous_format), (nhwc, torch.channels_last)):
         conv(x.contiguous(memory_format=layout)).square().sum().backward()
-    torch.testing.assert_close(
-        nhwc.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(nhwc.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-3)

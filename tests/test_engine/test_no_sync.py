@@ -1,4 +1,5 @@
 """Between two lines of the log, nothing asks the device for a number."""
+
 import traceback
 from collections import Counter
 
@@ -11,8 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 #: Each of them stops the host until a GPU has caught up.
 SYNCS = {
-    'aten::_local_scalar_dense', 'aten::is_nonzero', 'aten::nonzero',
-    'aten::equal', 'aten::masked_select', 'aten::_unique2'
+    'aten::_local_scalar_dense',
+    'aten::is_nonzero',
+    'aten::nonzero',
+    'aten::equal',
+    'aten::masked_select',
+    'aten::_unique2',
 }
 CLIP = dict(clip_grad=dict(max_norm=0.5))
 AMP = dict(type='mmrazor_byot.AmpOptimWrapper')
@@ -27,8 +32,7 @@ class SyncCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func._schema.name in SYNCS:
-            frames = [f for f in traceback.extract_stack()[:-1]
-                      if 'torch/utils' not in f.filename]
+            frames = [f for f in traceback.extract_stack()[:-1] if 'torch/utils' not in f.filename]
             last = frames[-1]
             self.places[f'{last.filename}:{last.lineno} {last.line}'] += 1
         return func(*args, **(kwargs or {}))
@@ -64,15 +68,19 @@ def syncs(work_dir, **changes):
     return watch.counts
 
 
-@pytest.mark.parametrize('changes', [
-    dict(),
-    dict(optim=CLIP),
-    dict(optim=dict(clip_grad=dict(type='value', clip_value=0.1))),
-    dict(hooks=[EMA]),
-    dict(optim=AMP),
-    dict(optim=dict(AMP, **CLIP), hooks=[EMA], channels_last=True),
-    dict(optim=dict(CLIP, accumulative_counts=2)),
-], ids=['plain', 'clip', 'clip by value', 'EMA', 'AMP', 'all', 'accumulate'])
+@pytest.mark.parametrize(
+    'changes',
+    [
+        dict(),
+        dict(optim=CLIP),
+        dict(optim=dict(clip_grad=dict(type='value', clip_value=0.1))),
+        dict(hooks=[EMA]),
+        dict(optim=AMP),
+        dict(optim=dict(AMP, **CLIP), hooks=[EMA], channels_last=True),
+        dict(optim=dict(CLIP, accumulative_counts=2)),
+    ],
+    ids=['plain', 'clip', 'clip by value', 'EMA', 'AMP', 'all', 'accumulate'],
+)
 def test_only_the_log_waits(tmp_path, changes):
     """The log is printed at the second iteration."""
     first, second, third = syncs(tmp_path / 'run', **changes)
@@ -82,11 +90,14 @@ def test_only_the_log_waits(tmp_path, changes):
     assert third == {}
 
 
-@pytest.mark.parametrize('changes, least', [
-    (dict(default_hooks=dict(runtime_info=dict(type='RuntimeInfoHook'))), 5),
-    (dict(optim=dict(CLIP, type='OptimWrapper')), 1),
-    (dict(hooks=[dict(EMA, ema_type='ExponentialMovingAverage')]), 1),
-])
+@pytest.mark.parametrize(
+    'changes, least',
+    [
+        (dict(default_hooks=dict(runtime_info=dict(type='RuntimeInfoHook'))), 5),
+        (dict(optim=dict(CLIP, type='OptimWrapper')), 1),
+        (dict(hooks=[dict(EMA, ema_type='ExponentialMovingAverage')]), 1),
+    ],
+)
 def test_mmengines_own_wait(tmp_path, changes, least):
     """What the counter finds where nothing was done: it can find it."""
     first, *_ = syncs(tmp_path / 'run', **changes)
@@ -96,17 +107,21 @@ def test_mmengines_own_wait(tmp_path, changes, least):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
 def test_no_sync_on_a_gpu(tmp_path):
     """CUDA's own word for it. The images are pinned, as in the recipes."""
-    cfg = config(tmp_path / 'run', epochs=1, hooks=[EMA],
-                 optim=dict(AMP, dtype='bfloat16', **CLIP),
-                 channels_last=True)
+    cfg = config(
+        tmp_path / 'run',
+        epochs=1,
+        hooks=[EMA],
+        optim=dict(AMP, dtype='bfloat16', **CLIP),
+        channels_last=True,
+    )
     cfg.train_dataloader.pin_memory = True
     cfg.model.data_preprocessor.type = 'mmrazor_byot.BatchDataPreprocessor'
     runner = Runner.from_cfg(cfg)
     first, last = Hook(), Hook()
     first.before_train_iter = lambda _, batch_idx, **__: (  # 1 is logged
-        torch.cuda.set_sync_debug_mode('warn' if batch_idx == 1 else 'error'))
-    last.after_train_iter = lambda *_, **__: (
-        torch.cuda.set_sync_debug_mode('default'))
+        torch.cuda.set_sync_debug_mode('warn' if batch_idx == 1 else 'error')
+    )
+    last.after_train_iter = lambda *_, **__: torch.cuda.set_sync_debug_mode('default')
     runner._hooks = [first, *runner._hooks, last]
     try:
         runner.train()

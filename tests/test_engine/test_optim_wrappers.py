@@ -1,4 +1,5 @@
 """Clipping without a wait, and mixed precision on a CPU."""
+
 import pytest
 import torch
 from mmengine.logging import MessageHub
@@ -20,14 +21,13 @@ def network():
 
 def build(model, name='OptimWrapper', **settings):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    return OPTIM_WRAPPERS.build(
-        dict(type=f'mmrazor_byot.{name}', optimizer=optimizer, **settings))
+    return OPTIM_WRAPPERS.build(dict(type=f'mmrazor_byot.{name}', optimizer=optimizer, **settings))
 
 
 def step(model, wrapper, seed=0):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(6, 4, generator=generator)
-    y = torch.randint(0, 3, (6, ), generator=generator)
+    y = torch.randint(0, 3, (6,), generator=generator)
     with wrapper.optim_context(model):
         logits = model(x)
         loss = nn.functional.cross_entropy(logits, y)
@@ -35,18 +35,22 @@ def step(model, wrapper, seed=0):
     return logits, loss
 
 
-@pytest.mark.parametrize('clip', [
-    dict(max_norm=0.1), dict(max_norm=100.0),
-    dict(max_norm=0.2, norm_type=1), dict(type='value', clip_value=0.01)
-])
+@pytest.mark.parametrize(
+    'clip',
+    [
+        dict(max_norm=0.1),
+        dict(max_norm=100.0),
+        dict(max_norm=0.2, norm_type=1),
+        dict(type='value', clip_value=0.01),
+    ],
+)
 def test_clipping_is_mmengines(clip):
     hub = MessageHub.get_instance(f'clip {clip}')
     found = []
     for kind in ('theirs', 'ours'):
         model = network()
         if kind == 'theirs':
-            optimizer = torch.optim.SGD(
-                model.parameters(), lr=0.1, momentum=0.9)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
             wrapper = MMEngineOptimWrapper(optimizer, clip_grad=dict(clip))
         else:
             wrapper = build(model, clip_grad=dict(clip))
@@ -71,7 +75,7 @@ def test_bfloat16_by_hand():
     other = network()
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(6, 4, generator=generator)
-    y = torch.randint(0, 3, (6, ), generator=generator)
+    y = torch.randint(0, 3, (6,), generator=generator)
     with torch.autocast('cpu', torch.bfloat16):
         expected = nn.functional.cross_entropy(other(x), y)
     expected.backward()
@@ -86,16 +90,15 @@ def test_a_cpu_is_given_bfloat16():
 
 
 @pytest.mark.skipif(not HAS_FLOAT16, reason='from torch 2.3 on')
-@pytest.mark.parametrize('loss_scale, scale', [
-    ('dynamic', 65536), (128.0, 128), (8, 8),
-    (dict(init_scale=32.0, growth_interval=1), 64)
-])
+@pytest.mark.parametrize(
+    'loss_scale, scale',
+    [('dynamic', 65536), (128.0, 128), (8, 8), (dict(init_scale=32.0, growth_interval=1), 64)],
+)
 def test_float16_is_scaled(loss_scale, scale):
     """The scale is taken off again before the step, and clipped behind it."""
     models = [network(), network()]
     settings = dict(clip_grad=dict(max_norm=0.1))
-    scaled = build(models[0], 'AmpOptimWrapper', dtype='float16',
-                   loss_scale=loss_scale, **settings)
+    scaled = build(models[0], 'AmpOptimWrapper', dtype='float16', loss_scale=loss_scale, **settings)
     plain = build(models[1], **settings)
     logits, _ = step(models[0], scaled)
     step(models[1], plain)
@@ -137,8 +140,9 @@ def test_resuming_with_another_precision(old, new):
     state = wrapper.state_dict()
     other, resumed = make(new)
     resumed.load_state_dict(state)
-    buffers = [[s['momentum_buffer'] for s in w.optimizer.state.values()]
-               for w in (wrapper, resumed)]
+    buffers = [
+        [s['momentum_buffer'] for s in w.optimizer.state.values()] for w in (wrapper, resumed)
+    ]
     assert len(buffers[0]) == 4
     assert all(map(torch.equal, *buffers))
     if new == 'float16':
@@ -147,12 +151,15 @@ def test_resuming_with_another_precision(old, new):
     step(other, resumed)
 
 
-@pytest.mark.parametrize('settings, message', [
-    (dict(dtype='float32'), "dtype='float32'): choose from"),
-    (dict(dtype='half'), "dtype='half'): choose from"),
-    (dict(dtype=torch.int8), "dtype='torch.int8'): choose from"),
-    (dict(loss_scale='static'), "loss_scale='static'"),
-])
+@pytest.mark.parametrize(
+    'settings, message',
+    [
+        (dict(dtype='float32'), "dtype='float32'): choose from"),
+        (dict(dtype='half'), "dtype='half'): choose from"),
+        (dict(dtype=torch.int8), "dtype='torch.int8'): choose from"),
+        (dict(loss_scale='static'), "loss_scale='static'"),
+    ],
+)
 def test_bad_settings(settings, message):
     with pytest.raises(ConfigError) as caught:
         build(network(), 'AmpOptimWrapper', **settings)
@@ -162,17 +169,18 @@ def test_bad_settings(settings, message):
 def test_what_each_device_has(monkeypatch):
     cuda = torch.cuda
     monkeypatch.setattr(torch.version, 'hip', None)
-    for capability, best in (((7, 5), torch.float16), ((8, 0), torch.bfloat16),
-                             ((9, 0), torch.bfloat16)):
-        monkeypatch.setattr(
-            cuda, 'get_device_capability', lambda c=capability: c)
+    for capability, best in (
+        ((7, 5), torch.float16),
+        ((8, 0), torch.bfloat16),
+        ((9, 0), torch.bfloat16),
+    ):
+        monkeypatch.setattr(cuda, 'get_device_capability', lambda c=capability: c)
         assert half_precision(None, 'cuda') == best
         assert half_precision('float16', 'cuda') == torch.float16
     monkeypatch.setattr(cuda, 'get_device_capability', lambda: (7, 0))
     with pytest.raises(ConfigError, match='this GPU has no bfloat16'):
         half_precision('bfloat16', 'cuda')
     assert half_precision(torch.bfloat16, 'cpu') == torch.bfloat16
-    monkeypatch.delattr(amp_optim_wrapper.torch.amp, 'GradScaler',
-                        raising=False)
+    monkeypatch.delattr(amp_optim_wrapper.torch.amp, 'GradScaler', raising=False)
     with pytest.raises(ConfigError, match='no float16 on a CPU'):
         half_precision('float16', 'cpu')

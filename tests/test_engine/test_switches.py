@@ -1,4 +1,5 @@
 """channels_last, AMP, compile and EMA, each with all the others."""
+
 import copy
 
 import pytest
@@ -20,6 +21,8 @@ from mmrazor_byot.models.algorithms.loss_sum import LossSum
 
 AMP = dict(type='mmrazor_byot.AmpOptimWrapper', dtype='bfloat16')
 ROUNDING = dict(rtol=1e-3, atol=1e-4)
+
+
 @pytest.fixture(autouse=True)
 def no_graphs():
     torch._dynamo.reset()
@@ -29,9 +32,7 @@ def no_graphs():
 @pytest.fixture(scope='module')
 def plain(tmp_path_factory):
     """Two epochs as they are, with a moving average."""
-    return train(
-        tmp_path_factory.mktemp('switches') / 'plain', hooks=[EMA],
-        **VALIDATION)
+    return train(tmp_path_factory.mktemp('switches') / 'plain', hooks=[EMA], **VALIDATION)
 
 
 def losses(runner):
@@ -51,8 +52,8 @@ def test_mmengines_moving_average_in_channels_last(tmp_path):
     """With batch norm averaged too, for which it lists storage."""
     hook = dict(type='EMAHook', update_buffers=True, momentum=0.2)
     ours, theirs = (
-        saved(train(tmp_path / str(on), hooks=[hook], channels_last=on), 2)
-        for on in (True, False))
+        saved(train(tmp_path / str(on), hooks=[hook], channels_last=on), 2) for on in (True, False)
+    )
     assert_close(ours['ema_state_dict'], theirs['ema_state_dict'], **ROUNDING)
 
 
@@ -66,15 +67,15 @@ SWITCHES = [
 @pytest.mark.parametrize('switches', SWITCHES, ids=str)
 def test_results_are_those_of_the_plain_run(tmp_path, plain, switches):
     """Weights, average, losses and validation after two epochs."""
-    runner = train(
-        tmp_path / 'run', hooks=[EMA], **VALIDATION, **copy.deepcopy(switches))
+    runner = train(tmp_path / 'run', hooks=[EMA], **VALIDATION, **copy.deepcopy(switches))
     ours, theirs = saved(runner, 2), saved(plain, 2)
     for part in ('state_dict', 'ema_state_dict'):
         assert_close(ours[part], theirs[part], **ROUNDING)
     assert losses(runner) == pytest.approx(losses(plain), rel=1e-3)
     assert 'exit1/top1' in logged(runner)[-1]
     assert logged(runner)[-1]['accuracy/top1'] == pytest.approx(
-        logged(plain)[-1]['accuracy/top1'], abs=10.1)  # one image of ten
+        logged(plain)[-1]['accuracy/top1'], abs=10.1
+    )  # one image of ten
     for name, value in switches.items():
         assert runner.cfg[name] == value
 
@@ -83,19 +84,23 @@ def test_results_are_those_of_the_plain_run(tmp_path, plain, switches):
 def test_bfloat16_learns_what_float32_does(tmp_path, plain, switches):
     """As well as its 8 bits allow."""
     runner = train(
-        tmp_path / 'run', hooks=[EMA], optim=AMP, **VALIDATION,
-        **copy.deepcopy(switches))
+        tmp_path / 'run', hooks=[EMA], optim=AMP, **VALIDATION, **copy.deepcopy(switches)
+    )
     assert losses(runner) == pytest.approx(losses(plain), rel=0.03)
     assert losses(runner) != losses(plain)
     dtypes = {v.dtype for v in saved(runner, 2)['state_dict'].values()}
     assert dtypes == {torch.float32, torch.int64}
 
 
-@pytest.mark.parametrize('switches', [
-    dict(),
-    dict(channels_last=True),
-    dict(channels_last=True, optim=AMP, compile=dict(backend='counted')),
-], ids=str)
+@pytest.mark.parametrize(
+    'switches',
+    [
+        dict(),
+        dict(channels_last=True),
+        dict(channels_last=True, optim=AMP, compile=dict(backend='counted')),
+    ],
+    ids=str,
+)
 def test_resuming_changes_nothing(tmp_path, switches):
     """To the last bit, the average included."""
     settings = dict(hooks=[EMA], **switches)
@@ -105,52 +110,60 @@ def test_resuming_changes_nothing(tmp_path, switches):
     for part in ('state_dict', 'ema_state_dict'):
         assert_close(broken[part], whole[part])
     for i, state in whole['optimizer']['state'].items():
-        assert torch.equal(state['momentum_buffer'],
-                           broken['optimizer']['state'][i]['momentum_buffer'])
+        assert torch.equal(
+            state['momentum_buffer'], broken['optimizer']['state'][i]['momentum_buffer']
+        )
 
 
 @pytest.mark.parametrize('before, after', [(True, False), (False, True)])
-def test_layouts_of_checkpoint_and_run_may_differ(tmp_path, plain, before,
-                                                  after):
+def test_layouts_of_checkpoint_and_run_may_differ(tmp_path, plain, before, after):
     """Switched on or off at a resume."""
     settings = dict(hooks=[EMA])
     first = train(tmp_path / 'run', 1, channels_last=before, **settings)
-    runner = train(tmp_path / 'run', 2, channels_last=after, resume=True,
-                   **settings)
-    assert_close(saved(runner, 2)['state_dict'], saved(plain, 2)['state_dict'],
-                 **ROUNDING)
+    runner = train(tmp_path / 'run', 2, channels_last=after, resume=True, **settings)
+    assert_close(saved(runner, 2)['state_dict'], saved(plain, 2)['state_dict'], **ROUNDING)
     for one, on in ((first, before), (runner, after)):
         live = [convolution(one.model.state_dict())]
-        live += [s['momentum_buffer']
-                 for p, s in one.optim_wrapper.optimizer.state.items()
-                 if p is one.model.get_parameter(
-                     'architecture.backbone.conv2.weight')]
-        live += [convolution(hook.ema_model.state_dict(), 'module.')
-                 for hook in one.hooks if hasattr(hook, 'ema_model')]
+        live += [
+            s['momentum_buffer']
+            for p, s in one.optim_wrapper.optimizer.state.items()
+            if p is one.model.get_parameter('architecture.backbone.conv2.weight')
+        ]
+        live += [
+            convolution(hook.ema_model.state_dict(), 'module.')
+            for hook in one.hooks
+            if hasattr(hook, 'ema_model')
+        ]
         assert len(live) == 3
         assert [is_channels_last(w) for w in live] == [on] * 3
         file = saved(one, 1 if one is first else 2)
         assert all(
-            v.is_contiguous() for part in ('state_dict', 'ema_state_dict')
-            for v in file[part].values())
-        assert all(s['momentum_buffer'].is_contiguous()
-                   for s in file['optimizer']['state'].values())
+            v.is_contiguous()
+            for part in ('state_dict', 'ema_state_dict')
+            for v in file[part].values()
+        )
+        assert all(
+            s['momentum_buffer'].is_contiguous() for s in file['optimizer']['state'].values()
+        )
 
 
 def test_channels_last_when_testing(tmp_path, plain):
     path = f'{plain.work_dir}/epoch_2.pth'
     found = []
     for on in (False, True):
-        cfg = config(tmp_path / str(on), channels_last=on, load_from=path,
-                     test_dataloader=VALIDATION['val_dataloader'],
-                     test_cfg=dict(), test_evaluator=VALIDATION[
-                         'val_evaluator'])
+        cfg = config(
+            tmp_path / str(on),
+            channels_last=on,
+            load_from=path,
+            test_dataloader=VALIDATION['val_dataloader'],
+            test_cfg=dict(),
+            test_evaluator=VALIDATION['val_evaluator'],
+        )
         runner = Runner.from_cfg(cfg)
         found.append(runner.test())
         weight = convolution(runner.model.state_dict())
         assert is_channels_last(weight) == on
-        torch.testing.assert_close(
-            weight, convolution(saved(plain, 2)['state_dict']))
+        torch.testing.assert_close(weight, convolution(saved(plain, 2)['state_dict']))
     assert found[1] == pytest.approx(found[0], abs=10.1)
 
 
@@ -170,10 +183,10 @@ def test_fused_optimizer(tmp_path, half, nhwc):
     """With clipping, and resumed."""
     weights = []
     for fused in (False, True):
-        sgd = dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4,
-                   fused=fused)
-        settings = dict(channels_last=nhwc, optim=dict(
-            half, optimizer=sgd, clip_grad=dict(max_norm=0.5)))
+        sgd = dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4, fused=fused)
+        settings = dict(
+            channels_last=nhwc, optim=dict(half, optimizer=sgd, clip_grad=dict(max_norm=0.5))
+        )
         folder = tmp_path / str(fused)
         train(folder, 1, **settings)
         runner = train(folder, 2, resume=True, **settings)

@@ -1,4 +1,5 @@
 """Every switch together with DistributedDataParallel."""
+
 import re
 from pathlib import Path
 
@@ -7,13 +8,13 @@ from run import run, succeeded
 
 def test_all_switches_on_two_processes(tmp_path):
     script = Path(__file__).with_name('switches_two_processes.py')
-    text = succeeded(
-        run('torchrun', '--nproc-per-node=2', '--master-port=29642', script,
-            tmp_path))
+    text = succeeded(run('torchrun', '--nproc-per-node=2', '--master-port=29642', script, tmp_path))
     number = r'([\d.e+-]+)'
     found = re.search(
         rf'2 processes, switched {number}, resumed {number}, stride warnings '
-        rf'{number}, losses \[{number}, {number}\], moved {number}', text)
+        rf'{number}, losses \[{number}, {number}\], moved {number}',
+        text,
+    )
     switched, resumed, strides, loss, half, moved = map(float, found.groups())
     assert switched < 1e-5
     assert resumed == 0

@@ -140,12 +140,12 @@ def test_resnet18():
 
 def test_stages_of_two_sections_by_hand():
     assert stage_flops(TwoSections(), (3, 8, 8)) == dict(
-        sections=[6912, 3456 + 480], heads=[1280, 0])
+        sections=[6912, 3456 + 480], heads=[1280, 0]
+    )
 
 
 def test_stages_of_a_plain_network():
-    assert stage_flops(Plain(), (3, 8, 8)) == dict(
-        sections=[6912 + 3456 + 480], heads=[0])
+    assert stage_flops(Plain(), (3, 8, 8)) == dict(sections=[6912 + 3456 + 480], heads=[0])
 
 
 class SharedLater(nn.Module):
@@ -170,16 +170,24 @@ class SharedLater(nn.Module):
 
 def test_what_a_deeper_exit_needs_is_no_head():
     assert stage_flops(SharedLater(), (3, 8, 8)) == dict(
-        sections=[384, 0, 640], heads=[640, 960, 0])
+        sections=[384, 0, 640], heads=[640, 960, 0]
+    )
 
 
-@pytest.mark.parametrize('config', [
-    dict(),
-    dict(with_cp=True),
-    # Each map has a norm of its own for its exit; nothing else reads it.
-    dict(type='ConvNeXt', arch=dict(depths=[1] * 4, channels=[4, 8, 16, 32]),
-         gap_before_final_norm=False)
-], ids=['resnet', 'with_cp', 'convnext'])
+@pytest.mark.parametrize(
+    'config',
+    [
+        dict(),
+        dict(with_cp=True),
+        # Each map has a norm of its own for its exit; nothing else reads it.
+        dict(
+            type='ConvNeXt',
+            arch=dict(depths=[1] * 4, channels=[4, 8, 16, 32]),
+            gap_before_final_norm=False,
+        ),
+    ],
+    ids=['resnet', 'with_cp', 'convnext'],
+)
 def test_stages_add_up(build_byot, tiny_architecture, config):
     backbone = tiny_architecture['backbone']
     if 'type' in config:
@@ -188,9 +196,8 @@ def test_stages_add_up(build_byot, tiny_architecture, config):
     model = build_byot(sections=(0, 1, 2, 3))
     stages = stage_flops(model, (3, 32, 32))
     sections, heads = stages['sections'], stages['heads']
-    *cuts, ensemble = [c['flops']
-                       for c in exit_complexity(model, (3, 32, 32))]
-    assert [sum(sections[:i + 1]) + heads[i] for i in range(4)] == cuts
+    *cuts, ensemble = [c['flops'] for c in exit_complexity(model, (3, 32, 32))]
+    assert [sum(sections[: i + 1]) + heads[i] for i in range(4)] == cuts
     assert sum(sections) + sum(heads) == ensemble
     assert min(sections) > 0 and min(heads[:3]) > 0 and heads[3] == 0
     with torch.no_grad():

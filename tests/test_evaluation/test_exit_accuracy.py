@@ -113,9 +113,7 @@ def test_all_nan():
     assert set(evaluate(scores, LABELS, (1, 2)).values()) == {0}
 
 
-@pytest.mark.parametrize(
-    'depth, ranks', [(1, [0, 1, 1]), (2, [0, 2, 1]), (3, [0, 2, 1])]
-)
+@pytest.mark.parametrize('depth, ranks', [(1, [0, 1, 1]), (2, [0, 2, 1]), (3, [0, 2, 1])])
 def test_label_ranks(depth, ranks):
     scores = torch.tensor([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.1, 0.3, 0.6]])
     labels = torch.tensor([0, 2, 1])

@@ -1,4 +1,5 @@
 """Gradients by layer, against formulas and against autograd by hand."""
+
 import copy
 
 import pytest
@@ -41,31 +42,30 @@ def chain_batch(*values):
 
 def test_gradients_by_hand():
     """The mean of x is 2 and -1: dL/dw1 = w2 x, dL/dw2 = w1 x."""
-    model = Chain(3., -5.)
-    batches = [chain_batch(1., 3.), chain_batch(-1., -1.)]
+    model = Chain(3.0, -5.0)
+    batches = [chain_batch(1.0, 3.0), chain_batch(-1.0, -1.0)]
     assert mean_gradients(model, batches) == pytest.approx(
-        dict(first=5 * (2 + 1) / 2, later=3 * (2 + 1) / 2))
+        dict(first=5 * (2 + 1) / 2, later=3 * (2 + 1) / 2)
+    )
 
 
 def test_order_is_that_of_running():
     image = torch.ones(1, 1)
-    assert running_order(Chain(1., 1.), image) == ['first', 'later']
-    assert trunk_layers(Chain(1., 1.), image) == [Layer('first', 1),
-                                                  Layer('later', 1)]
+    assert running_order(Chain(1.0, 1.0), image) == ['first', 'later']
+    assert trunk_layers(Chain(1.0, 1.0), image) == [Layer('first', 1), Layer('later', 1)]
 
 
 def test_no_batch_and_broken_weights():
     with pytest.raises(ConfigError, match='no training batch'):
-        mean_gradients(Chain(1., 1.), [])
+        mean_gradients(Chain(1.0, 1.0), [])
     with pytest.raises(NonFiniteLossError, match='loss is nan'):
-        mean_gradients(Chain(float('nan'), 1.), [chain_batch(1.)])
+        mean_gradients(Chain(float('nan'), 1.0), [chain_batch(1.0)])
 
 
 @pytest.fixture
 def batches(batch):
     images, samples = batch(10)
-    return [dict(inputs=images[i:i + 5], data_samples=samples[i:i + 5])
-            for i in (0, 5)]
+    return [dict(inputs=images[i : i + 5], data_samples=samples[i : i + 5]) for i in (0, 5)]
 
 
 def by_hand(model, batches):
@@ -73,19 +73,19 @@ def by_hand(model, batches):
     model = copy.deepcopy(model)
     model.train()
     named = {n: p for n, p in model.named_parameters() if p.ndim > 1}
-    total = dict.fromkeys(named, 0.)
+    total = dict.fromkeys(named, 0.0)
     for data in batches:
         loss = sum(model.loss(data['inputs'], data['data_samples']).values())
-        for name, grad in zip(named,
-                              torch.autograd.grad(loss, named.values())):
+        for name, grad in zip(named, torch.autograd.grad(loss, named.values())):
             total[name] += float(grad.abs().mean()) / len(batches)
     return {name.removesuffix('.weight'): v for name, v in total.items()}
 
 
 def test_gradients_of_all_losses(build_byot, batches):
     model = build_byot()
-    expected = {name.removeprefix('architecture.'): value
-                for name, value in by_hand(model, batches).items()}
+    expected = {
+        name.removeprefix('architecture.'): value for name, value in by_hand(model, batches).items()
+    }
     before = {k: v.clone() for k, v in model.state_dict().items()}
     model.eval()
     found = mean_gradients(model, batches)
@@ -123,8 +123,7 @@ def test_layers_and_sections(build_byot):
     image = torch.zeros(1, 3, 32, 32)
     layers = trunk_layers(model, image)
     names = [layer.name for layer in layers]
-    assert names[:3] == ['backbone.conv1', 'backbone.layer1.0.conv1',
-                         'backbone.layer1.0.conv2']
+    assert names[:3] == ['backbone.conv1', 'backbone.layer1.0.conv1', 'backbone.layer1.0.conv2']
     assert names[-1] == 'head.fc' and len(names) == 1 + 16 + 3 + 1
     shortcut = names.index('backbone.layer2.0.downsample.0')
     assert names[shortcut - 1] == 'backbone.layer2.0.conv2'

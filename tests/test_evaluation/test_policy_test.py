@@ -23,7 +23,7 @@ from mmrazor_byot.policies import (
 def network(build_byot):
     model = build_byot()
     for head in [*model.exit_heads, model.architecture.head]:
-        torch.nn.init.normal_(head.fc.weight, std=3.)  # not all alike
+        torch.nn.init.normal_(head.fc.weight, std=3.0)  # not all alike
     model.eval()
     return model
 
@@ -36,8 +36,10 @@ def loader(batch):
 
 
 def collate(items):
-    return dict(inputs=[item['inputs'] for item in items],
-                data_samples=[item['data_samples'] for item in items])
+    return dict(
+        inputs=[item['inputs'] for item in items],
+        data_samples=[item['data_samples'] for item in items],
+    )
 
 
 def test_logits_in_order(network, loader, batch):
@@ -59,9 +61,12 @@ def test_labels_that_are_no_class(network, batch):
 
 def test_flops_by_hand():
     nan = float('nan')
-    outcome = EarlyExit(None, np.array([1, 3, 3]), np.array(
-        [[.1, nan, nan], [.2, .3, .4], [.2, nan, .4]])[..., None])
-    costs = dict(sections=[5, 3, 2], heads=[.5, .25, 0])
+    outcome = EarlyExit(
+        None,
+        np.array([1, 3, 3]),
+        np.array([[0.1, nan, nan], [0.2, 0.3, 0.4], [0.2, nan, 0.4]])[..., None],
+    )
+    costs = dict(sections=[5, 3, 2], heads=[0.5, 0.25, 0])
     assert policy_flops(costs, outcome).tolist() == [5.5, 10.75, 10.5]
 
 
@@ -80,14 +85,12 @@ def test_result_is_that_of_the_logits(network, loader):
     costs = stage_flops(network, network.input_size)
     by_exit = np.cumsum(costs['sections']) + np.cumsum(costs['heads'])
     assert result['flops'] == pytest.approx(by_exit[exits].mean())
-    assert result['flops_share'] == pytest.approx(
-        by_exit[exits].mean() / sum(costs['sections']))
+    assert result['flops_share'] == pytest.approx(by_exit[exits].mean() / sum(costs['sections']))
     deepest = scores[:, -1].argmax(1) == data.labels
     assert result['deepest_top1'] == pytest.approx(100 * deepest.mean())
     for i, accuracy in enumerate(result['exit_top1']):
         left = right[exits == i]
-        assert accuracy == (pytest.approx(100 * left.mean())
-                            if len(left) else None)
+        assert accuracy == (pytest.approx(100 * left.mean()) if len(left) else None)
     assert [row['batch'] for row in result['time']] == [1, 64]
     text = format_policy_test(result, policy)
     assert f'{result["top1"]:.2f} %' in text

@@ -1,4 +1,5 @@
 """How far apart classes are: points whose numbers are known."""
+
 import math
 
 import numpy as np
@@ -19,12 +20,13 @@ def test_scatter_by_hand():
     """Class means (1, 0) and (5, 3) about (3, 1.5): 6.25 each."""
     points = np.array([[0, 0], [2, 0], [4, 3], [6, 3]])
     assert scatter(points, np.array([7, 7, 2, 2])) == dict(
-        ssb=4 * 6.25, ssw=4, ssb_ssw=6.25, variance_ratio=12.5)
+        ssb=4 * 6.25, ssw=4, ssb_ssw=6.25, variance_ratio=12.5
+    )
 
 
 def test_scatter_of_unequal_classes():
     """Means 0 and 4, of three and of one, about 1: 3 * 1 + 1 * 9."""
-    found = scatter(np.array([[-1.], [0], [1], [4]]), np.array([0, 0, 0, 1]))
+    found = scatter(np.array([[-1.0], [0], [1], [4]]), np.array([0, 0, 0, 1]))
     assert found['ssb'] == pytest.approx(12)
     assert found['ssw'] == pytest.approx(2)
     assert found['variance_ratio'] == pytest.approx(12 / (2 / 2))
@@ -35,8 +37,7 @@ def test_scatter_against_scikit_learn():
     features = generator.normal(size=(60, 5)).astype(np.float32)
     labels = generator.integers(0, 4, 60)
     found = scatter(features, labels)
-    assert found['variance_ratio'] == pytest.approx(
-        calinski_harabasz_score(features, labels))
+    assert found['variance_ratio'] == pytest.approx(calinski_harabasz_score(features, labels))
     total = 60 * features.astype(float).var(0).sum()
     assert found['ssb'] + found['ssw'] == pytest.approx(total)
     shifted = scatter(3 * features + 100, labels)
@@ -45,15 +46,18 @@ def test_scatter_against_scikit_learn():
 
 def test_scatter_without_scatter():
     labels = np.array([0, 0, 1])
-    alike = scatter(np.array([[1.], [1], [2]]), labels)
+    alike = scatter(np.array([[1.0], [1], [2]]), labels)
     assert alike['ssw'] == 0 and alike['ssb_ssw'] == math.inf
     assert math.isnan(scatter(np.ones((3, 2)), labels)['ssb_ssw'])
 
 
-@pytest.mark.parametrize('labels, words', [
-    ([4, 4, 4], r'all 3 images are of one class \(\[4\]\)'),
-    ([0, 1, 2], '3 images of 3 classes'),
-])
+@pytest.mark.parametrize(
+    'labels, words',
+    [
+        ([4, 4, 4], r'all 3 images are of one class \(\[4\]\)'),
+        ([0, 1, 2], '3 images of 3 classes'),
+    ],
+)
 def test_nothing_to_tell_apart(labels, words):
     with pytest.raises(DatasetError, match=words):
         scatter(np.zeros((3, 2)), np.array(labels))
@@ -64,10 +68,8 @@ def test_projection_by_hand():
     features = np.zeros((4, 3), np.float32)
     features[:2, 2], features[2:, 0] = (2, -2), (1, -1)
     points, explained = project(features + 50)
-    np.testing.assert_allclose(
-        np.abs(points), [[2, 0], [2, 0], [0, 1], [0, 1]], atol=1e-5)
-    assert (points[:2, 0].sum(), points[2:, 1].sum()) == pytest.approx(
-        (0, 0), abs=1e-5)
+    np.testing.assert_allclose(np.abs(points), [[2, 0], [2, 0], [0, 1], [0, 1]], atol=1e-5)
+    assert (points[:2, 0].sum(), points[2:, 1].sum()) == pytest.approx((0, 0), abs=1e-5)
     assert explained == pytest.approx([0.8, 0.2])
 
 
@@ -78,7 +80,7 @@ def test_tsne_keeps_neighbours_together():
     points, explained = project(features, 'tsne')
     assert explained == []
     centres = np.array([points[labels == i].mean(0) for i in (0, 1)])
-    nearest = ((points[:, None] - centres)**2).sum(-1).argmin(1)
+    nearest = ((points[:, None] - centres) ** 2).sum(-1).argmin(1)
     assert nearest.tolist() == labels.tolist()
     np.testing.assert_array_equal(project(features, 'tsne')[0], points)
 
@@ -102,8 +104,7 @@ def test_shown_classes():
 @pytest.fixture
 def loader(batch):
     images, samples = batch(10)
-    return [dict(inputs=images[i:i + 5], data_samples=samples[i:i + 5])
-            for i in (0, 5)]
+    return [dict(inputs=images[i : i + 5], data_samples=samples[i : i + 5]) for i in (0, 5)]
 
 
 def test_features_with_and_without_exits(build_byot, batch, loader):
@@ -117,8 +118,7 @@ def test_features_with_and_without_exits(build_byot, batch, loader):
     with torch.no_grad():
         expected = model.forward_exits(batch(10)[0])
     for found, out in zip(exits, expected, strict=True):
-        np.testing.assert_allclose(
-            found.features, out.feature, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found.features, out.feature, rtol=1e-4, atol=1e-5)
         assert found.answers.tolist() == out.logits.argmax(1).tolist()
     assert len(plain) == 1
     np.testing.assert_array_equal(plain[0].features, exits[-1].features)
@@ -127,8 +127,7 @@ def test_features_with_and_without_exits(build_byot, batch, loader):
 
 def test_broken_networks(build_byot, loader):
     model = build_byot()
-    torch.nn.init.constant_(
-        next(model.exit_heads[1].parameters()), math.nan)
+    torch.nn.init.constant_(next(model.exit_heads[1].parameters()), math.nan)
     with pytest.raises(CheckpointError, match='exit 2/4 gives features'):
         collect_features(model, loader)
     model.architecture.head = None

@@ -1,4 +1,5 @@
 """Networks whose answers differ from image to image."""
+
 import pytest
 import torch
 from mmengine.utils import digit_version
@@ -10,7 +11,8 @@ from mmrazor_byot.registry import MODELS
 
 NEEDS_EXPORT = pytest.mark.skipif(
     digit_version(torch.__version__) < digit_version(OLDEST_TORCH),
-    reason=f'leaving early needs torch {OLDEST_TORCH}')
+    reason=f'leaving early needs torch {OLDEST_TORCH}',
+)
 #: Swin's windows of 7 x 7 need that much of the last map.
 SMALLEST = {'byot_swin-tiny_16xb64_in1k': 224}
 
@@ -19,10 +21,15 @@ def recipe_network(name: str):
     """A recipe's network for images as small as it can take, made lively."""
     cfg = load(name)
     size = SMALLEST.get(name, min(cfg.model.input_size, 64))
-    return lively(MODELS.build({
-        **cfg.model.to_dict(), 'input_size': size,
-        'data_preprocessor': cfg.data_preprocessor.to_dict()
-    }))
+    return lively(
+        MODELS.build(
+            {
+                **cfg.model.to_dict(),
+                'input_size': size,
+                'data_preprocessor': cfg.data_preprocessor.to_dict(),
+            }
+        )
+    )
 
 
 def lively(model):

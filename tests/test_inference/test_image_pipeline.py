@@ -1,4 +1,5 @@
 """Images from anywhere, as the data set would have handed them over."""
+
 import cv2
 import numpy as np
 import pytest
@@ -27,8 +28,7 @@ class Colours(InMemoryDataset):
     """Four images of random colours, RGB."""
 
     def load_arrays(self):
-        images = np.random.default_rng(0).integers(
-            0, 256, (4, 32, 32, 3), dtype=np.uint8)
+        images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
         return images, np.arange(4), list('abcd')
 
 
@@ -40,8 +40,7 @@ def save(path, rgb):
 def photo(height, width):
     """Smooth, with three different channels."""
     y, x = np.mgrid[:height, :width]
-    return np.stack([x * 255 / width, y * 255 / height, x * 0 + 40.],
-                    -1).astype(np.uint8)
+    return np.stack([x * 255 / width, y * 255 / height, x * 0 + 40.0], -1).astype(np.uint8)
 
 
 def test_same_input_as_a_data_set_in_memory(tmp_path):
@@ -59,8 +58,12 @@ def test_same_input_as_a_data_set_in_memory(tmp_path):
 def test_same_input_as_a_data_set_of_files(tmp_path):
     (tmp_path / 'cat').mkdir()
     path = save(tmp_path / 'cat/1.png', photo(90, 70))
-    transforms = [OPEN, dict(type='ResizeEdge', scale=40, edge='short'),
-                  dict(type='CenterCrop', crop_size=32), PACK]
+    transforms = [
+        OPEN,
+        dict(type='ResizeEdge', scale=40, edge='short'),
+        dict(type='CenterCrop', crop_size=32),
+        PACK,
+    ]
     expected = CustomDataset(str(tmp_path), pipeline=transforms)[0]['inputs']
     pipeline = ImagePipeline(transforms, (3, 32, 32))
     assert pipeline.resizes
@@ -72,8 +75,10 @@ def test_same_input_as_a_data_set_of_files(tmp_path):
 
 def test_the_settings_of_its_loader_are_kept(tmp_path):
     path = save(tmp_path / 'a.png', photo(32, 32))
-    transforms = [dict(OPEN, to_float32=True, color_type='grayscale',
-                       backend_args=dict(backend='petrel')), PACK]
+    transforms = [
+        dict(OPEN, to_float32=True, color_type='grayscale', backend_args=dict(backend='petrel')),
+        PACK,
+    ]
     pipeline = ImagePipeline(transforms, (1, 32, 32))
     grey = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
     # A PNG decoder rounds grey another way than OpenCV's conversion.
@@ -99,8 +104,11 @@ def test_a_photograph_becomes_small(tmp_path):
 def test_a_pipeline_of_another_size_is_refused(tmp_path):
     transforms = [OPEN, dict(type='Resize', scale=(64, 48)), PACK]
     pipeline = ImagePipeline(transforms, (3, 32, 32))
-    with pytest.raises(ConfigError, match=r'of \(90, 70\) to \(3, 48, 64\), '
-                       r'but the network was built for input_size=\(3, 32'):
+    with pytest.raises(
+        ConfigError,
+        match=r'of \(90, 70\) to \(3, 48, 64\), '
+        r'but the network was built for input_size=\(3, 32',
+    ):
         pipeline(photo(90, 70))
 
 
@@ -132,9 +140,10 @@ def test_truncated_files(tmp_path, ending):
     save(path, photo(200, 300))
     ImagePipeline([PACK], (3, 32, 32))(str(path))
     data = path.read_bytes()
-    path.write_bytes(data[:len(data) * 2 // 3])
-    with pytest.raises(DatasetError, match=(
-            rf'a\.{ending}" \(\d+ bytes\) cannot be read: it is truncated')):
+    path.write_bytes(data[: len(data) * 2 // 3])
+    with pytest.raises(
+        DatasetError, match=(rf'a\.{ending}" \(\d+ bytes\) cannot be read: it is truncated')
+    ):
         ImagePipeline([PACK], (3, 32, 32))(str(path))
 
 
@@ -163,8 +172,9 @@ def test_a_file_that_vanished(tmp_path):
 
 
 def test_the_recipe_must_say_how_images_are_shown():
-    assert data_transforms(Config(dict(val_dataloader=dict(
-        dataset=dict(pipeline=[PACK]))))) == [PACK]
+    assert data_transforms(Config(dict(val_dataloader=dict(dataset=dict(pipeline=[PACK]))))) == [
+        PACK
+    ]
     with pytest.raises(ConfigError, match='no test_dataloader.dataset.pipe'):
         data_transforms(Config(dict(model={})))
 
@@ -180,16 +190,21 @@ def test_a_folder_is_its_images_sorted(tmp_path):
     assert image_names(found) == ['a', 'b', '2', 'b_2']
 
 
-@pytest.mark.parametrize('inputs, message', [
-    ('nowhere.png', 'image "nowhere.png" does not exist; check the path'),
-    ([], 'no images were given'),
-    ([3], 'an image is a path or an array, not a int'),
-    ([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3))],
-     r'image 1 of the list is an array of float64, shape \(4, 4, 3\); give'),
-    (np.zeros((2, 4, 4, 3), np.uint8), 'the image is an array of uint8, shap'),
-    (np.zeros((3, 32, 32), np.uint8), r'shape \(3, 32, 32\); give uint8 \(H'),
-    (np.zeros((0, 4, 3), np.uint8), r'shape \(0, 4, 3\)'),
-])
+@pytest.mark.parametrize(
+    'inputs, message',
+    [
+        ('nowhere.png', 'image "nowhere.png" does not exist; check the path'),
+        ([], 'no images were given'),
+        ([3], 'an image is a path or an array, not a int'),
+        (
+            [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3))],
+            r'image 1 of the list is an array of float64, shape \(4, 4, 3\); give',
+        ),
+        (np.zeros((2, 4, 4, 3), np.uint8), 'the image is an array of uint8, shap'),
+        (np.zeros((3, 32, 32), np.uint8), r'shape \(3, 32, 32\); give uint8 \(H'),
+        (np.zeros((0, 4, 3), np.uint8), r'shape \(0, 4, 3\)'),
+    ],
+)
 def test_what_is_no_list_of_images(inputs, message):
     with pytest.raises(DatasetError, match=message):
         list_images(inputs)

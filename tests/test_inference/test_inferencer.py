@@ -1,4 +1,5 @@
 """The inferencer, on the digits network that ships with the project."""
+
 from pathlib import Path
 
 import cv2
@@ -20,8 +21,7 @@ from mmrazor_byot.policies import (
 )
 from mmrazor_byot.registry import MODELS
 
-pytestmark = pytest.mark.skipif(
-    torch.__version__ < '2.5', reason='leaving early needs torch 2.5')
+pytestmark = pytest.mark.skipif(torch.__version__ < '2.5', reason='leaving early needs torch 2.5')
 
 NAME = 'byot_resnet18_2xb64_digits'
 WEIGHTS = next((RECIPES / 'weights').glob(f'{NAME}-*.pth'))
@@ -50,13 +50,12 @@ def digits(loaded):
     images = np.stack([x.permute(1, 2, 0).numpy() for x in batch['inputs']])
     with torch.no_grad():
         samples = loaded.model.test_step(batch)
-    return images[:COUNT], torch.stack([s.exit_scores
-                                        for s in samples])[:COUNT]
+    return images[:COUNT], torch.stack([s.exit_scores for s in samples])[:COUNT]
 
 
 def between(values):
     """A threshold in the middle, at which none of the values lies."""
-    low, high = values.sort().values[len(values) // 2 - 1:][:2].tolist()
+    low, high = values.sort().values[len(values) // 2 - 1 :][:2].tolist()
     assert high - low > 1e-5
     return (low + high) / 2
 
@@ -72,9 +71,17 @@ def mixed(digits):
 
 def expected_exits(policy, scores):
     """The rule of the policy, said again."""
-    return [next((number for number, threshold in enumerate(
-        policy.thresholds, start=1) if threshold is not None
-        and image[number - 1].max() >= threshold), 4) for image in scores]
+    return [
+        next(
+            (
+                number
+                for number, threshold in enumerate(policy.thresholds, start=1)
+                if threshold is not None and image[number - 1].max() >= threshold
+            ),
+            4,
+        )
+        for image in scores
+    ]
 
 
 def test_files_score_as_in_testing(inferencer, digits, tmp_path):
@@ -83,18 +90,16 @@ def test_files_score_as_in_testing(inferencer, digits, tmp_path):
         cv2.imwrite(str(tmp_path / f'{i}.png'), image)
     inferencer.policy = FixedExitPolicy(ensemble=True)  # reads all exits
     for batch_size in (1, 4):
-        samples = inferencer(str(tmp_path), return_datasamples=True,
-                             batch_size=batch_size)
+        samples = inferencer(str(tmp_path), return_datasamples=True, batch_size=batch_size)
         found = torch.stack([s.exit_scores for s in samples])
         torch.testing.assert_close(found, scores[:6], atol=1e-5, rtol=0)
         torch.testing.assert_close(
-            torch.stack([s.pred_score for s in samples]),
-            scores[:6].mean(1), atol=1e-5, rtol=0)
+            torch.stack([s.pred_score for s in samples]), scores[:6].mean(1), atol=1e-5, rtol=0
+        )
 
 
 @pytest.mark.parametrize('batch_size', [1, 7])
-def test_mixed_exits_in_the_order_of_the_inputs(inferencer, digits, mixed,
-                                                batch_size):
+def test_mixed_exits_in_the_order_of_the_inputs(inferencer, digits, mixed, batch_size):
     images, scores = digits
     inferencer.policy = mixed
     results = inferencer(list(images), batch_size=batch_size)
@@ -113,7 +118,7 @@ def test_mixed_exits_in_the_order_of_the_inputs(inferencer, digits, mixed,
 def test_what_a_result_holds(inferencer, digits):
     images, scores = digits
     inferencer.policy = FixedExitPolicy(2, ensemble=True)
-    result, = inferencer(images[0], topk=2)
+    (result,) = inferencer(images[0], topk=2)
     mean = scores[0, :2].mean(0)
     label = int(mean.argmax())
     assert result['pred_label'] == label
@@ -123,10 +128,17 @@ def test_what_a_result_holds(inferencer, digits):
     assert result['ensemble'] is True
     for number, row in enumerate(result['exits']):
         order = scores[0, number].argsort(descending=True)[:2].tolist()
-        assert row == dict(exit=number + 1, top=[
-            {'label': n, 'class': str(n),
-             'score': pytest.approx(scores[0, number, n].item(), abs=1e-5)}
-            for n in order])
+        assert row == dict(
+            exit=number + 1,
+            top=[
+                {
+                    'label': n,
+                    'class': str(n),
+                    'score': pytest.approx(scores[0, number, n].item(), abs=1e-5),
+                }
+                for n in order
+            ],
+        )
     assert len(result['exits']) == 2
 
 
@@ -137,6 +149,7 @@ def count_runs(network):
     def count(name):
         def hook(module, inputs, output):
             seen[name] = seen.get(name, 0) + len(inputs[0])
+
         return hook
 
     parts = [(f'trunk {i}', m) for i, m in enumerate(network.trunks, 1)]
@@ -156,27 +169,32 @@ def test_an_easy_image_runs_one_section(inferencer, digits, mixed):
         inferencer(easy)
         assert seen == {'trunk 1': 1, 'head 1': 1}
         inferencer([hard, easy], batch_size=2)
-        assert seen == {'trunk 1': 3, 'head 1': 3, 'trunk 2': 1, 'head 2': 1,
-                        'trunk 3': 1, 'head 4': 1}
+        assert seen == {
+            'trunk 1': 3,
+            'head 1': 3,
+            'trunk 2': 1,
+            'head 2': 1,
+            'trunk 3': 1,
+            'head 4': 1,
+        }
     finally:
         for hook in hooks:
             hook.remove()
 
 
 def test_the_time_of_a_batch_is_shared(inferencer, digits, monkeypatch):
-    clock = iter([10., 10.5, 20., 20.1])
-    monkeypatch.setattr('mmrazor_byot.inference.inferencer.time.perf_counter',
-                        lambda: next(clock))
-    times = [r['time_ms'] for r in inferencer(list(digits[0][:7]),
-                                              batch_size=5)]
+    clock = iter([10.0, 10.5, 20.0, 20.1])
+    monkeypatch.setattr('mmrazor_byot.inference.inferencer.time.perf_counter', lambda: next(clock))
+    times = [r['time_ms'] for r in inferencer(list(digits[0][:7]), batch_size=5)]
     assert times == pytest.approx([100] * 5 + [50] * 2)
 
 
 def test_a_photograph_works(inferencer):
-    photo = cv2.GaussianBlur(np.random.default_rng(0).integers(
-        0, 256, (300, 400, 3), dtype=np.uint8), (0, 0), 9)
+    photo = cv2.GaussianBlur(
+        np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8), (0, 0), 9
+    )
     small = cv2.resize(photo, (32, 32), interpolation=cv2.INTER_AREA)
-    (large, ), (fit, ) = inferencer(photo), inferencer(small)
+    (large,), (fit,) = inferencer(photo), inferencer(small)
     np.testing.assert_array_equal(large['pred_scores'], fit['pred_scores'])
 
 
@@ -196,21 +214,27 @@ def test_policies_that_do_not_fit(inferencer, tmp_path):
     path.write_text(policy_text(PolicyFile(FixedExitPolicy(2), 4, 100)))
     before = inferencer.policy
     for policy, message in (
-            (path, 'calibrated for 4 exits and 100 classes, the network has 4 '
-             'exits and 10|and 100 classes, the network has 4 and 10'),
-            ('gone.json', 'policy file "gone.json" does not exist'),
-            (FixedExitPolicy(5), 'exit_number=5, but the network has 4 exits'),
-            (dict(type='Guess'), "there is no exit policy 'Guess'"),
-            (3, 'a dict with type and arguments, not 3')):
+        (
+            path,
+            'calibrated for 4 exits and 100 classes, the network has 4 '
+            'exits and 10|and 100 classes, the network has 4 and 10',
+        ),
+        ('gone.json', 'policy file "gone.json" does not exist'),
+        (FixedExitPolicy(5), 'exit_number=5, but the network has 4 exits'),
+        (dict(type='Guess'), "there is no exit policy 'Guess'"),
+        (3, 'a dict with type and arguments, not 3'),
+    ):
         with pytest.raises(ConfigError, match=message):
             inferencer.policy = policy
     assert inferencer.policy is before
 
 
 def test_by_default_it_answers_as_predict_does(inferencer):
-    for answer, policy in (('deepest', FixedExitPolicy()),
-                           ('ensemble', FixedExitPolicy(ensemble=True)),
-                           (2, FixedExitPolicy(2))):
+    for answer, policy in (
+        ('deepest', FixedExitPolicy()),
+        ('ensemble', FixedExitPolicy(ensemble=True)),
+        (2, FixedExitPolicy(2)),
+    ):
         inferencer.model.predict_with = answer
         inferencer.policy = None
         assert inferencer.policy.config() == policy.config()
@@ -219,15 +243,16 @@ def test_by_default_it_answers_as_predict_does(inferencer):
 
 def test_network_and_weights_in_all_forms(inferencer, digits):
     expected = inferencer.model.state_dict()
-    forms = [dict(model=str(DIGITS)),
-             dict(model=Config.fromfile(DIGITS), pretrained=WEIGHTS),
-             dict(model=DIGITS, pretrained=f'zoo://{NAME}'),
-             dict(model=inferencer.model)]
+    forms = [
+        dict(model=str(DIGITS)),
+        dict(model=Config.fromfile(DIGITS), pretrained=WEIGHTS),
+        dict(model=DIGITS, pretrained=f'zoo://{NAME}'),
+        dict(model=inferencer.model),
+    ]
     for form in forms:  # as the inferencer loads them; it would trace each
         model = trained_model(**form)
         assert not model.training
-        assert all(torch.equal(expected[name], value)
-                   for name, value in model.state_dict().items())
+        assert all(torch.equal(expected[name], value) for name, value in model.state_dict().items())
     assert inferencer.classes == list('0123456789')
     assert NAME in ByotInferencer.list_models('*digits')
     assert ByotInferencer.list_models('nothing*') == []
@@ -238,14 +263,14 @@ def test_an_untrained_network(build_byot, digits):
     cfg.test_dataloader.dataset.metainfo = dict(classes=list('abcdefghij'))
     untrained = ByotInferencer(cfg, pretrained=None, show_progress=False)
     assert untrained.classes == list('abcdefghij')
-    result, = untrained(digits[0][0])
+    (result,) = untrained(digits[0][0])
     assert result['pred_class'] == 'abcdefghij'[result['pred_label']]
 
     built = build_byot()  # five classes, which its recipe has not
     mine = ByotInferencer(built, config=cfg, show_progress=False)
     assert mine.classes == list('01234')
-    result, = mine(digits[0][0])
-    assert result['pred_scores'].shape == (5, )
+    (result,) = mine(digits[0][0])
+    assert result['pred_scores'].shape == (5,)
     with pytest.raises(ConfigError, match='network has 5 classes; give a li'):
         ByotInferencer(built, classes=['a', 'b'])
     with pytest.raises(ConfigError, match='a built network has its weights'):
@@ -254,16 +279,22 @@ def test_an_untrained_network(build_byot, digits):
 
 def test_networks_that_cannot_serve(build_byot, tiny_architecture):
     for arguments, error, message in (
-            (dict(model='byot_resnet18'), ZooError, 'did you mean byot_res'),
-            (dict(model='gone.py'), ConfigError, '"gone.py" does not exist'),
-            (dict(model=3), ConfigError, 'or a built network, not a int'),
-            (dict(model=RECIPES / 'byot_resnet18_2xb64_tin32-small.py'),
-             ConfigError, 'the zoo has no weights for config'),
-            (dict(model=build_byot()), ConfigError, 'give it as config='),
-            (dict(model=MODELS.build(tiny_architecture), config=DIGITS),
-             ConfigError, 'a ImageClassifier without exits; give a mmrazor'),
-            (dict(model=NAME, device='gpu'), ConfigError,
-             "device 'gpu' cannot be used: ")):
+        (dict(model='byot_resnet18'), ZooError, 'did you mean byot_res'),
+        (dict(model='gone.py'), ConfigError, '"gone.py" does not exist'),
+        (dict(model=3), ConfigError, 'or a built network, not a int'),
+        (
+            dict(model=RECIPES / 'byot_resnet18_2xb64_tin32-small.py'),
+            ConfigError,
+            'the zoo has no weights for config',
+        ),
+        (dict(model=build_byot()), ConfigError, 'give it as config='),
+        (
+            dict(model=MODELS.build(tiny_architecture), config=DIGITS),
+            ConfigError,
+            'a ImageClassifier without exits; give a mmrazor',
+        ),
+        (dict(model=NAME, device='gpu'), ConfigError, "device 'gpu' cannot be used: "),
+    ):
         with pytest.raises(error, match=message):
             ByotInferencer(**arguments)
 
@@ -282,14 +313,12 @@ def test_images_that_cannot_be_read(inferencer, digits, tmp_path):
     assert len(inferencer(good, topk=99)[0]['exits'][0]['top']) == 10
 
 
-def test_pictures_and_a_bar_on_the_standard_error(inferencer, digits,
-                                                  tmp_path, capfd):
+def test_pictures_and_a_bar_on_the_standard_error(inferencer, digits, tmp_path, capfd):
     for i, image in enumerate(digits[0][:2]):
         cv2.imwrite(str(tmp_path / f'{i}.png'), image)
     inferencer.show_progress = True
     try:
-        inferencer([str(tmp_path), digits[0][2]],
-                   show_dir=str(tmp_path / 'a' / 'shown'))
+        inferencer([str(tmp_path), digits[0][2]], show_dir=str(tmp_path / 'a' / 'shown'))
     finally:
         inferencer.show_progress = False
     shown = sorted(p.name for p in (tmp_path / 'a/shown').iterdir())

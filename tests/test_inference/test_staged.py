@@ -1,4 +1,5 @@
 """Section by section is the whole network; what is behind does not run."""
+
 import logging
 
 import pytest
@@ -17,17 +18,32 @@ from mmrazor_byot.registry import MODELS
 pytestmark = NEEDS_EXPORT
 
 #: Half a minute each to trace, or the same network as another's.
-SLOW = ('efficientnet', 'mobilenet', 'pyramidnet', 'resnet101', 'resnet152',
-        'resnet50_8xb32', 'swin', 'byot_logits', '8xb16_tin32',
-        'vgg19bn_8xb32', 'wrn28', 'wrn44')
+SLOW = (
+    'efficientnet',
+    'mobilenet',
+    'pyramidnet',
+    'resnet101',
+    'resnet152',
+    'resnet50_8xb32',
+    'swin',
+    'byot_logits',
+    '8xb16_tin32',
+    'vgg19bn_8xb32',
+    'wrn28',
+    'wrn44',
+)
 #: Multiply-adds that torch counts too; it leaves norms and pooling out.
 PRODUCTS = ('conv', 'linear', 'matmul')
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('name', [
-    pytest.param(name, marks=pytest.mark.slow)
-    if any(net in name for net in SLOW) else name for name in BYOT])
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(name, marks=pytest.mark.slow) if any(net in name for net in SLOW) else name
+        for name in BYOT
+    ],
+)
 def test_recipe(name, monkeypatch):
     if 'timm' in name:
         pytest.importorskip('timm')
@@ -47,7 +63,7 @@ def same_logits_and_no_more_work(model):
     images = torch.randn(5, *model.input_size).double()
     expected = model(images)
     for logits in expected:
-        assert (logits - logits.mean(0)).norm() > .02 * logits.norm()
+        assert (logits - logits.mean(0)).norm() > 0.02 * logits.norm()
     for logits, whole in zip(network(images), expected):
         close(logits, whole)
     same_when_samples_leave(network, images, expected)
@@ -63,9 +79,8 @@ def close(logits, expected):
 
 
 def same_when_samples_leave(network, images, expected):
-    state, alive = (images, ), torch.arange(5)
-    for number, keep in enumerate(
-        ([3, 0, 4], [2, 0], [1], [0])[:network.num_exits], start=1):
+    state, alive = (images,), torch.arange(5)
+    for number, keep in enumerate(([3, 0, 4], [2, 0], [1], [0])[: network.num_exits], start=1):
         state, logits = network.stage(number, state)
         close(logits, expected[number - 1][alive])
         state, alive = tuple(x[keep] for x in state), alive[keep]
@@ -73,7 +88,7 @@ def same_when_samples_leave(network, images, expected):
 
 
 def same_when_alone(network, images, expected):
-    state = (images[1:2], )
+    state = (images[1:2],)
     for number, whole in enumerate(expected, start=1):
         state, logits = network.stage(number, state)
         close(logits, whole[1:2])
@@ -86,12 +101,11 @@ def only_what_is_needed_runs(network, model, image):
     for i, head in enumerate(network.heads, start=1):
         modules[f'head {i}'] = head
     hooks = [
-        module.register_forward_hook(
-            lambda *_, name=name: ran.append(name))
+        module.register_forward_hook(lambda *_, name=name: ran.append(name))
         for name, module in modules.items()
     ]
     deepest = network.num_exits
-    state, _ = network.stage(1, (image, ))
+    state, _ = network.stage(1, (image,))
     assert ran == ['trunk 1', 'head 1']
     for number in range(2, deepest):
         ran.clear()
@@ -106,7 +120,7 @@ def only_what_is_needed_runs(network, model, image):
 
 def flops_are_those_of_the_cut_network(network, model, image):
     """What is truly executed, against the count of what is needed."""
-    state, on_the_way = (image, ), 0
+    state, on_the_way = (image,), 0
     for number in range(1, network.num_exits + 1):
         read = executed(network, number, state)
         assert on_the_way + read == 2 * needed(model, number, image)
@@ -135,8 +149,11 @@ def needed(model, number, image):
 def test_shifted_windows(build_byot, tiny_architecture):
     """Swin with two blocks of windows, the second of them shifted."""
     tiny_architecture['backbone'] = dict(
-        type='SwinTransformer', img_size=56, pad_small_map=True,
-        arch=dict(embed_dims=8, depths=[2, 1], num_heads=[1, 2]))
+        type='SwinTransformer',
+        img_size=56,
+        pad_small_map=True,
+        arch=dict(embed_dims=8, depths=[2, 1], num_heads=[1, 2]),
+    )
     tiny_architecture['head']['in_channels'] = None
     model = lively(build_byot(sections=(0, 1), input_size=56))
     same_logits_and_no_more_work(model.double())
@@ -168,20 +185,25 @@ def test_in_float32_it_is_the_model_bit_for_bit(model, images):
 @torch.no_grad()
 def test_in_half_precision(model, images):
     model.bfloat16()
-    state, logits = StagedNetwork(model).stage(1, (images.bfloat16(), ))
+    state, logits = StagedNetwork(model).stage(1, (images.bfloat16(),))
     assert {x.dtype for x in (*state, logits)} == {torch.bfloat16}
     assert torch.equal(logits, model(images.bfloat16())[0])
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('name', [
-    'architecture.backbone.conv1.weight',
-    'architecture.backbone.layer3.0.bn1.running_mean',
-    'exit_heads.2.fc.bias', 'architecture.head.fc.weight'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'architecture.backbone.conv1.weight',
+        'architecture.backbone.layer3.0.bn1.running_mean',
+        'exit_heads.2.fc.bias',
+        'architecture.head.fc.weight',
+    ],
+)
 def test_weights_are_shared(model, images, name):
     network = StagedNetwork(model)
     before = network(images)
-    dict(model.state_dict())[name].add_(.5)
+    dict(model.state_dict())[name].add_(0.5)
     after, expected = network(images), model(images)
     assert all(torch.equal(a, b) for a, b in zip(after, expected))
     assert any((a != b).all() for a, b in zip(after, before))
@@ -224,15 +246,12 @@ def test_policy_on_a_staged_network(model, images):
     logits = torch.stack(model(images.double()), 1)
     sure = logits.softmax(-1).amax(-1)
     threshold = sure[:, 0].median().item()
-    scores, exits, _ = run_policy(
-        network, images.double(), ConfidencePolicy([threshold] * 3))
+    scores, exits, _ = run_policy(network, images.double(), ConfidencePolicy([threshold] * 3))
     expected = [
-        next(i for i in range(4) if i == 3 or sure[n, i] >= threshold) + 1
-        for n in range(6)
+        next(i for i in range(4) if i == 3 or sure[n, i] >= threshold) + 1 for n in range(6)
     ]
     assert exits.tolist() == expected and len(set(expected)) > 1
-    torch.testing.assert_close(
-        scores, logits[range(6), exits - 1].softmax(-1))
+    torch.testing.assert_close(scores, logits[range(6), exits - 1].softmax(-1))
 
 
 @pytest.mark.parametrize('plain', ['plain_resnet18_2xb64_digits'])

@@ -1,4 +1,5 @@
 """Small modules that StagedNetwork takes for networks with exits."""
+
 from types import SimpleNamespace
 
 import torch
@@ -23,7 +24,7 @@ class Toy(nn.Module):
         self.stem = nn.Conv2d(3, 4, 1)
         self.more = nn.Conv2d(4, 4, 3, padding=1)
         self.linears = nn.ModuleList(nn.Linear(4, 5) for _ in range(count))
-        self.register_buffer('scale', torch.tensor([1., 2, 3, 4]))
+        self.register_buffer('scale', torch.tensor([1.0, 2, 3, 4]))
         self.architecture = SimpleNamespace(backbone=self)
 
     def forward(self, images, mode='tensor'):
@@ -49,8 +50,7 @@ def only_parts_of_a_tuple_cross(toy, x):
 def constants_on_both_sides(toy, x):
     steps = torch.arange(4, dtype=x.dtype).view(4, 1, 1) + 1
     y = x * steps
-    return (toy.classify(1, y.relu()),
-            toy.classify(2, y.tanh() * steps * toy.scale.view(4, 1, 1)))
+    return (toy.classify(1, y.relu()), toy.classify(2, y.tanh() * steps * toy.scale.view(4, 1, 1)))
 
 
 def size_taken_from_the_images(toy, x):
@@ -69,8 +69,7 @@ def exit_needs_a_shallower_answer(toy, x):
 
 def exit_goes_back_behind_the_one_before(toy, x):
     side = toy.more(x)
-    return (toy.classify(1, side), toy.classify(2, x.relu()),
-            toy.classify(3, side.relu() + x))
+    return (toy.classify(1, side), toy.classify(2, x.relu()), toy.classify(3, side.relu() + x))
 
 
 def changed_in_place(toy, x):
@@ -94,8 +93,10 @@ def batch_of_two_comes_last(toy, x):
 
 def parts_of_images_cross(toy, x):
     y = x.reshape(-1, 4, 4, 8)
-    return (toy.classify(1, y).reshape(-1, 2, 5).mean(1),
-            toy.classify(2, y.relu()).reshape(-1, 2, 5).mean(1))
+    return (
+        toy.classify(1, y).reshape(-1, 2, 5).mean(1),
+        toy.classify(2, y.relu()).reshape(-1, 2, 5).mean(1),
+    )
 
 
 def branches_on_the_image(toy, x):

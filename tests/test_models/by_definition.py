@@ -1,4 +1,5 @@
 """Layers and softmax by their definition."""
+
 import numpy as np
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,5 @@
 """Under autocast the network rounds, the losses do not."""
+
 import pytest
 import torch
 
@@ -12,16 +13,17 @@ def numbers(*shape):
     return torch.randn(*shape, generator=generator) * 4
 
 
-@pytest.mark.parametrize('loss, a, b', [
-    (label_loss, numbers(16, 10), torch.arange(16) % 10),
-    (label_loss, numbers(16, 10), numbers(16, 10).softmax(1)),
-    (lambda a, b: logit_loss(a, b, 3.0), numbers(16, 10), numbers(10, 16).T),
-    (hint_loss, numbers(16, 64), numbers(64, 16).T),
-    (lambda a, b: hint_loss(a, b, 'mmrazor'), numbers(16, 64),
-     numbers(64, 16).T),
-    (lambda a, b: hint_loss(a, b, 'mmrazor_broadcast'), numbers(16, 64),
-     numbers(64, 16).T),
-])
+@pytest.mark.parametrize(
+    'loss, a, b',
+    [
+        (label_loss, numbers(16, 10), torch.arange(16) % 10),
+        (label_loss, numbers(16, 10), numbers(16, 10).softmax(1)),
+        (lambda a, b: logit_loss(a, b, 3.0), numbers(16, 10), numbers(10, 16).T),
+        (hint_loss, numbers(16, 64), numbers(64, 16).T),
+        (lambda a, b: hint_loss(a, b, 'mmrazor'), numbers(16, 64), numbers(64, 16).T),
+        (lambda a, b: hint_loss(a, b, 'mmrazor_broadcast'), numbers(16, 64), numbers(64, 16).T),
+    ],
+)
 def test_losses_are_those_of_float32(loss, a, b):
     """What comes in is rounded; nothing else is."""
     a = a.to(HALF)
@@ -49,6 +51,5 @@ def test_all_terms_of_a_network(build_byot, batch):
     for name, value in expected.items():
         assert found[name].dtype == torch.float32
         # Where a term is next to nothing, so is what rounding adds to it.
-        assert found[name].item() == pytest.approx(
-            value.item(), rel=0.02, abs=2e-3), name
+        assert found[name].item() == pytest.approx(value.item(), rel=0.02, abs=2e-3), name
     assert any(found[name] != expected[name] for name in found)

@@ -1,4 +1,5 @@
 """The algorithm: what flows where, how often, and what comes out."""
+
 import pytest
 import torch
 from mmrazor.models.algorithms import BaseAlgorithm
@@ -6,11 +7,7 @@ from torch import nn
 
 from mmrazor_byot.models import BYOT
 
-CONNECTOR = dict(
-    type='mmrazor.BYOTConnector',
-    expansion=1,
-    kernel_size=3,
-    stride=2)
+CONNECTOR = dict(type='mmrazor.BYOTConnector', expansion=1, kernel_size=3, stride=2)
 
 
 def exit_logits_by_hand(model, images):
@@ -35,8 +32,7 @@ def test_tensor_mode_gives_the_logits_of_every_exit(build_byot, batch):
     model = build_byot()
     model.eval()
     images, _ = batch()
-    for ours, expected in zip(
-            model(images), exit_logits_by_hand(model, images)):
+    for ours, expected in zip(model(images), exit_logits_by_hand(model, images)):
         torch.testing.assert_close(ours, expected)
 
 
@@ -54,11 +50,10 @@ def test_any_sections(build_byot, batch, sections):
     if sections[-1] == 2:  # the classifier then stands behind stage 3
         settings['architecture'] = dict(
             type='ImageClassifier',
-            backbone=dict(
-                type='ResNet_CIFAR', depth=18, stem_channels=4,
-                base_channels=4),
+            backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4),
             neck=dict(type='GlobalAveragePooling'),
-            head=dict(type='LinearClsHead', num_classes=5, in_channels=16))
+            head=dict(type='LinearClsHead', num_classes=5, in_channels=16),
+        )
     model = build_byot(sections=sections, **settings)
     losses = model.loss(*batch())
     shallow = len(sections) - 1
@@ -71,8 +66,8 @@ def test_any_sections(build_byot, batch, sections):
 def test_loss_names_say_exit_and_loss(build_byot, batch):
     losses = build_byot().loss(*batch())
     assert list(losses) == [
-        *(f'exit{i}.{loss}_loss' for i in (1, 2, 3)
-          for loss in ('label', 'logit', 'hint')), 'exit4.label_loss'
+        *(f'exit{i}.{loss}_loss' for i in (1, 2, 3) for loss in ('label', 'logit', 'hint')),
+        'exit4.label_loss',
     ]
 
 
@@ -97,12 +92,12 @@ def test_no_distillation_reaches_the_deepest_exit(build_byot, batch, term):
     distilled.backward()
     untouched = [
         *model.architecture.head.parameters(),
-        *model.architecture.backbone.layer4.parameters()
+        *model.architecture.backbone.layer4.parameters(),
     ]
     assert all(p.grad is None for p in untouched)
     reached = [
         *model.architecture.backbone.layer3.parameters(),
-        *model.exit_heads[2].bottleneck.parameters()
+        *model.exit_heads[2].bottleneck.parameters(),
     ]
     assert all(p.grad is not None for p in reached)
     assert any(p.grad.abs().max() > 0 for p in reached)
@@ -110,14 +105,17 @@ def test_no_distillation_reaches_the_deepest_exit(build_byot, batch, term):
 
 def test_losses_can_be_left_out_replaced_or_listed(build_byot, batch):
     model = build_byot(
-        label_loss=dict(type='mmpretrain.LabelSmoothLoss',
-                        label_smooth_val=0.1, num_classes=5),
+        label_loss=dict(type='mmpretrain.LabelSmoothLoss', label_smooth_val=0.1, num_classes=5),
         logit_loss=[dict(type='mmrazor.KLDivergence', tau=2), None, None],
-        hint_loss=None)
+        hint_loss=None,
+    )
     losses = model.loss(*batch())
     assert list(losses) == [
-        'exit1.label_loss', 'exit1.logit_loss', 'exit2.label_loss',
-        'exit3.label_loss', 'exit4.label_loss'
+        'exit1.label_loss',
+        'exit1.logit_loss',
+        'exit2.label_loss',
+        'exit3.label_loss',
+        'exit4.label_loss',
     ]
     logits = [out.logits for out in model.forward_exits(batch()[0])]
     log_q = logits[1].log_softmax(1)
@@ -131,8 +129,7 @@ def test_mmrazors_connectors_are_exit_heads(build_byot, batch):
     model = build_byot(exit_head=CONNECTOR)
     model.eval()
     images, samples = batch()
-    for ours, expected in zip(
-            model(images), exit_logits_by_hand(model, images)):
+    for ours, expected in zip(model(images), exit_logits_by_hand(model, images)):
         torch.testing.assert_close(ours, expected)
     assert torch.isfinite(sum(model.loss(images, samples).values()))
 
@@ -140,33 +137,32 @@ def test_mmrazors_connectors_are_exit_heads(build_byot, batch):
 def test_each_exit_can_have_its_own_head(build_byot):
     ours = dict(type='mmrazor_byot.BottleneckHead', reduction=2)
     model = build_byot(exit_head=[ours, CONNECTOR, ours])
-    assert [type(h).__name__ for h in model.exit_heads
-            ] == ['BottleneckHead', 'BYOTConnector', 'BottleneckHead']
+    assert [type(h).__name__ for h in model.exit_heads] == [
+        'BottleneckHead',
+        'BYOTConnector',
+        'BottleneckHead',
+    ]
 
 
 def test_cfg_path_form(batch):
-    model = BYOT(
-        dict(cfg_path='mmpretrain::resnet/resnet18_8xb16_cifar10.py',
-             pretrained=False))
+    model = BYOT(dict(cfg_path='mmpretrain::resnet/resnet18_8xb16_cifar10.py', pretrained=False))
     assert model.num_exits == 4 and model.num_classes == 10
     assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx(
-        [125.307, 122.961, 113.8575])
+        [125.307, 122.961, 113.8575]
+    )
     with torch.no_grad():
         losses = model.loss(*batch(2, 10))
     assert len(losses) == 10
 
 
-def test_batch_augments_stand_where_mmpretrain_has_them(
-        tiny_architecture, batch):
+def test_batch_augments_stand_where_mmpretrain_has_them(tiny_architecture, batch):
     """In ``train_cfg``, also where the config gives a data preprocessor."""
-    tiny_architecture['train_cfg'] = dict(
-        augments=[dict(type='Mixup', alpha=0.8)])
-    model = BYOT(
-        tiny_architecture, data_preprocessor=dict(num_classes=5, to_rgb=True))
+    tiny_architecture['train_cfg'] = dict(augments=[dict(type='Mixup', alpha=0.8)])
+    model = BYOT(tiny_architecture, data_preprocessor=dict(num_classes=5, to_rgb=True))
     images, samples = batch(2)
     data = dict(inputs=images, data_samples=samples)
     mixed = model.data_preprocessor(data, training=True)['data_samples']
-    assert mixed[0].gt_score.shape == (5, )
+    assert mixed[0].gt_score.shape == (5,)
     assert 0 < mixed[0].gt_score.max() < 1
     own = dict(num_classes=5, batch_augments=None)
     model = BYOT(tiny_architecture, data_preprocessor=own)
@@ -175,6 +171,7 @@ def test_batch_augments_stand_where_mmpretrain_has_them(
 
 def test_the_callers_config_is_left_alone(tiny_architecture):
     import copy
+
     preprocessor = dict(num_classes=5)
     before = copy.deepcopy((tiny_architecture, preprocessor))
     BYOT(tiny_architecture, sections=(1, 3), data_preprocessor=preprocessor)

@@ -1,4 +1,5 @@
 """Our moving average is MMEngine's."""
+
 import copy
 
 import pytest
@@ -34,11 +35,8 @@ def pair(**settings):
     network = Network()
     theirs = MMEngineEMA(network, momentum=0.3, **settings)
     ours = MODELS.build(
-        dict(
-            type='mmrazor_byot.ExponentialMovingAverage',
-            model=network,
-            momentum=0.3,
-            **settings))
+        dict(type='mmrazor_byot.ExponentialMovingAverage', model=network, momentum=0.3, **settings)
+    )
     return network, theirs, ours
 
 
@@ -46,15 +44,13 @@ def assert_equal(theirs, ours):
     theirs, ours = theirs.state_dict(), ours.state_dict()
     assert list(theirs) == list(ours)
     for name in theirs:
-        torch.testing.assert_close(
-            ours[name], theirs[name], rtol=1e-6, atol=1e-7, msg=name)
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-6, atol=1e-7, msg=name)
 
 
 @pytest.mark.parametrize('update_buffers', [False, True])
 @pytest.mark.parametrize('interval', [1, 3])
 def test_seven_steps(update_buffers, interval):
-    network, theirs, ours = pair(
-        update_buffers=update_buffers, interval=interval)
+    network, theirs, ours = pair(update_buffers=update_buffers, interval=interval)
     for seed in range(7):
         change(network, seed)
         theirs.update_parameters(network)

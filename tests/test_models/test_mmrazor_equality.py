@@ -1,4 +1,5 @@
 """MMRazor's own BYOT and ours are one and the same network and loss."""
+
 import math
 
 import pytest
@@ -15,10 +16,12 @@ RECIPE = RECIPES / 'byot_mmrazor_resnet18_8xb16_cifar100.py'
 
 #: Our name of each loss term, and MMRazor's.
 TERMS = {
-    **{f'exit{i}.{ours}': f'distill.loss_{theirs}_{i}'
-       for ours, theirs in (('label_loss', 'label'), ('logit_loss', 'softl'),
-                            ('hint_loss', 'fet')) for i in (1, 2, 3)},
-    'exit4.label_loss': 'student.loss'
+    **{
+        f'exit{i}.{ours}': f'distill.loss_{theirs}_{i}'
+        for ours, theirs in (('label_loss', 'label'), ('logit_loss', 'softl'), ('hint_loss', 'fet'))
+        for i in (1, 2, 3)
+    },
+    'exit4.label_loss': 'student.loss',
 }
 
 
@@ -41,15 +44,14 @@ def step(request):
     dtype = getattr(torch, request.param)
     from mmengine.registry import init_default_scope
     from mmpretrain.structures import DataSample
+
     init_default_scope('mmpretrain')
     torch.manual_seed(0)
     theirs, ours = (model.to(dtype) for model in build_pair())
     before = theirs.state_dict()
     before = {name: value.clone() for name, value in before.items()}
     images = torch.randn(6, 3, 32, 32).to(dtype)
-    samples = [
-        DataSample().set_gt_label(torch.tensor([7 * i])) for i in range(6)
-    ]
+    samples = [DataSample().set_gt_label(torch.tensor([7 * i])) for i in range(6)]
     losses = [model.loss(images, samples) for model in (theirs, ours)]
     for terms in losses:
         sum(terms.values()).backward()
@@ -65,23 +67,19 @@ def test_every_loss_term(step):
     for name, value in ours.items():
         expected = theirs[TERMS[name]]
         assert value.item() > 0.01, name
-        torch.testing.assert_close(value, expected, rtol=1e-5, atol=0,
-                                   msg=name)
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=0, msg=name)
 
 
 def test_every_gradient(step):
     theirs, ours, *_ = step
-    expected = rename_mmrazor_keys(
-        {name: p.grad for name, p in theirs.named_parameters()})
+    expected = rename_mmrazor_keys({name: p.grad for name, p in theirs.named_parameters()})
     gradients = {name: p.grad for name, p in ours.named_parameters()}
     assert gradients.keys() == expected.keys()
     differences = {
-        name: (gradient - expected[name]).norm().item()
-        for name, gradient in gradients.items()
+        name: (gradient - expected[name]).norm().item() for name, gradient in gradients.items()
     }
     sizes = {name: expected[name].norm().item() for name in differences}
-    assert math.hypot(*differences.values()) <= 1e-5 * math.hypot(
-        *sizes.values())
+    assert math.hypot(*differences.values()) <= 1e-5 * math.hypot(*sizes.values())
     # A shift that a batch norm takes away again has gradient 0: in single
     # precision all that is left of it is rounding.
     if gradients['architecture.head.fc.weight'].dtype == torch.float64:
@@ -105,25 +103,26 @@ def test_their_heads_ran_three_times_and_ours_once(step):
         # Each run moves the statistics a tenth of the way to the batch's.
         batch = before[name] + (ours[name] - before[name]) / 0.1
         thrice = batch + 0.9**3 * (before[name] - batch)
-        torch.testing.assert_close(thrice, theirs[name], rtol=1e-4,
-                                   atol=1e-5, msg=name)
+        torch.testing.assert_close(thrice, theirs[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_names_are_sorted_by_their_numbers():
-    state = {f'distiller.connectors.loss_s{i}_sfeat.fc.weight': i
-             for i in (10, 2, 1)}
+    state = {f'distiller.connectors.loss_s{i}_sfeat.fc.weight': i for i in (10, 2, 1)}
     state['architecture.head.fc.weight'] = 0
     assert rename_mmrazor_keys(state) == {
-        'exit_heads.0.fc.weight': 1, 'exit_heads.1.fc.weight': 2,
-        'exit_heads.2.fc.weight': 10, 'architecture.head.fc.weight': 0
+        'exit_heads.0.fc.weight': 1,
+        'exit_heads.1.fc.weight': 2,
+        'exit_heads.2.fc.weight': 10,
+        'architecture.head.fc.weight': 0,
     }
     assert 'distiller.connectors.loss_s10_sfeat.fc.weight' in state
-    behind = rename_mmrazor_keys({f'module.{k}': v for k, v in state.items()},
-                                 'module.')
+    behind = rename_mmrazor_keys({f'module.{k}': v for k, v in state.items()}, 'module.')
     assert behind['module.exit_heads.2.fc.weight'] == 10
 
 
 def test_our_own_names_stay():
-    for state in ({'exit_heads.0.fc.weight': 1, 'architecture.x': 2},
-                  {'exit_heads.0.x': 1, 'distiller.connectors.s1.x': 2}):
+    for state in (
+        {'exit_heads.0.fc.weight': 1, 'architecture.x': 2},
+        {'exit_heads.0.x': 1, 'distiller.connectors.s1.x': 2},
+    ):
         assert rename_mmrazor_keys(state) == state

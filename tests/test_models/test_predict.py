@@ -4,12 +4,15 @@ import torch
 from mmrazor_byot.errors import ConfigError
 
 
-@pytest.mark.parametrize('predict_with, pick', [
-    ('deepest', lambda s: s[:, 3]),
-    ('ensemble', lambda s: (s[:, 0] + s[:, 1] + s[:, 2] + s[:, 3]) / 4),
-    (1, lambda s: s[:, 0]),
-    (3, lambda s: s[:, 2]),
-])
+@pytest.mark.parametrize(
+    'predict_with, pick',
+    [
+        ('deepest', lambda s: s[:, 3]),
+        ('ensemble', lambda s: (s[:, 0] + s[:, 1] + s[:, 2] + s[:, 3]) / 4),
+        (1, lambda s: s[:, 0]),
+        (3, lambda s: s[:, 2]),
+    ],
+)
 def test_the_answer(build_byot, batch, predict_with, pick):
     model = build_byot(predict_with=predict_with)
     model.eval()

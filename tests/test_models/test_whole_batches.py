@@ -1,4 +1,5 @@
 """Networks on BatchSamples: the same numbers, no Python for single images."""
+
 import pytest
 import torch
 from mmengine.evaluator import Evaluator
@@ -12,7 +13,7 @@ from mmrazor_byot.registry import MODELS
 from mmrazor_byot.structures import BatchSamples
 
 LABELS = [0, 1, 2, 3, 4, 0]
-NORM = dict(mean=[120.] * 3, std=[60.] * 3)
+NORM = dict(mean=[120.0] * 3, std=[60.0] * 3)
 
 
 @pytest.fixture
@@ -21,8 +22,10 @@ def byot(build_byot):
         torch.manual_seed(0)
         return build_byot(
             data_preprocessor=dict(
-                type='mmrazor_byot.BatchDataPreprocessor', num_classes=5,
-                **NORM), **settings)
+                type='mmrazor_byot.BatchDataPreprocessor', num_classes=5, **NORM
+            ),
+            **settings,
+        )
 
     return build
 
@@ -31,20 +34,22 @@ def byot(build_byot):
 def plain(tiny_architecture):
     def build(**settings):
         torch.manual_seed(0)
-        tiny_architecture['head'].update(
-            type='mmrazor_byot.BatchLinearClsHead', **settings)
-        return MODELS.build(dict(
-            tiny_architecture, data_preprocessor=dict(
-                type='mmrazor_byot.BatchDataPreprocessor', num_classes=5,
-                **NORM)))
+        tiny_architecture['head'].update(type='mmrazor_byot.BatchLinearClsHead', **settings)
+        return MODELS.build(
+            dict(
+                tiny_architecture,
+                data_preprocessor=dict(
+                    type='mmrazor_byot.BatchDataPreprocessor', num_classes=5, **NORM
+                ),
+            )
+        )
 
     return build
 
 
 def data(kind, **fields):
     generator = torch.Generator().manual_seed(1)
-    inputs = torch.randint(
-        0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    inputs = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=generator)
     if kind == 'whole':
         samples = BatchSamples(gt_label=torch.tensor(LABELS), **fields)
     else:
@@ -61,8 +66,7 @@ def learn(model, batch):
     return model.train_step(batch, OptimWrapper(optimizer))
 
 
-@pytest.mark.parametrize('fields', [
-    dict(), dict(gt_score=torch.eye(5)[LABELS] * .6 + .08)])
+@pytest.mark.parametrize('fields', [dict(), dict(gt_score=torch.eye(5)[LABELS] * 0.6 + 0.08)])
 @pytest.mark.parametrize('network', ['byot', 'plain'])
 def test_learns_the_same(request, network, fields):
     found = []
@@ -82,8 +86,7 @@ def test_learns_the_same(request, network, fields):
 def test_predicts_the_same(byot, answer):
     model = byot(predict_with=answer).eval()
     with torch.no_grad():
-        whole, listed = (model.test_step(data(kind))
-                         for kind in ('whole', 'listed'))
+        whole, listed = (model.test_step(data(kind)) for kind in ('whole', 'listed'))
     assert isinstance(whole, BatchSamples) and len(whole) == 6
     assert whole.pred_score.shape == (6, 5)
     assert whole.exit_scores.shape == (6, 4, 5)
@@ -98,8 +101,7 @@ def test_plain_network_predicts_the_same(plain):
     model = plain()
     model.eval()
     with torch.no_grad():
-        whole, listed = (model.test_step(data(kind))
-                         for kind in ('whole', 'listed'))
+        whole, listed = (model.test_step(data(kind)) for kind in ('whole', 'listed'))
     assert isinstance(whole, BatchSamples)
     for ours, theirs in zip(whole, listed):
         for name in ('pred_score', 'pred_label', 'gt_label'):
@@ -107,8 +109,7 @@ def test_plain_network_predicts_the_same(plain):
 
 
 def test_accuracy_while_training(plain):
-    logs = [learn(plain(cal_acc=True), data(kind))
-            for kind in ('whole', 'listed')]
+    logs = [learn(plain(cal_acc=True), data(kind)) for kind in ('whole', 'listed')]
     assert logs[0]['accuracy_top-1'] == logs[1]['accuracy_top-1'] > 0
     with pytest.raises(ConfigError, match='no accuracy on mixed labels'):
         learn(plain(cal_acc=True), data('whole', gt_score=torch.rand(6, 5)))
@@ -122,8 +123,7 @@ class Waits(TorchDispatchMode):
         self.names = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if any(word in str(function)
-               for word in ('_local_scalar_dense', 'nonzero')):
+        if any(word in str(function) for word in ('_local_scalar_dense', 'nonzero')):
             self.names.append(str(function))
         return function(*args, **(kwargs or {}))
 
@@ -187,9 +187,10 @@ class Dicts(ExitAccuracy):
 
 
 @pytest.mark.parametrize('evaluator', [Evaluator, BatchEvaluator])
-@pytest.mark.parametrize('fields', [
-    lambda scores: dict(exit_scores=scores),
-    lambda scores: dict(pred_score=scores[:, 0])])
+@pytest.mark.parametrize(
+    'fields',
+    [lambda scores: dict(exit_scores=scores), lambda scores: dict(pred_score=scores[:, 0])],
+)
 def test_metrics_agree(evaluator, fields):
     """In batches of 4, 4 and 3, whole or apart."""
     generator = torch.Generator().manual_seed(2)
@@ -202,20 +203,17 @@ def test_metrics_agree(evaluator, fields):
         whole.process(samples, None)
         listed.process(list(samples), None)
     found, expected = whole.evaluate(11), listed.evaluate(11)
-    assert expected == {k: v for k, v in found.items() if '/top' in k
-                        and not k.startswith('dicts')}
-    assert expected == {k[6:]: v for k, v in found.items()
-                        if k.startswith('dicts')}
+    assert expected == {k: v for k, v in found.items() if '/top' in k and not k.startswith('dicts')}
+    assert expected == {k[6:]: v for k, v in found.items() if k.startswith('dicts')}
     best = fields(scores).get('pred_score', scores[:, 2]).argmax(1)
-    assert found['accuracy/top1'] == pytest.approx(
-        100 * (best == labels).sum().item() / 11)
+    assert found['accuracy/top1'] == pytest.approx(100 * (best == labels).sum().item() / 11)
 
 
 def test_lists_go_through_the_batch_evaluator():
     evaluator = BatchEvaluator([ExitAccuracy(1)])
     samples = BatchSamples(
-        gt_label=torch.tensor([0, 1]), pred_score=torch.tensor(
-            [[.8, .2], [.9, .1]]))
+        gt_label=torch.tensor([0, 1]), pred_score=torch.tensor([[0.8, 0.2], [0.9, 0.1]])
+    )
     evaluator.process(list(samples))
     assert evaluator.evaluate(2) == {'accuracy/top1': 50}
     evaluator.dataset_meta = dict(classes=('a', 'b'))

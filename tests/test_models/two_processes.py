@@ -2,6 +2,7 @@
 
 Run by torchrun; rank 0 prints the largest difference.
 """
+
 import os
 
 import torch
@@ -18,10 +19,7 @@ def gradients(model, images, labels):
     samples = [DataSample().set_gt_label(y) for y in labels]
     model.zero_grad()
     sum(model(images, samples, mode='loss').values()).backward()
-    return {
-        name.removeprefix('module.'): p.grad.clone()
-        for name, p in model.named_parameters()
-    }
+    return {name.removeprefix('module.'): p.grad.clone() for name, p in model.named_parameters()}
 
 
 def main():
@@ -32,13 +30,11 @@ def main():
     model = BYOT(
         dict(
             type='ImageClassifier',
-            backbone=dict(
-                type='ResNet_CIFAR',
-                depth=18,
-                stem_channels=8,
-                base_channels=8),
+            backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=8, base_channels=8),
             neck=dict(type='GlobalAveragePooling'),
-            head=dict(type='LinearClsHead', num_classes=5, in_channels=64)))
+            head=dict(type='LinearClsHead', num_classes=5, in_channels=64),
+        )
+    )
     model.eval()  # batch norm must not see which batch it is in
     images = torch.randn(16, 3, 32, 32)
     labels = torch.arange(16) % 5

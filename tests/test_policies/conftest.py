@@ -1,4 +1,5 @@
 """Every policy takes NumPy arrays and torch tensors alike."""
+
 import numpy as np
 import pytest
 import torch

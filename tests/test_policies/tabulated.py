@@ -1,4 +1,5 @@
 """A network that is a table of logits."""
+
 from mmrazor_byot.policies import run_policy
 
 

@@ -1,4 +1,5 @@
 """Lists of floats are judged as arrays are."""
+
 import math
 
 import numpy as np
@@ -19,19 +20,26 @@ HALF = [0.5, 0.25, 0.25, 0.0]
 
 
 def test_numbers_by_hand():
-    assert softmax([0.0, math.log(3), 0.0]) == pytest.approx([.2, .6, .2])
+    assert softmax([0.0, math.log(3), 0.0]) == pytest.approx([0.2, 0.6, 0.2])
     # e^(log 9 / 2) = 3
-    assert softmax([0.0, math.log(9), 0.0], 2) == pytest.approx([.2, .6, .2])
+    assert softmax([0.0, math.log(9), 0.0], 2) == pytest.approx([0.2, 0.6, 0.2])
     assert confidence(HALF) == 0.5
     assert margin(HALF) == 0.25
     assert entropy(HALF) == pytest.approx(0.75)  # 1.5 bits of 2
     assert nobody(HALF) is False
 
 
-@pytest.mark.parametrize('logits', [
-    [1000.0, -1000.0, 0.0], [math.inf, 0.0, 1.0], [-math.inf, 0.0, 1.0],
-    [math.nan, 0.0, 1.0], [0.0, math.nan, 1.0], [2.0, 2.0, 2.0]
-])
+@pytest.mark.parametrize(
+    'logits',
+    [
+        [1000.0, -1000.0, 0.0],
+        [math.inf, 0.0, 1.0],
+        [-math.inf, 0.0, 1.0],
+        [math.nan, 0.0, 1.0],
+        [0.0, math.nan, 1.0],
+        [2.0, 2.0, 2.0],
+    ],
+)
 @pytest.mark.filterwarnings('ignore:invalid value')
 def test_as_numpy(logits):
     """Also where nothing can be said."""

@@ -9,6 +9,13 @@ from mmrazor_byot.registry import POLICIES
 def test_policies_are_registered(scope):
     policy = POLICIES.build(dict(type=f'{scope}PatiencePolicy', patience=3))
     assert isinstance(policy, PatiencePolicy) and policy.patience == 3
-    assert all(POLICIES.get(name) is POLICY_TYPES[name] for name in (
-        'FixedExitPolicy', 'ConfidencePolicy', 'MarginPolicy',
-        'EntropyPolicy', 'PatiencePolicy'))
+    assert all(
+        POLICIES.get(name) is POLICY_TYPES[name]
+        for name in (
+            'FixedExitPolicy',
+            'ConfidencePolicy',
+            'MarginPolicy',
+            'EntropyPolicy',
+            'PatiencePolicy',
+        )
+    )

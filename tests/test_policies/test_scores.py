@@ -1,4 +1,5 @@
 """Scores of an exit, against numbers worked out by hand."""
+
 import math
 
 import numpy as np
@@ -19,8 +20,7 @@ PROBABILITIES = [[1 / 8, 2 / 8, 5 / 8], [4 / 9, 1 / 9, 4 / 9]]
 
 
 def close(found, expected, rel=1e-6):
-    assert np.asarray(found).tolist() == [
-        pytest.approx(row, rel=rel, abs=1e-7) for row in expected]
+    assert np.asarray(found).tolist() == [pytest.approx(row, rel=rel, abs=1e-7) for row in expected]
 
 
 def test_softmax(array):
@@ -31,18 +31,31 @@ def test_softmax_of_one_sample(array):
     close(softmax(array(LOGITS[:1])), PROBABILITIES[:1])
 
 
-@pytest.mark.parametrize('temperature, expected', [
-    # exp(log(n) / 2) is the root of n, exp(log(n) / 0.5) its square.
-    (2, [[1 / (1 + 2**.5 + 5**.5), 2**.5 / (1 + 2**.5 + 5**.5),
-          5**.5 / (1 + 2**.5 + 5**.5)], [2 / 5, 1 / 5, 2 / 5]]),
-    (0.5, [[1 / 30, 4 / 30, 25 / 30], [16 / 33, 1 / 33, 16 / 33]]),
-])
+@pytest.mark.parametrize(
+    'temperature, expected',
+    [
+        # exp(log(n) / 2) is the root of n, exp(log(n) / 0.5) its square.
+        (
+            2,
+            [
+                [
+                    1 / (1 + 2**0.5 + 5**0.5),
+                    2**0.5 / (1 + 2**0.5 + 5**0.5),
+                    5**0.5 / (1 + 2**0.5 + 5**0.5),
+                ],
+                [2 / 5, 1 / 5, 2 / 5],
+            ],
+        ),
+        (0.5, [[1 / 30, 4 / 30, 25 / 30], [16 / 33, 1 / 33, 16 / 33]]),
+    ],
+)
 def test_temperature(array, temperature, expected):
     close(softmax(array(LOGITS), temperature), expected)
 
 
-@pytest.mark.parametrize('given, wider', [
-    ('float16', 'float32'), ('float32', 'float32'), ('float64', 'float64')])
+@pytest.mark.parametrize(
+    'given, wider', [('float16', 'float32'), ('float32', 'float32'), ('float64', 'float64')]
+)
 def test_precision_of_softmax(array, given, wider):
     """In half, 1 / 3 would be 0.33325."""
     found = softmax(array([[7, 7, 7]], given))
@@ -58,21 +71,30 @@ def test_softmax_of_bfloat16():
 
 def test_large_half_logits_do_not_overflow(array):
     """60,000 is near the end of half precision, exp(12) past it."""
-    close(softmax(array([[60000, 0, 60000]], 'float16'), 5000),
-          [[1 / (2 + math.exp(-12)), math.exp(-12) / (2 + math.exp(-12)),
-            1 / (2 + math.exp(-12))]])
+    close(
+        softmax(array([[60000, 0, 60000]], 'float16'), 5000),
+        [[1 / (2 + math.exp(-12)), math.exp(-12) / (2 + math.exp(-12)), 1 / (2 + math.exp(-12))]],
+    )
 
 
-@pytest.mark.parametrize('score, expected', [
-    (confidence, [5 / 8, 4 / 9]),
-    (margin, [3 / 8, 0]),
-    # In bits: 1/8 * 3 + 2/8 * 2 + 5/8 * log2(8/5), of log2(3).
-    (entropy, [(3 / 8 + 4 / 8 + 5 / 8 * math.log2(8 / 5)) / math.log2(3),
-               (8 / 9 * math.log2(9 / 4) + math.log2(9) / 9) / math.log2(3)]),
-])
+@pytest.mark.parametrize(
+    'score, expected',
+    [
+        (confidence, [5 / 8, 4 / 9]),
+        (margin, [3 / 8, 0]),
+        # In bits: 1/8 * 3 + 2/8 * 2 + 5/8 * log2(8/5), of log2(3).
+        (
+            entropy,
+            [
+                (3 / 8 + 4 / 8 + 5 / 8 * math.log2(8 / 5)) / math.log2(3),
+                (8 / 9 * math.log2(9 / 4) + math.log2(9) / 9) / math.log2(3),
+            ],
+        ),
+    ],
+)
 def test_scores(array, score, expected):
     found = score(array(PROBABILITIES))
-    assert found.shape == (2, )
+    assert found.shape == (2,)
     close(found, expected)
 
 
@@ -97,8 +119,7 @@ def test_margin_leaves_its_input_alone(array):
 
 
 def test_agreement(array):
-    labels = array([[3, 3, 3, 3], [3, 3, 1, 3], [3, 1, 1, 1], [0, 1, 3, 3],
-                    [1, 1, 1, 0]], 'int64')
+    labels = array([[3, 3, 3, 3], [3, 3, 1, 3], [3, 1, 1, 1], [0, 1, 3, 3], [1, 1, 1, 0]], 'int64')
     assert agreement(labels).tolist() == [4, 1, 3, 2, 1]
 
 

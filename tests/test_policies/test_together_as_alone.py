@@ -1,4 +1,5 @@
 """The fast path is the slow path, for every kind of policy."""
+
 from itertools import product
 
 import numpy as np
@@ -16,15 +17,23 @@ from mmrazor_byot.policies import (
 POLICIES = [
     policy(setting, temperatures=temperatures, ensemble=ensemble)
     for (policy, setting), temperatures, ensemble in product(
-        [(ConfidencePolicy, .5), (ConfidencePolicy, [.4, None, .6]),
-         (MarginPolicy, .3), (EntropyPolicy, .7), (PatiencePolicy, 2),
-         (PatiencePolicy, 3), (FixedExitPolicy, 3), (FixedExitPolicy, -1)],
-        [None, [.5, 1.5, .8, 1.2]], [False, True])
+        [
+            (ConfidencePolicy, 0.5),
+            (ConfidencePolicy, [0.4, None, 0.6]),
+            (MarginPolicy, 0.3),
+            (EntropyPolicy, 0.7),
+            (PatiencePolicy, 2),
+            (PatiencePolicy, 3),
+            (FixedExitPolicy, 3),
+            (FixedExitPolicy, -1),
+        ],
+        [None, [0.5, 1.5, 0.8, 1.2]],
+        [False, True],
+    )
 ]
 
 
-@pytest.mark.parametrize(
-    'policy', POLICIES, ids=lambda p: '-'.join(map(str, p.config().values())))
+@pytest.mark.parametrize('policy', POLICIES, ids=lambda p: '-'.join(map(str, p.config().values())))
 @pytest.mark.parametrize('seed', [0, 1])
 def test_together_as_alone(array, policy, seed):
     """What goes on with others is answered as if it had come alone."""
@@ -34,14 +43,14 @@ def test_together_as_alone(array, policy, seed):
     together = answers(network, policy, array, range(40))
     slow = [judged_alone(np.asarray(rows), policy) for rows in table]
     assert together.exits.tolist() == [exit_ for exit_, _ in slow]
-    np.testing.assert_allclose(
-        together.scores, [scores for _, scores in slow], rtol=1e-5)
+    np.testing.assert_allclose(together.scores, [scores for _, scores in slow], rtol=1e-5)
     alone = [answers(network, policy, array, [i]) for i in range(40)]
     for field in range(3):
         np.testing.assert_allclose(
             np.asarray(together[field]),
             np.concatenate([np.asarray(one[field]) for one in alone]),
-            rtol=1e-6)
+            rtol=1e-6,
+        )
     if not isinstance(policy, FixedExitPolicy):
         assert len(set(together.exits)) > 1  # or this would prove nothing
 
@@ -66,7 +75,7 @@ def stops(policy, number, answer, labels):
     if isinstance(policy, FixedExitPolicy):
         return number == policy.exit_number
     if isinstance(policy, PatiencePolicy):
-        same = labels[-policy.patience:]
+        same = labels[-policy.patience :]
         return len(same) == policy.patience and len(set(same)) == 1
     threshold = policy.thresholds
     if isinstance(threshold, list):

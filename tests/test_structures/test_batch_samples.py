@@ -1,4 +1,5 @@
 """Samples of a batch: whole tensors for us, DataSample objects for others."""
+
 import copy
 import pickle
 from multiprocessing.reduction import ForkingPickler
@@ -21,8 +22,8 @@ LABELS = [3, 0, 4, 1]
 
 def whole(**fields):
     return BatchSamples(
-        gt_label=torch.tensor(LABELS),
-        sample_idx=torch.tensor([10, 11, 12, 13]), **fields)
+        gt_label=torch.tensor(LABELS), sample_idx=torch.tensor([10, 11, 12, 13]), **fields
+    )
 
 
 def apart(**fields):
@@ -40,8 +41,7 @@ def apart(**fields):
 def test_each_sample_is_a_data_sample():
     scores = torch.rand(4, 5)
     exits = torch.rand(4, 3, 5)
-    samples = whole(
-        gt_score=scores, exit_scores=exits, pred_label=torch.arange(4))
+    samples = whole(gt_score=scores, exit_scores=exits, pred_label=torch.arange(4))
     assert len(samples) == 4
     for i, sample in enumerate(samples):
         assert type(sample) is DataSample
@@ -76,7 +76,7 @@ def test_what_is_written_into_a_sample_is_not_lost():
     samples[0].gt_label += 40
     assert samples.gt_label.tolist() == [43, 0, 9, 1]
     for i, sample in enumerate(samples):
-        sample.set_pred_score(torch.full((2, ), float(i)))
+        sample.set_pred_score(torch.full((2,), float(i)))
     assert samples.has('pred_score')
     assert samples.pred_score.tolist() == [[0, 0], [1, 1], [2, 2], [3, 3]]
     assert samples.to('cpu').gt_label.tolist() == [43, 0, 9, 1]
@@ -97,9 +97,14 @@ def test_whole_fields_reach_the_samples_that_exist():
     assert samples.to('cpu').pred_score is scores
 
 
-@pytest.mark.parametrize('fields', [
-    dict(), dict(gt_score=torch.rand(4, 5)), dict(
-        pred_score=torch.rand(4, 5), exit_scores=torch.rand(4, 2, 5))])
+@pytest.mark.parametrize(
+    'fields',
+    [
+        dict(),
+        dict(gt_score=torch.rand(4, 5)),
+        dict(pred_score=torch.rand(4, 5), exit_scores=torch.rand(4, 2, 5)),
+    ],
+)
 def test_put_together_from_a_list(fields):
     samples = BatchSamples.of(apart(**fields))
     for name, value in fields.items():
@@ -109,8 +114,7 @@ def test_put_together_from_a_list(fields):
     assert BatchSamples.of(samples) is samples
     target = stack_targets(apart(**fields))
     assert torch.equal(target, stack_targets(whole(**fields)))
-    assert target.tolist() == (
-        fields['gt_score'].tolist() if 'gt_score' in fields else LABELS)
+    assert target.tolist() == (fields['gt_score'].tolist() if 'gt_score' in fields else LABELS)
 
 
 def test_several_labels_of_one_image():
@@ -142,8 +146,7 @@ def test_mmengine_casts_it(peek):
     samples = whole()
     if peek:
         samples[0].set_gt_label(2)
-    cast = BaseDataPreprocessor()(
-        dict(inputs=torch.ones(2), data_samples=samples))['data_samples']
+    cast = BaseDataPreprocessor()(dict(inputs=torch.ones(2), data_samples=samples))['data_samples']
     assert isinstance(cast, BatchSamples)
     assert [s.gt_label.item() for s in cast] == [2 * peek or 3, 0, 4, 1]
     assert cast.gt_label.tolist() == [2 * peek or 3, 0, 4, 1]
@@ -168,10 +171,11 @@ def test_torch_pins_it(monkeypatch):
     assert pin_memory(samples) is samples
 
 
-@pytest.mark.parametrize('through', [
-    lambda s: ForkingPickler.loads(ForkingPickler.dumps(s)), copy.deepcopy,
-    copy.copy
-], ids=['process', 'deepcopy', 'copy'])
+@pytest.mark.parametrize(
+    'through',
+    [lambda s: ForkingPickler.loads(ForkingPickler.dumps(s)), copy.deepcopy, copy.copy],
+    ids=['process', 'deepcopy', 'copy'],
+)
 def test_travels_between_processes(through):
     samples = whole(gt_score=torch.rand(4, 5))
     samples[1]  # made, but not written into: need not travel
@@ -185,42 +189,43 @@ def test_travels_between_processes(through):
 
 def test_mmpretrains_head_learns_from_it_and_fills_it_in():
     head = LinearClsHead(5, 8, cal_acc=True)
-    features = torch.randn(4, 8),
+    features = (torch.randn(4, 8),)
     lists, batch = apart(), whole()
     expected, found = (head.loss(features, s) for s in (lists, batch))
     assert found['loss'].item() == expected['loss'].item()
     assert found['accuracy_top-1'] == expected['accuracy_top-1']
     mixed = torch.rand(4, 5)
     head.cal_acc = False  # mixed labels have none
-    assert head.loss(features, apart(gt_score=mixed))['loss'].item() == (
-        head.loss(features, whole(gt_score=mixed))['loss'].item()) > 0
-    lists, answers = head.predict(features, lists), head.predict(
-        features, batch)
+    assert (
+        head.loss(features, apart(gt_score=mixed))['loss'].item()
+        == (head.loss(features, whole(gt_score=mixed))['loss'].item())
+        > 0
+    )
+    lists, answers = head.predict(features, lists), head.predict(features, batch)
     for answer, sample in zip(answers, lists):
         assert torch.equal(answer.pred_score, sample.pred_score)
         assert torch.equal(answer.pred_label, sample.pred_label)
         assert torch.equal(answer.gt_label, sample.gt_label)
     # What it wrote into the samples is in the batch.
-    assert torch.equal(batch.pred_score,
-                       torch.stack([s.pred_score for s in lists]))
-    assert batch.pred_label.tolist() == [
-        s.pred_label.item() for s in lists]
+    assert torch.equal(batch.pred_score, torch.stack([s.pred_score for s in lists]))
+    assert batch.pred_label.tolist() == [s.pred_label.item() for s in lists]
 
 
-@pytest.mark.parametrize('augments', [
-    None, dict(augments=dict(type='Mixup', alpha=0.8), probs=1.0)])
+@pytest.mark.parametrize(
+    'augments', [None, dict(augments=dict(type='Mixup', alpha=0.8), probs=1.0)]
+)
 def test_mmpretrains_preprocessor_takes_it(augments):
     import numpy as np
+
     preprocessor = ClsDataPreprocessor(
-        mean=[1., 2., 3.], std=[4., 5., 6.], num_classes=5,
-        batch_augments=augments)
+        mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], num_classes=5, batch_augments=augments
+    )
     images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
     found = []
     for samples in (apart(), whole()):
         torch.manual_seed(0)
         np.random.seed(0)
-        found.append(preprocessor(
-            dict(inputs=images, data_samples=samples), training=True))
+        found.append(preprocessor(dict(inputs=images, data_samples=samples), training=True))
     theirs, ours = found
     assert torch.equal(theirs['inputs'], ours['inputs'])
     target = stack_targets(theirs['data_samples'])
@@ -237,5 +242,4 @@ def test_mmengines_evaluator_takes_it():
 
     Evaluator([Metric()]).process(whole(pred_score=torch.rand(4, 5)))
     assert [s['gt_label'].item() for s in seen] == LABELS
-    assert all(type(s) is dict and s['pred_score'].shape == (5, )
-               for s in seen)
+    assert all(type(s) is dict and s['pred_score'].shape == (5,) for s in seen)

@@ -1,18 +1,19 @@
 """Small trained networks to export."""
+
 import torch
 from mmengine.config import Config
 
 from mmrazor_byot.registry import MODELS
 
 BACKBONES = {
-    'resnet': dict(type='ResNet_CIFAR', depth=18, base_channels=4,
-                   stem_channels=4),
-    'wrn': dict(type='mmrazor_byot.WideResNet_CIFAR', depth=16,
-                widen_factor=1, out_indices=(0, 1, 2)),
-    'vgg': dict(type='VGG', depth=11, norm_cfg=dict(type='BN'),
-                out_indices=(2, 3, 4)),
-    'mmrazor': dict(type='mmrazor_byot.MidBlockResNet_CIFAR', depth=18,
-                    base_channels=4, stem_channels=4),
+    'resnet': dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4),
+    'wrn': dict(
+        type='mmrazor_byot.WideResNet_CIFAR', depth=16, widen_factor=1, out_indices=(0, 1, 2)
+    ),
+    'vgg': dict(type='VGG', depth=11, norm_cfg=dict(type='BN'), out_indices=(2, 3, 4)),
+    'mmrazor': dict(
+        type='mmrazor_byot.MidBlockResNet_CIFAR', depth=18, base_channels=4, stem_channels=4
+    ),
 }
 
 
@@ -20,11 +21,14 @@ def write_config(path, backbone, **settings):
     model = dict(
         type='mmrazor_byot.BYOT',
         architecture=dict(
-            type='ImageClassifier', backbone=backbone,
+            type='ImageClassifier',
+            backbone=backbone,
             neck=dict(type='GlobalAveragePooling'),
-            head=dict(type='LinearClsHead', num_classes=5, in_channels=None)),
-        data_preprocessor=dict(mean=[1., 2., 3.], std=[4., 5., 6.]),
-        **settings)
+            head=dict(type='LinearClsHead', num_classes=5, in_channels=None),
+        ),
+        data_preprocessor=dict(mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0]),
+        **settings,
+    )
     path.write_text(Config(dict(model=model)).pretty_text)
     return Config.fromfile(path)
 
@@ -37,9 +41,14 @@ def save_weights(cfg, path):
             value.uniform_(0.5, 2)
         elif name.endswith('running_mean'):
             value.normal_()
-    torch.save(dict(state_dict=model.state_dict(), optimizer={},
-                    meta=dict(epoch=3, dataset_meta=dict(
-                        classes=list('abcde')))), path)
+    torch.save(
+        dict(
+            state_dict=model.state_dict(),
+            optimizer={},
+            meta=dict(epoch=3, dataset_meta=dict(classes=list('abcde'))),
+        ),
+        path,
+    )
     model.eval()
     return model, str(path)
 

@@ -1,4 +1,5 @@
 """The figures of the paper's discussion, from command to file."""
+
 import json
 
 import cv2
@@ -14,8 +15,7 @@ from mmrazor_byot.datasets import Digits
 
 def analyse(name, out, *arguments):
     """Run a tool; its numbers, and a look at its figure."""
-    printed = succeeded(tool(f'analysis_tools/plot_{name}.py', *arguments,
-                             '--out', out))
+    printed = succeeded(tool(f'analysis_tools/plot_{name}.py', *arguments, '--out', out))
     image = cv2.imread(str(out / f'{name}.png'))
     assert np.ptp(image) > 200 and min(image.shape[:2]) > 500
     assert '</svg>' in (out / f'{name}.svg').read_text()
@@ -27,29 +27,24 @@ def analyse(name, out, *arguments):
 def twins(tmp_path_factory):
     """Flags for the shipped network, and for its deepest exit alone."""
     path = plain_weights(tmp_path_factory.mktemp('plain') / 'plain.pth')
-    return ('--model', DIGITS, WEIGHTS, '--model', PLAIN, path, '--names',
-            'BYOT', 'alone')
+    return ('--model', DIGITS, WEIGHTS, '--model', PLAIN, path, '--names', 'BYOT', 'alone')
 
 
 def test_flatness(twins, tmp_path):
-    found = analyse('flatness', tmp_path, *twins, '--sigmas', '0.08',
-                    '--draws', '2')
+    found = analyse('flatness', tmp_path, *twins, '--sigmas', '0.08', '--draws', '2')
     assert found['sigmas'] == [0, 0.08] and found['images'] == 599
     byot, alone = found['models']
     at_rest = [round(row['top1'][0], 2) for row in byot['exits']]
     assert at_rest == [98.16, 99.17, 99.33, 99.67, 99.67]
     # The same network, noise and images: what differs is rounding.
-    deepest, = alone['exits']
+    (deepest,) = alone['exits']
     assert deepest['exit'] == '1/1' and byot['exits'][3]['exit'] == '4/4'
-    assert deepest['loss'] == pytest.approx(
-        byot['exits'][3]['loss'], rel=1e-4)
-    assert deepest['top1'] == pytest.approx(
-        byot['exits'][3]['top1'], abs=0.2)
+    assert deepest['loss'] == pytest.approx(byot['exits'][3]['loss'], rel=1e-4)
+    assert deepest['top1'] == pytest.approx(byot['exits'][3]['top1'], abs=0.2)
     assert alone['noisy_weights'] == byot['noisy_weights']
     assert deepest['top1'][1] < 90 < deepest['top1'][0]
     draws = deepest['top1_draws'][1]
-    assert deepest['top1_std'][1] == pytest.approx(
-        abs(draws[0] - draws[1]) / 2**0.5)
+    assert deepest['top1_std'][1] == pytest.approx(abs(draws[0] - draws[1]) / 2**0.5)
 
 
 def test_gradients(twins, tmp_path):
@@ -68,33 +63,41 @@ def test_gradients(twins, tmp_path):
 
 def test_separability(twins, tmp_path):
     found = analyse('separability', tmp_path, DIGITS, WEIGHTS)
-    assert [row['exit'] for row in found['exits']] == [
-        '1/4', '2/4', '3/4', '4/4']
+    assert [row['exit'] for row in found['exits']] == ['1/4', '2/4', '3/4', '4/4']
     top1 = [round(row['top1'], 2) for row in found['exits']]
     assert top1 == [98.16, 99.17, 99.33, 99.67]
     features, labels = features_by_hand(1)
     second = found['exits'][1]
     assert second['size'] == features.shape[1]
     assert second['variance_ratio'] == pytest.approx(
-        calinski_harabasz_score(features, labels), rel=1e-3)
-    assert second['ssb_ssw'] == pytest.approx(
-        second['variance_ratio'] * 9 / 589)
+        calinski_harabasz_score(features, labels), rel=1e-3
+    )
+    assert second['ssb_ssw'] == pytest.approx(second['variance_ratio'] * 9 / 589)
     # The plain network is the deepest exit; three classes are drawn.
     plain, checkpoint = twins[4:6]
-    alone = analyse('separability', tmp_path, plain, checkpoint, '--classes',
-                    '3', '--projection', 'tsne', '--limit-images', '599')
+    alone = analyse(
+        'separability',
+        tmp_path,
+        plain,
+        checkpoint,
+        '--classes',
+        '3',
+        '--projection',
+        'tsne',
+        '--limit-images',
+        '599',
+    )
     assert alone['drawn_classes'] == ['0', '1', '2']
-    assert alone['exits'][0]['ssb'] == pytest.approx(
-        found['exits'][3]['ssb'], rel=1e-4)
+    assert alone['exits'][0]['ssb'] == pytest.approx(found['exits'][3]['ssb'], rel=1e-4)
 
 
 def features_by_hand(exit_index):
     from mmengine.config import Config
 
     from mmrazor_byot.registry import MODELS
+
     model = MODELS.build(Config.fromfile(DIGITS).model)
-    model.load_state_dict(
-        torch.load(WEIGHTS, weights_only=False)['state_dict'])
+    model.load_state_dict(torch.load(WEIGHTS, weights_only=False)['state_dict'])
     model.eval()
     digits = Digits(split='test')
     images = torch.tensor(digits.images).permute(0, 3, 1, 2)
@@ -103,18 +106,17 @@ def features_by_hand(exit_index):
     return out.feature.numpy(), digits.labels
 
 
-@pytest.mark.parametrize('command, words', [
-    (('flatness', '--model', DIGITS), 'give a config and a checkpoint'),
-    (('flatness', '--model', DIGITS, WEIGHTS, '--sigmas', '-1'),
-     'sigmas [-1.0]'),
-    (('gradients', '--model', DIGITS, WEIGHTS, '--batches', '0'),
-     '--batches 0'),
-    (('separability', DIGITS, WEIGHTS, '--classes', '1'), '--classes 1'),
-    (('separability', DIGITS, WEIGHTS, '--limit-images', '1'),
-     'all 1 images are of one class'),
-])
+@pytest.mark.parametrize(
+    'command, words',
+    [
+        (('flatness', '--model', DIGITS), 'give a config and a checkpoint'),
+        (('flatness', '--model', DIGITS, WEIGHTS, '--sigmas', '-1'), 'sigmas [-1.0]'),
+        (('gradients', '--model', DIGITS, WEIGHTS, '--batches', '0'), '--batches 0'),
+        (('separability', DIGITS, WEIGHTS, '--classes', '1'), '--classes 1'),
+        (('separability', DIGITS, WEIGHTS, '--limit-images', '1'), 'all 1 images are of one class'),
+    ],
+)
 def test_wrong_wishes(command, words, tmp_path):
     name, *arguments = command
-    done = tool(f'analysis_tools/plot_{name}.py', *arguments, '--out',
-                tmp_path / 'out')
+    done = tool(f'analysis_tools/plot_{name}.py', *arguments, '--out', tmp_path / 'out')
     assert words in failed(done)

@@ -1,4 +1,5 @@
 """A loss that becomes NaN stops the run and leaves the last checkpoint."""
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -22,10 +23,7 @@ class Sabotage(Hook):
 @pytest.mark.parametrize('interval', [1, 1000])
 def test_nan(tmp_path, interval):
     cfg = Config.fromfile(DIGITS)
-    cfg.merge_from_dict({
-        key: int(value)
-        for key, value in (option.split('=') for option in QUICK)
-    })
+    cfg.merge_from_dict({key: int(value) for key, value in (option.split('=') for option in QUICK)})
     cfg.train_cfg.update(max_epochs=3, val_interval=10)
     cfg.work_dir = str(tmp_path)
     for hook in cfg.custom_hooks:
@@ -34,13 +32,14 @@ def test_nan(tmp_path, interval):
     cfg.train_dataloader.collate_fn = dict(type='default_collate')
     runner = Runner.from_cfg(cfg)  # 19 iterations an epoch
     runner.register_hook(Sabotage())
-    message = (r'iteration 26 \(exit2.label_loss = nan, exit2.logit_loss = '
-               r'nan\)')
+    message = (
+        r'iteration 26 \(exit2.label_loss = nan, exit2.logit_loss = '
+        r'nan\)'
+    )
     with pytest.raises(NonFiniteLossError, match=message):
         runner.train()
     names = sorted(p.name for p in tmp_path.glob('*.pth'))
     assert names == ['epoch_1.pth']
     saved = load_from_local(str(tmp_path / 'epoch_1.pth'))
-    assert all(
-        torch.isfinite(v.float()).all() for v in saved['state_dict'].values())
+    assert all(torch.isfinite(v.float()).all() for v in saved['state_dict'].values())
     assert (tmp_path / 'last_checkpoint').read_text().endswith('epoch_1.pth')

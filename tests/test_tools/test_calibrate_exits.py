@@ -1,4 +1,5 @@
 """From a checkpoint to a policy file, a test with it, and figures."""
+
 import json
 import shutil
 
@@ -18,8 +19,8 @@ def policy(tmp_path_factory):
     """A policy file, and what the tool printed."""
     path = tmp_path_factory.mktemp('calibrate') / 'policy.json'
     text = succeeded(
-        tool('calibrate_exits.py', DIGITS, WEIGHTS, '--max-drop', '0.5',
-             '--out', path))
+        tool('calibrate_exits.py', DIGITS, WEIGHTS, '--max-drop', '0.5', '--out', path)
+    )
     return path, text
 
 
@@ -37,8 +38,7 @@ def test_policy_file(policy):
     assert len(facts['compared']) == 8
     kinds = {c['policy']['type'] for c in facts['compared']}
     assert kinds == {'FixedExitPolicy', 'ConfidencePolicy'}
-    chosen = dict(facts['expected']['policy'],
-                  temperatures=data['policy']['temperatures'])
+    chosen = dict(facts['expected']['policy'], temperatures=data['policy']['temperatures'])
     assert build_policy(chosen).config() == data['policy']
     # The recipe trained on these images, and the tool says so.
     assert 'train_dataloader.dataset.hold_out_every=10' in text
@@ -46,8 +46,7 @@ def test_policy_file(policy):
 
 def test_the_policy_tested(policy, tmp_path):
     out = tmp_path / 'result.json'
-    text = succeeded(
-        tool('test.py', DIGITS, WEIGHTS, '--policy', policy[0], '--out', out))
+    text = succeeded(tool('test.py', DIGITS, WEIGHTS, '--policy', policy[0], '--out', out))
     result = json.loads(out.read_text())
     assert result['images'] == 599
     assert result['deepest_top1'] == pytest.approx(99.67, abs=0.01)
@@ -59,8 +58,18 @@ def test_the_policy_tested(policy, tmp_path):
 
 def test_figures(policy, tmp_path):
     succeeded(
-        tool('analysis_tools/plot_exits.py', DIGITS, WEIGHTS, '--policy',
-             policy[0], '--out', tmp_path, '--timed-images', '4'))
+        tool(
+            'analysis_tools/plot_exits.py',
+            DIGITS,
+            WEIGHTS,
+            '--policy',
+            policy[0],
+            '--out',
+            tmp_path,
+            '--timed-images',
+            '4',
+        )
+    )
     names = 'accuracy_flops', 'accuracy_time', 'exit_shares', 'gallery'
     for name in names:
         image = cv2.imread(str(tmp_path / f'{name}.png'))
@@ -78,8 +87,18 @@ def test_figures(policy, tmp_path):
 def test_latency(tmp_path):
     out = tmp_path / 'p.json'
     text = succeeded(
-        tool('calibrate_exits.py', DIGITS, WEIGHTS, '--latency-ms', '1e4',
-             '--answer', 'last', '--out', out))
+        tool(
+            'calibrate_exits.py',
+            DIGITS,
+            WEIGHTS,
+            '--latency-ms',
+            '1e4',
+            '--answer',
+            'last',
+            '--out',
+            out,
+        )
+    )
     facts = json.loads(out.read_text())['calibration']
     assert facts['cost_unit'] == 'ms' and 'ms, share' in text
     assert facts['target']['latency_ms'] == 1e4
@@ -90,47 +109,65 @@ def test_latency(tmp_path):
 
 def test_times_of_a_device(tmp_path):
     costs, out = tmp_path / 'bench.json', tmp_path / 'p.json'
-    costs.write_text(json.dumps(dict(costs=dict(
-        sections=[3., 3., 3., 3.], heads=[9., 9., 9., 0.],
-        fixed=[7., 8., 9., 10.], unit='ms'))))
+    costs.write_text(
+        json.dumps(
+            dict(
+                costs=dict(
+                    sections=[3.0, 3.0, 3.0, 3.0],
+                    heads=[9.0, 9.0, 9.0, 0.0],
+                    fixed=[7.0, 8.0, 9.0, 10.0],
+                    unit='ms',
+                )
+            )
+        )
+    )
     succeeded(
-        tool('calibrate_exits.py', DIGITS, WEIGHTS, '--max-drop', '5',
-             '--costs', costs, '--out', out))
+        tool(
+            'calibrate_exits.py', DIGITS, WEIGHTS, '--max-drop', '5', '--costs', costs, '--out', out
+        )
+    )
     facts = json.loads(out.read_text())['calibration']
     # Reading an exit costs more than it can save: stop at the first for all.
     assert facts['cost_of_deepest'] == 10 and facts['cost_unit'] == 'ms'
-    assert facts['expected']['policy'] == dict(
-        type='FixedExitPolicy', exit_number=1)
+    assert facts['expected']['policy'] == dict(type='FixedExitPolicy', exit_number=1)
     costs.write_text('{"rows": []}')
-    done = tool('calibrate_exits.py', DIGITS, WEIGHTS, '--max-drop', '0.5',
-                '--costs', costs)
+    done = tool('calibrate_exits.py', DIGITS, WEIGHTS, '--max-drop', '0.5', '--costs', costs)
     assert 'no result of tools/deploy/bench.py' in failed(done)
 
 
 def test_budget_out_of_reach(tmp_path):
-    done = tool('calibrate_exits.py', DIGITS, WEIGHTS, '--budget', '0.1',
-                '--out', tmp_path / 'p.json')
+    done = tool(
+        'calibrate_exits.py', DIGITS, WEIGHTS, '--budget', '0.1', '--out', tmp_path / 'p.json'
+    )
     assert 'no policy can cost' in failed(done)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize('flags, words', [
-    (('--budget', '2'), '--budget 2.0'),
-    (('--max-drop', '-1'), '--max-drop -1.0'),
-    (('--latency-ms', '0'), '--latency-ms 0.0'),
-    (('--max-drop', '1', '--cfg-options',
-      'calibration_dataloader.dataset.split=test',
-      'calibration_dataloader.dataset.held_out=False',
-      'calibration_dataloader.dataset.hold_out_every=None'),
-     'reads the test images'),
-])
+@pytest.mark.parametrize(
+    'flags, words',
+    [
+        (('--budget', '2'), '--budget 2.0'),
+        (('--max-drop', '-1'), '--max-drop -1.0'),
+        (('--latency-ms', '0'), '--latency-ms 0.0'),
+        (
+            (
+                '--max-drop',
+                '1',
+                '--cfg-options',
+                'calibration_dataloader.dataset.split=test',
+                'calibration_dataloader.dataset.held_out=False',
+                'calibration_dataloader.dataset.hold_out_every=None',
+            ),
+            'reads the test images',
+        ),
+    ],
+)
 def test_wrong_wishes(flags, words):
     assert words in failed(tool('calibrate_exits.py', DIGITS, WEIGHTS, *flags))
 
 
 def test_no_exits(policy):
-    assert 'without exits' in failed(
-        tool('calibrate_exits.py', PLAIN, WEIGHTS, '--max-drop', '1'))
+    assert 'without exits' in failed(tool('calibrate_exits.py', PLAIN, WEIGHTS, '--max-drop', '1'))
 
 
 def test_wrong_policies(policy, tmp_path):
@@ -138,9 +175,9 @@ def test_wrong_policies(policy, tmp_path):
     shutil.copy(policy[0], path)
     path.write_text(path.read_text()[:100])
     for arguments, words in [
-            (('--policy', path), 'truncated or no JSON'),
-            (('--policy', tmp_path / 'none.json'), 'does not exist'),
-            (('--policy', policy[0], '--launcher', 'pytorch'), '--launcher'),
-            (('--policy', policy[0], '--show-dir', tmp_path), 'tools/infer'),
+        (('--policy', path), 'truncated or no JSON'),
+        (('--policy', tmp_path / 'none.json'), 'does not exist'),
+        (('--policy', policy[0], '--launcher', 'pytorch'), '--launcher'),
+        (('--policy', policy[0], '--show-dir', tmp_path), 'tools/infer'),
     ]:
         assert words in failed(tool('test.py', DIGITS, WEIGHTS, *arguments))

@@ -1,4 +1,5 @@
 """The benchmark of the data path runs and says what it measured."""
+
 import json
 
 import pytest
@@ -9,8 +10,21 @@ SCRIPT = ROOT / 'benchmarks/data_path.py'
 
 def measured(tmp_path, *arguments) -> dict:
     text = succeeded(
-        run('python', SCRIPT, '--rounds', 1, '--device', 'cpu', '--name', 'x',
-            '--out', tmp_path, *arguments, OMP_NUM_THREADS='1'))
+        run(
+            'python',
+            SCRIPT,
+            '--rounds',
+            1,
+            '--device',
+            'cpu',
+            '--name',
+            'x',
+            '--out',
+            tmp_path,
+            *arguments,
+            OMP_NUM_THREADS='1',
+        )
+    )
     assert f'written to {tmp_path / "x.json"}' in text
     return json.loads((tmp_path / 'x.json').read_text())
 
@@ -26,8 +40,7 @@ def test_pipelines(tmp_path):
             assert row['ratio'] == 1
         else:
             theirs = rows[name.replace('batched', 'mmpretrain')]
-            assert row['ratio'] == pytest.approx(
-                row['median_per_s'] / theirs['median_per_s'])
+            assert row['ratio'] == pytest.approx(row['median_per_s'] / theirs['median_per_s'])
             assert row['ratio'] > 1
 
 

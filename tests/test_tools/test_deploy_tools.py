@@ -1,4 +1,5 @@
 """export_onnx.py and bench.py as a user types them."""
+
 import json
 
 import numpy as np
@@ -53,35 +54,46 @@ def test_bench_of_a_policy(exported, tmp_path):  # noqa: F811
     images, _ = digits_test()
     np.savez(tmp_path / 'digits.npz', labels=np.arange(90), images=images[:90])
     out = tmp_path / 'bench.json'
-    text = succeeded(tool(
-        BENCH, exported, '--images', tmp_path / 'digits.npz', '--batch', 1, 8,
-        '--threads', 1, '--seconds', 0.02, '--out', out))
+    text = succeeded(
+        tool(
+            BENCH,
+            exported,
+            '--images',
+            tmp_path / 'digits.npz',
+            '--batch',
+            1,
+            8,
+            '--threads',
+            1,
+            '--seconds',
+            0.02,
+            '--out',
+            out,
+        )
+    )
     assert '90 images of digits.npz' in text
     result = json.loads(out.read_text())
     assert result['machine']['cores'] >= 1
     assert result['machine']['onnxruntime'] and result['machine']['processor']
     network = DeployedNetwork(exported, threads=1)
     exits = network.run(images[:90]).exits
-    assert result['exit_shares'] == [
-        (exits == i).sum() / 90 for i in (1, 2, 3, 4)]
+    assert result['exit_shares'] == [(exits == i).sum() / 90 for i in (1, 2, 3, 4)]
     rows = result['rows']
     assert len(rows) == 2 * 2 * 5
     for batch in (1, 8):
         part = [row for row in rows if row['batch'] == batch]
-        deepest, = (row for row in part if row['what'] == '4/4'
-                    and row['precision'] == 'fp32')
+        (deepest,) = (row for row in part if row['what'] == '4/4' and row['precision'] == 'fp32')
         assert deepest['median_ratio'] == deepest['throughput_ratio'] == 1
         for row in part:
             assert row['calls'] >= 5 and row['p95_ms'] >= row['median_ms'] > 0
-            assert row['median_ratio'] == pytest.approx(
-                deepest['median_ms'] / row['median_ms'])
+            assert row['median_ratio'] == pytest.approx(deepest['median_ms'] / row['median_ms'])
             assert row['throughput_ratio'] == pytest.approx(
-                row['images_per_s'] / deepest['images_per_s'])
+                row['images_per_s'] / deepest['images_per_s']
+            )
 
 
 def test_bench_on_the_test_images_of_a_recipe(exported, tmp_path):  # noqa: F811, E501
-    text = succeeded(tool(BENCH, exported, '--config', DIGITS, '--batch', 4,
-                          '--seconds', 0.01))
+    text = succeeded(tool(BENCH, exported, '--config', DIGITS, '--batch', 4, '--seconds', 0.01))
     assert '599 test images of' in text
     assert 'leaves ' in text and ' at 4/4' in text
 
@@ -95,20 +107,19 @@ def test_a_policy_is_not_timed_on_noise(exported, tmp_path):  # noqa: F811
 def test_numbers_of_a_summary():
     times = [0.002] * 18 + [0.004, 0.04]
     # linear between the 18th and 19th of 0 to 19: 0.95 * 19 = 18.05
-    assert summary(times, 8) == pytest.approx(dict(
-        median_ms=2, p95_ms=4 + 0.05 * 36, calls=20,
-        images_per_s=8 * 20 / 0.08))
+    assert summary(times, 8) == pytest.approx(
+        dict(median_ms=2, p95_ms=4 + 0.05 * 36, calls=20, images_per_s=8 * 20 / 0.08)
+    )
 
 
 def test_calls_are_timed_in_turn(monkeypatch):
     monkeypatch.setattr(timing, 'TURN', 0)
     order = []
     times = interleaved(
-        {name: lambda name=name: order.append(name) for name in 'ab'},
-        seconds=0, at_least=3)
+        {name: lambda name=name: order.append(name) for name in 'ab'}, seconds=0, at_least=3
+    )
     assert ''.join(order) == 'aabb' + 'aabb' * 3
-    assert {name: len(spent) for name, spent in times.items()} == dict(
-        a=3, b=3)
+    assert {name: len(spent) for name, spent in times.items()} == dict(a=3, b=3)
 
 
 def test_every_image_has_its_turn(exported):  # noqa: F811
@@ -118,9 +129,8 @@ def test_every_image_has_its_turn(exported):  # noqa: F811
     array = np.zeros((5, 32, 32, 3), np.uint8)
     array[:, 0, 0, 0] = range(5)
     bench([network], Images(array, 'five', True), 2, 1e-9)
-    assert seen[0::network.num_exits][:1] == [[0, 1]]
-    assert sorted(map(tuple, {tuple(x) for x in seen})) == [
-        (0, 1), (2, 3), (4, 0)]
+    assert seen[0 :: network.num_exits][:1] == [[0, 1]]
+    assert sorted(map(tuple, {tuple(x) for x in seen})) == [(0, 1), (2, 3), (4, 0)]
 
 
 def test_wrong_images_to_bench(exported, tmp_path):  # noqa: F811
@@ -129,11 +139,14 @@ def test_wrong_images_to_bench(exported, tmp_path):  # noqa: F811
     np.savez(tmp_path / 'b.npz', np.zeros(4))
     (tmp_path / 'c.npz').write_bytes(b'PK')
     (tmp_path / 'd').mkdir()
-    for name, reason in (('a.npy', r'holds uint8 \(4, 28, 28, 3\)'),
-                         ('b.npz', r'no array \(N, H, W, 3\)'),
-                         ('c.npz', 'cannot be read'),
-                         ('d', 'holds no images'), ('e', 'does not exist'),
-                         ('f.npy', 'cannot be read')):
+    for name, reason in (
+        ('a.npy', r'holds uint8 \(4, 28, 28, 3\)'),
+        ('b.npz', r'no array \(N, H, W, 3\)'),
+        ('c.npz', 'cannot be read'),
+        ('d', 'holds no images'),
+        ('e', 'does not exist'),
+        ('f.npy', 'cannot be read'),
+    ):
         with pytest.raises(DatasetError, match=reason):
             read_images(tmp_path / name, network)
     noise = Images(np.zeros((4, 32, 32, 3), np.uint8), 'noise', False)

@@ -1,4 +1,5 @@
 """A student in the hands of commands: ours, and mmpretrain's."""
+
 import json
 import sys
 from pathlib import Path
@@ -36,34 +37,51 @@ def test_mmpretrains_tools_give_the_same_accuracy(quick_run, tmp_path):
     for exit_number, tools_test in ((4, MMPRETRAIN_TEST), (2, None)):
         done = export_student(cfg, checkpoint, tmp_path, exit_number)
         out = tmp_path / f'{exit_number}.json'
-        arguments = (done.config, done.checkpoint, '--work-dir',
-                     tmp_path / 'work', '--out', out, '--out-item', 'metrics')
-        succeeded(run(sys.executable, tools_test, *arguments) if tools_test
-                  else tool('test.py', *arguments))
+        arguments = (
+            done.config,
+            done.checkpoint,
+            '--work-dir',
+            tmp_path / 'work',
+            '--out',
+            out,
+            '--out-item',
+            'metrics',
+        )
+        succeeded(
+            run(sys.executable, tools_test, *arguments)
+            if tools_test
+            else tool('test.py', *arguments)
+        )
         metrics = json.loads(out.read_text())
         for k in (1, 5):
             assert metrics[f'accuracy/top{k}'] == pytest.approx(
-                rows[exit_number - 1][f'top{k}'], abs=1e-4)
+                rows[exit_number - 1][f'top{k}'], abs=1e-4
+            )
 
 
 def test_get_model_without_our_package(quick_run, tmp_path):
     cfg = Config.fromfile(DIGITS)
     cfg.model.architecture.backbone.update(base_channels=4, stem_channels=4)
     done = export_student(cfg, str(quick_run / 'epoch_2.pth'), tmp_path)
-    lines = [s.strip() for s in done.config.read_text().splitlines()
-             if 'mmrazor' in s]
+    lines = [s.strip() for s in done.config.read_text().splitlines() if 'mmrazor' in s]
     # Only the test data, which mmpretrain does not have, are ours.
     assert [s.rstrip('),') for s in lines] == ["type='mmrazor_byot.Digits'"]
     images = torch.randn(3, 3, 32, 32)
     torch.save(images, tmp_path / 'images.pt')
-    succeeded(run(sys.executable, '-c', WITHOUT_US, done.config,
-                  done.checkpoint, tmp_path / 'images.pt',
-                  tmp_path / 'logits.pt'))
+    succeeded(
+        run(
+            sys.executable,
+            '-c',
+            WITHOUT_US,
+            done.config,
+            done.checkpoint,
+            tmp_path / 'images.pt',
+            tmp_path / 'logits.pt',
+        )
+    )
     model = MODELS.build(cfg.model)
-    model.load_state_dict(torch.load(
-        quick_run / 'epoch_2.pth', weights_only=False)['state_dict'])
-    assert torch.equal(torch.load(tmp_path / 'logits.pt'),
-                       logits(model, images)[-1])
+    model.load_state_dict(torch.load(quick_run / 'epoch_2.pth', weights_only=False)['state_dict'])
+    assert torch.equal(torch.load(tmp_path / 'logits.pt'), logits(model, images)[-1])
 
 
 def test_the_command(resnet, tmp_path):
@@ -74,8 +92,7 @@ def test_the_command(resnet, tmp_path):
     head, config, weights = done.stdout.splitlines()
     stem, blocks = 3 * 4 * 9 + 8, 4 * (4 * 4 * 9 + 8)
     exit_head = (4 * 4 + 8) + (4 * 4 * 64 + 8) + (4 * 32 + 64) + (32 * 5 + 5)
-    assert head.startswith(
-        f'{stem + blocks + exit_head} parameters, same logits as in ')
+    assert head.startswith(f'{stem + blocks + exit_head} parameters, same logits as in ')
     assert sorted(out.iterdir()) == sorted([Path(config), Path(weights)])
     done = tool(EXPORT, cfg.filename, checkpoint, '--out', out, '--exit', '5')
     assert 'the network has the exits 1 to 4' in failed(done)

@@ -1,4 +1,5 @@
 """A student for mmpretrain: full or cut, with the same logits."""
+
 import hashlib
 
 import mmpretrain
@@ -16,6 +17,7 @@ from mmrazor_byot.evaluation import exit_complexity
 from mmrazor_byot.registry import MODELS
 
 CIFAR = RECIPES / 'byot_logits_resnet18_cifar100_8xb16_in1k.py'
+
 
 @pytest.mark.parametrize('name', BACKBONES)
 def test_every_exit_bit_for_bit(tmp_path, name):
@@ -56,13 +58,14 @@ def test_the_file_is_ready_to_publish(resnet, tmp_path):
 @pytest.mark.parametrize('precision', ['half', 'float'])
 def test_the_precision_stays_as_it_was(resnet, tmp_path, precision):
     cfg, model, _ = resnet
-    state = {k: getattr(v, precision)() if v.is_floating_point() else v
-             for k, v in model.state_dict().items()}
+    state = {
+        k: getattr(v, precision)() if v.is_floating_point() else v
+        for k, v in model.state_dict().items()
+    }
     torch.save(state, tmp_path / 'weights.pth')
     done = export_student(cfg, str(tmp_path / 'weights.pth'), tmp_path, 3)
     saved = torch.load(done.checkpoint, weights_only=True)['state_dict']
-    assert {v.dtype for v in saved.values()} == {
-        getattr(torch, precision), torch.int64}
+    assert {v.dtype for v in saved.values()} == {getattr(torch, precision), torch.int64}
     model.load_state_dict(state)
     images = torch.randn(2, 3, 32, 32)
     student = get_model(str(done.config), pretrained=str(done.checkpoint))
@@ -84,25 +87,23 @@ def test_an_architecture_named_by_its_path(tmp_path):
     name = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'
     (tmp_path / 'net.py').write_text(
         "model = dict(type='mmrazor_byot.BYOT', architecture=dict("
-        f"cfg_path='{name}', pretrained=False))")
+        f"cfg_path='{name}', pretrained=False))"
+    )
     cfg = Config.fromfile(tmp_path / 'net.py')
     model, checkpoint = save_weights(cfg, tmp_path / 'net.pth')
     images = torch.randn(2, 3, 32, 32)
     for i in (2, 4):
         done = export_student(cfg, checkpoint, tmp_path / 'out', i)
         student = get_model(str(done.config), pretrained=str(done.checkpoint))
-        assert torch.equal(logits(student, images),
-                           logits(model, images)[i - 1])
-        assert torch.equal(student.data_preprocessor.mean,
-                           model.data_preprocessor.mean)
+        assert torch.equal(logits(student, images), logits(model, images)[i - 1])
+        assert torch.equal(student.data_preprocessor.mean, model.data_preprocessor.mean)
 
 
 def test_nothing_of_ours_is_in_the_full_network(tmp_path):
     cfg = Config.fromfile(CIFAR)
     cfg.model.architecture.backbone.update(base_channels=4, stem_channels=4)
     settings = {**cfg.model, 'data_preprocessor': dict(cfg.data_preprocessor)}
-    _, checkpoint = save_weights(Config(dict(model=settings)),
-                                 tmp_path / 'epoch_250.pth')
+    _, checkpoint = save_weights(Config(dict(model=settings)), tmp_path / 'epoch_250.pth')
     done = export_student(cfg, checkpoint, tmp_path / 'out')
     assert 'mmrazor' not in done.config.read_text()
     written = Config.fromfile(done.config)
@@ -130,11 +131,11 @@ class NeedsAll(nn.Module):
 
 def test_what_cannot_be_cut_says_so(tmp_path):
     MODELS.register_module(module=NeedsAll, force=True)
-    cfg = write_config(tmp_path / 'net.py',
-                       dict(type='mmrazor_byot.NeedsAll'))
+    cfg = write_config(tmp_path / 'net.py', dict(type='mmrazor_byot.NeedsAll'))
     _, checkpoint = save_weights(cfg, tmp_path / 'net.pth')
-    with pytest.raises(ConfigError, match='exit 1 of NeedsAll cannot be '
-                       'exported: .*AttributeError'):
+    with pytest.raises(
+        ConfigError, match='exit 1 of NeedsAll cannot be exported: .*AttributeError'
+    ):
         export_student(cfg, checkpoint, tmp_path / 'out', 1)
     assert not (tmp_path / 'out').exists()
     export_student(cfg, checkpoint, tmp_path / 'out')
@@ -153,8 +154,10 @@ def test_checkpoints_that_do_not_fit(resnet, tmp_path):
     state = model.state_dict()
     state['other'] = state.pop('exit_heads.0.fc.bias')
     torch.save(state, tmp_path / 'other.pth')
-    with pytest.raises(CheckpointError, match='other.pth" does not fit the '
-                       'model of .*missing: exit_heads.0.fc.bias; unexpected'):
+    with pytest.raises(
+        CheckpointError,
+        match='other.pth" does not fit the model of .*missing: exit_heads.0.fc.bias; unexpected',
+    ):
         export_student(cfg, str(tmp_path / 'other.pth'), tmp_path / 'out')
     with pytest.raises(CheckpointError, match='does not exist'):
         export_student(cfg, str(tmp_path / 'no.pth'), tmp_path / 'out')

@@ -1,4 +1,5 @@
 """The tools on a recipe whose data come in whole batches."""
+
 import json
 
 import pytest
@@ -24,55 +25,71 @@ def test_testing_finds_what_the_readme_says(tmp_path):
 
 def test_calibration(tmp_path):
     out = tmp_path / 'policy.json'
-    text = succeeded(
-        tool('calibrate_exits.py', FAST, WEIGHTS, '--max-drop', '0.5',
-             '--out', out))
+    text = succeeded(tool('calibrate_exits.py', FAST, WEIGHTS, '--max-drop', '0.5', '--out', out))
     assert json.loads(out.read_text())['calibration']['images'] == 116
     assert 'train_dataloader.dataset.hold_out_every=10' in text
 
 
 def test_two_processes_learn(tmp_path):
     text = succeeded(
-        tool('dist_train.sh', FAST, '2', '--work-dir', tmp_path,
-             '--cfg-options', 'train_cfg.max_epochs=2',
-             'train_dataloader.dataset.samples_per_class=40',
-             'train_dataloader.batch_size=20', 'param_scheduler=None',
-             'optim_wrapper.optimizer.lr=0.02',
-             'default_hooks.logger.interval=1', PORT='29614'))
-    losses = [float(line.split(' loss: ')[1].split()[0])
-              for line in text.splitlines() if 'Epoch(train)' in line]
+        tool(
+            'dist_train.sh',
+            FAST,
+            '2',
+            '--work-dir',
+            tmp_path,
+            '--cfg-options',
+            'train_cfg.max_epochs=2',
+            'train_dataloader.dataset.samples_per_class=40',
+            'train_dataloader.batch_size=20',
+            'param_scheduler=None',
+            'optim_wrapper.optimizer.lr=0.02',
+            'default_hooks.logger.interval=1',
+            PORT='29614',
+        )
+    )
+    losses = [
+        float(line.split(' loss: ')[1].split()[0])
+        for line in text.splitlines()
+        if 'Epoch(train)' in line
+    ]
     assert len(losses) == 20  # 400 images, 2 x 20 a step, 2 epochs
     assert sum(losses[-5:]) < sum(losses[:5])
     assert len(exits(tmp_path)) == 5
 
 
 def test_bad_input_is_one_line(tmp_path):
-    done = tool('train.py', FAST, '--work-dir', tmp_path, '--cfg-options',
-                'train_dataloader.collate_fn.type=default_collate')
+    done = tool(
+        'train.py',
+        FAST,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'train_dataloader.collate_fn.type=default_collate',
+    )
     assert 'set collate_fn=' in failed(done)
 
 
-@pytest.mark.parametrize('recipe', [
-    '2xb64_digits', '1xb128_cifar100', '2xb64_tin32-small'])
+@pytest.mark.parametrize('recipe', ['2xb64_digits', '1xb128_cifar100', '2xb64_tin32-small'])
 def test_single_images_are_shown_as_ever(recipe):
     fast = load(f'byot_resnet18-fast_{recipe}')
     slow = load(f'byot_resnet18_{recipe.replace("1xb128", "8xb16")}')
     assert network_order(fast) == network_order(slow) == 'RGB'
     transforms = data_transforms(fast)
     assert resize_steps(transforms) == []
-    assert [t['type'].split('.')[-1] for t in transforms] == [
-        t['type'] for t in data_transforms(slow)] == ['PackInputs']
+    assert (
+        [t['type'].split('.')[-1] for t in transforms]
+        == [t['type'] for t in data_transforms(slow)]
+        == ['PackInputs']
+    )
 
 
 def test_the_student_needs_nothing_of_ours(tmp_path):
     written = []
-    for name in ('byot_resnet18-fast_1xb128_cifar100',
-                 'byot_resnet18_8xb16_cifar100'):
+    for name in ('byot_resnet18-fast_1xb128_cifar100', 'byot_resnet18_8xb16_cifar100'):
         cfg = load(name)
-        cfg.model.architecture.backbone.update(
-            base_channels=4, stem_channels=4)
-        _, checkpoint = save_weights(
-            Config(dict(model=cfg.model)), tmp_path / 'epoch_250.pth')
+        cfg.model.architecture.backbone.update(base_channels=4, stem_channels=4)
+        _, checkpoint = save_weights(Config(dict(model=cfg.model)), tmp_path / 'epoch_250.pth')
         done = export_student(cfg, checkpoint, tmp_path / name)
         assert 'mmrazor' not in done.config.read_text()
         written.append(Config.fromfile(done.config))

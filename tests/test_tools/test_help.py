@@ -1,12 +1,14 @@
 """Each tool starts in a Python that has imported nothing before it."""
+
 import ast
 import sys
 
 import pytest
 from run import ROOT, run, succeeded
 
-TOOLS = sorted(path for path in (ROOT / 'tools').rglob('*.py')
-               if path.name != 'dist_run.py')  # the scripts' own
+TOOLS = sorted(
+    path for path in (ROOT / 'tools').rglob('*.py') if path.name != 'dist_run.py'
+)  # the scripts' own
 
 
 @pytest.mark.parametrize('path', TOOLS, ids=lambda path: path.stem)

@@ -1,4 +1,5 @@
 """docs/how_to.md, typed as it stands into a copy of the checkout."""
+
 import re
 import shutil
 import sys
@@ -13,12 +14,13 @@ PAGE = (ROOT / 'docs/how_to.md').read_text()
 def test_bring_your_own(tmp_path):
     for part in ('configs', 'mmrazor_byot', 'tools'):
         shutil.copytree(
-            ROOT / part, tmp_path / part, symlinks=True,
-            ignore=shutil.ignore_patterns('__pycache__', '.mim'))
+            ROOT / part,
+            tmp_path / part,
+            symlinks=True,
+            ignore=shutil.ignore_patterns('__pycache__', '.mim'),
+        )
     files = re.findall(r'`(mine/\w+\.py)`:\n\n```python\n(.*?)```', PAGE, re.S)
-    assert [name for name, _ in files] == [
-        'mine/parts.py', 'mine/data.py', 'mine/recipe.py'
-    ]
+    assert [name for name, _ in files] == ['mine/parts.py', 'mine/data.py', 'mine/recipe.py']
     for name, text in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -30,15 +32,22 @@ def test_bring_your_own(tmp_path):
         for i in range(24):
             noise = random.normal(shade, 20, (72, 80, 3)).clip(0, 255)
             cv2.imwrite(str(folder / f'{i:04}.jpg'), noise.astype(np.uint8))
-    command, = re.findall(r'^    (sh tools/.*)$', PAGE, re.M)
+    (command,) = re.findall(r'^    (sh tools/.*)$', PAGE, re.M)
     tool, *words = command.split()[1:]
     text = succeeded(
-        run('sh', tool, *words, cwd=tmp_path, PYTHONPATH='', PORT='29651',
-            PATH=f'{sys.prefix}/bin:/usr/bin:/bin'))
+        run(
+            'sh',
+            tool,
+            *words,
+            cwd=tmp_path,
+            PYTHONPATH='',
+            PORT='29651',
+            PATH=f'{sys.prefix}/bin:/usr/bin:/bin',
+        )
+    )
     assert 'exit2.hint_loss' in text
     rows = exits(tmp_path / 'work_dirs/recipe')
     assert [row['exit'] for row in rows] == ['1/3', '2/3', '3/3', 'ensemble']
     assert rows[2]['top1'] > 50  # black cats and white dogs
     # PoolHead: lift 32 -> 128 and fc 128 -> 2, behind 3 -> 32 convolution.
-    assert rows[0]['params'] == (32 * 128 + 128) + (128 * 2 + 2) + (
-        3 * 9 * 32 + 32) + 2 * 32
+    assert rows[0]['params'] == (32 * 128 + 128) + (128 * 2 + 2) + (3 * 9 * 32 + 32) + 2 * 32

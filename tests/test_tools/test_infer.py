@@ -1,4 +1,5 @@
 """tools/infer.py, on the digits network that ships with the project."""
+
 import json
 import re
 
@@ -17,8 +18,7 @@ from mmrazor_byot.policies import (
 )
 from mmrazor_byot.registry import MODELS
 
-pytestmark = pytest.mark.skipif(
-    torch.__version__ < '2.5', reason='leaving early needs torch 2.5')
+pytestmark = pytest.mark.skipif(torch.__version__ < '2.5', reason='leaving early needs torch 2.5')
 
 NAME = 'byot_resnet18_2xb64_digits'
 WEIGHTS = next((RECIPES / 'weights').glob(f'{NAME}-*.pth'))
@@ -28,8 +28,7 @@ WEIGHTS = next((RECIPES / 'weights').glob(f'{NAME}-*.pth'))
 def scores():
     """Softmax of all exits (B, C, K) for the first test images, by hand."""
     model = MODELS.build(Config.fromfile(DIGITS).model)
-    model.load_state_dict(
-        torch.load(WEIGHTS, weights_only=True)['state_dict'])
+    model.load_state_dict(torch.load(WEIGHTS, weights_only=True)['state_dict'])
     model.eval()
     images = torch.tensor(Digits(split='test').images[:20])
     with torch.no_grad():
@@ -51,61 +50,83 @@ def test_each_image_leaves_where_the_policy_says(folder, scores, tmp_path):
     surest = np.sort(scores[:, 0].max(-1))
     threshold = float(surest[9:11].mean())  # ten leave at exit 1
     policy = tmp_path / 'policy.json'
-    policy.write_text(policy_text(PolicyFile(
-        ConfidencePolicy([threshold, None, None]), 4, 10)))
+    policy.write_text(policy_text(PolicyFile(ConfidencePolicy([threshold, None, None]), 4, 10)))
     out, shown = tmp_path / 'new' / 'results.json', tmp_path / 'shown'
-    text = succeeded(tool(
-        'infer.py', folder, '--model', NAME, '--policy', policy,
-        '--batch-size', 6, '--topk', 2, '--device', 'cpu', '--out', out,
-        '--show-dir', shown))
+    text = succeeded(
+        tool(
+            'infer.py',
+            folder,
+            '--model',
+            NAME,
+            '--policy',
+            policy,
+            '--batch-size',
+            6,
+            '--topk',
+            2,
+            '--device',
+            'cpu',
+            '--out',
+            out,
+            '--show-dir',
+            shown,
+        )
+    )
     written = json.loads(out.read_text())
     assert written['policy']['thresholds'] == [threshold, None, None]
     assert [row['exit'] for row in written['images']] == [
-        1 if s.max() >= threshold else 4 for s in scores[:, 0]]
+        1 if s.max() >= threshold else 4 for s in scores[:, 0]
+    ]
     for row, expected in zip(written['images'], scores):
-        np.testing.assert_allclose(
-            row['pred_scores'], expected[row['exit'] - 1], atol=1e-5)
+        np.testing.assert_allclose(row['pred_scores'], expected[row['exit'] - 1], atol=1e-5)
     names = [f'{i:02}.png' for i in range(20)]
-    assert [row['image'] for row in written['images']] == [
-        str(folder / name) for name in names]
+    assert [row['image'] for row in written['images']] == [str(folder / name) for name in names]
     assert sorted(p.name for p in shown.iterdir()) == names
     assert not list(out.parent.glob('*.tmp'))
 
-    blocks = re.findall(r'^(/.*?): (\d) \(([\d.]+) %\), left at exit (\d)/4, '
-                        r'[\d.]+ ms\n((?:  .*\n){4})', text, re.M)
+    blocks = re.findall(
+        r'^(/.*?): (\d) \(([\d.]+) %\), left at exit (\d)/4, '
+        r'[\d.]+ ms\n((?:  .*\n){4})',
+        text,
+        re.M,
+    )
     assert len(blocks) == 20
     for block, row in zip(blocks, written['images']):
         assert block[:2] == (row['image'], row['pred_class'])
-        assert float(block[2]) == pytest.approx(
-            100 * row['pred_score'], abs=0.1)
+        assert float(block[2]) == pytest.approx(100 * row['pred_score'], abs=0.1)
         assert int(block[3]) == row['exit']
         states = [line[12:] for line in block[4].splitlines()]
         assert [s if s.startswith('not') else 'read' for s in states] == (
-            ['read'] + ['not run'] * 3 if row['exit'] == 1 else
-            ['read', 'not read', 'not read', 'read'])
-    assert len({len(line) for line in re.findall(r'^  exit.* %$', text, re.M)
-                }) == 1  # aligned
+            ['read'] + ['not run'] * 3
+            if row['exit'] == 1
+            else ['read', 'not read', 'not read', 'read']
+        )
+    assert len({len(line) for line in re.findall(r'^  exit.* %$', text, re.M)}) == 1  # aligned
 
 
 def test_flags_and_settings(folder, scores, tmp_path):
     out = tmp_path / 'results.json'
     image = folder / '03.png'
     for flags, exit_number, expected in (
-            (['--exit', 3, '--ensemble'], 3, scores[3, :3].mean(0)),
-            (['--weights', WEIGHTS, '--cfg-options', 'model.predict_with=2'],
-             2, scores[3, 1])):
-        succeeded(tool('infer.py', image, '--model', DIGITS, '--out', out,
-                       *flags))
-        row, = json.loads(out.read_text())['images']
+        (['--exit', 3, '--ensemble'], 3, scores[3, :3].mean(0)),
+        (['--weights', WEIGHTS, '--cfg-options', 'model.predict_with=2'], 2, scores[3, 1]),
+    ):
+        succeeded(tool('infer.py', image, '--model', DIGITS, '--out', out, *flags))
+        (row,) = json.loads(out.read_text())['images']
         assert row['exit'] == exit_number
         np.testing.assert_allclose(row['pred_scores'], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize('flags, message', [
-    (['--policy', 'p.json', '--exit', '2'],
-     '--policy says where to stop and with what to answer; leave --exit'),
-    (['--exit', '9'], 'exit_number=9, but the network has 4 exits'),
-])
+@pytest.mark.parametrize(
+    'flags, message',
+    [
+        (
+            ['--policy', 'p.json', '--exit', '2'],
+            '--policy says where to stop and with what to answer; leave --exit',
+        ),
+        (['--exit', '9'], 'exit_number=9, but the network has 4 exits'),
+    ],
+)
 def test_flags_that_do_not_fit(folder, flags, message):
     assert message in failed(tool('infer.py', folder, '--model', NAME, *flags))
 
@@ -113,7 +134,6 @@ def test_flags_that_do_not_fit(folder, flags, message):
 def test_a_broken_image_leaves_nothing_half_written(folder, tmp_path):
     (folder / '07.png').write_bytes(b'x')
     out = tmp_path / 'results.json'
-    done = tool('infer.py', folder, '--model', NAME, '--out', out,
-                '--show-dir', tmp_path / 'shown')
+    done = tool('infer.py', folder, '--model', NAME, '--out', out, '--show-dir', tmp_path / 'shown')
     assert re.search(r'07\.png" \(1 bytes\) cannot be read', failed(done))
     assert done.stdout == '' and sorted(tmp_path.iterdir()) == [folder]

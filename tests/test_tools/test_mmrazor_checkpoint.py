@@ -1,4 +1,5 @@
 """A checkpoint that MMRazor's own BYOT has saved works in ours."""
+
 import pickle
 from types import SimpleNamespace
 
@@ -39,23 +40,31 @@ def trained(tmp_path_factory):
     """Folder with MMRazor's checkpoint, after two steps, and a config."""
     folder = tmp_path_factory.mktemp('mmrazor')
     random = np.random.default_rng(0)
-    files = [cv2.imencode('.png', random.integers(0, 256, (32, 32, 3)))[1]
-             .tobytes() for _ in range(IMAGES)]
-    pack_images(folder / 'images.npz', [str(i) for i in range(100)],
-                test=(files, [8 * i for i in range(IMAGES)]))
+    files = [
+        cv2.imencode('.png', random.integers(0, 256, (32, 32, 3)))[1].tobytes()
+        for _ in range(IMAGES)
+    ]
+    pack_images(
+        folder / 'images.npz',
+        [str(i) for i in range(100)],
+        test=(files, [8 * i for i in range(IMAGES)]),
+    )
     config = folder / 'config.py'
-    config.write_text(DATASET.format(
-        recipe=str(RECIPE), file=str(folder / 'images.npz')))
+    config.write_text(DATASET.format(recipe=str(RECIPE), file=str(folder / 'images.npz')))
     cfg = Config.fromfile(config)
     init_default_scope('mmpretrain')
     cfg.train_dataloader.batch_size = 6
     runner = Runner(
-        mmrazor_config(), work_dir=str(folder / 'work'),
+        mmrazor_config(),
+        work_dir=str(folder / 'work'),
         train_dataloader=cfg.train_dataloader,
-        optim_wrapper=cfg.optim_wrapper, param_scheduler=cfg.param_scheduler,
+        optim_wrapper=cfg.optim_wrapper,
+        param_scheduler=cfg.param_scheduler,
         train_cfg=dict(by_epoch=True, max_epochs=1),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook')),
-        default_scope='mmpretrain', experiment_name='mmrazor_test')
+        default_scope='mmpretrain',
+        experiment_name='mmrazor_test',
+    )
     runner.train()
     return folder, runner.model.eval()
 
@@ -72,8 +81,7 @@ def their_logits(model, images):
         with distiller.student_recorders, distiller.teacher_recorders:
             deepest = model.architecture(images)
         return [
-            distiller.get_record(f'bb_s{i}', True, connector_idx=1,
-                                 connector=f'loss_s{i}_sfeat')
+            distiller.get_record(f'bb_s{i}', True, connector_idx=1, connector=f'loss_s{i}_sfeat')
             for i in (1, 2, 3)
         ] + [deepest]
 
@@ -86,12 +94,9 @@ def their_images(folder, model):
 
 def test_the_file_is_what_mmrazor_saves(checkpoint):
     saved = torch.load(checkpoint, weights_only=False)
-    assert {'optimizer', 'message_hub', 'param_schedulers',
-            'meta'} <= saved.keys()
-    assert {key.split('.')[0] for key in saved['state_dict']} == {
-        'architecture', 'distiller'}
-    assert 'distiller.connectors.loss_s1_sfeat.fc.weight' in saved[
-        'state_dict']
+    assert {'optimizer', 'message_hub', 'param_schedulers', 'meta'} <= saved.keys()
+    assert {key.split('.')[0] for key in saved['state_dict']} == {'architecture', 'distiller'}
+    assert 'distiller.connectors.loss_s1_sfeat.fc.weight' in saved['state_dict']
 
 
 def test_logits_bit_for_bit(trained, checkpoint):
@@ -111,8 +116,9 @@ def test_logits_bit_for_bit(trained, checkpoint):
 def test_tools_test_scores_every_exit(trained, checkpoint, tmp_path):
     folder, theirs = trained
     out = tmp_path / 'predictions.pkl'
-    succeeded(tool('test.py', folder / 'config.py', checkpoint, '--work-dir',
-                   tmp_path, '--out', out))
+    succeeded(
+        tool('test.py', folder / 'config.py', checkpoint, '--work-dir', tmp_path, '--out', out)
+    )
     predictions = pickle.loads(out.read_bytes())
     expected = their_logits(theirs, their_images(folder, theirs))
     scores = torch.stack([p['exit_scores'] for p in predictions])
@@ -120,47 +126,61 @@ def test_tools_test_scores_every_exit(trained, checkpoint, tmp_path):
     rows = exits(tmp_path)
     right = [(z.argmax(1) == 8 * torch.arange(IMAGES)).sum() for z in expected]
     assert [row['top1'] for row in rows[:4]] == pytest.approx(
-        [100 * n.item() / IMAGES for n in right])
+        [100 * n.item() / IMAGES for n in right]
+    )
     assert rows[3]['params'] == 11220132
 
 
 def test_fine_tuning_starts_from_it(trained, checkpoint, tmp_path):
     folder, theirs = trained
-    succeeded(tool('train.py', folder / 'config.py', '--work-dir', tmp_path,
-                   '--no-validate', '--cfg-options', f'load_from={checkpoint}',
-                   'train_cfg.max_epochs=1', 'optim_wrapper.optimizer.lr=0',
-                   'custom_hooks=[]'))
-    state = torch.load(tmp_path / 'epoch_1.pth',
-                       weights_only=False)['state_dict']
+    succeeded(
+        tool(
+            'train.py',
+            folder / 'config.py',
+            '--work-dir',
+            tmp_path,
+            '--no-validate',
+            '--cfg-options',
+            f'load_from={checkpoint}',
+            'train_cfg.max_epochs=1',
+            'optim_wrapper.optimizer.lr=0',
+            'custom_hooks=[]',
+        )
+    )
+    state = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
     expected = theirs.state_dict()
     for i in (1, 2, 3):
         assert torch.equal(
             state[f'exit_heads.{i - 1}.fc.weight'],
-            expected[f'distiller.connectors.loss_s{i}_sfeat.fc.weight'])
+            expected[f'distiller.connectors.loss_s{i}_sfeat.fc.weight'],
+        )
 
 
 @pytest.mark.parametrize('exit_number', [1, 4])
 def test_it_is_exported(trained, checkpoint, tmp_path, exit_number):
     folder, theirs = trained
-    done = export_student(Config.fromfile(RECIPE), str(checkpoint), tmp_path,
-                          exit_number)
+    done = export_student(Config.fromfile(RECIPE), str(checkpoint), tmp_path, exit_number)
     student = get_model(str(done.config), pretrained=str(done.checkpoint))
     images = their_images(folder, theirs)
     with torch.no_grad():
         logits = student(images)
     assert torch.equal(logits, their_logits(theirs, images)[exit_number - 1])
     # The full network is mmpretrain's own ResNet-18.
-    assert ('mmrazor' in done.config.read_text().replace(
-        RECIPE.name, '')) == (exit_number == 1)
+    assert ('mmrazor' in done.config.read_text().replace(RECIPE.name, '')) == (exit_number == 1)
 
 
 def test_a_missing_connector_is_named(trained):
-    state = {name: value for name, value in trained[1].state_dict().items()
-             if '.loss_s3_sfeat.' not in name}
+    state = {
+        name: value
+        for name, value in trained[1].state_dict().items()
+        if '.loss_s3_sfeat.' not in name
+    }
     runner = SimpleNamespace(
-        model=MODELS.build(Config.fromfile(RECIPE).model), _load_from='a.pth',
-        _resume=False, _train_loop=None)
+        model=MODELS.build(Config.fromfile(RECIPE).model),
+        _load_from='a.pth',
+        _resume=False,
+        _train_loop=None,
+    )
     with pytest.raises(CheckpointError, match='missing: exit_heads.2.') as e:
-        CheckpointCheckHook().after_load_checkpoint(
-            runner, dict(state_dict=state))
+        CheckpointCheckHook().after_load_checkpoint(runner, dict(state_dict=state))
     assert 'unexpected' not in str(e.value)

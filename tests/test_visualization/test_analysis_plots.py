@@ -1,4 +1,5 @@
 """What the figures of the analysis tools show."""
+
 import numpy as np
 import pytest
 
@@ -13,18 +14,22 @@ from mmrazor_byot.visualization.style import (
     short_name,
 )
 
-SIGMAS = [0., 0.1, 0.2]
+SIGMAS = [0.0, 0.1, 0.2]
 
 
-def row(name, top1, loss, std=1.):
-    return dict(exit=name, top1=np.array(top1), top1_std=np.full(3, std),
-                loss=np.array(loss), loss_std=np.full(3, std / 10))
+def row(name, top1, loss, std=1.0):
+    return dict(
+        exit=name,
+        top1=np.array(top1),
+        top1_std=np.full(3, std),
+        loss=np.array(loss),
+        loss_std=np.full(3, std / 10),
+    )
 
 
 def lines(axes):
     """Curves by label; matplotlib names those without one ``_…``."""
-    return {line.get_label(): list(line.get_ydata())
-            for line in axes.get_lines()}
+    return {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
 
 
 def legend(figure):
@@ -32,24 +37,24 @@ def legend(figure):
 
 
 def test_flatness():
-    rows = [row('1/3', [50, 40, 30], [1., 2, 90]),
-            row('2/3', [60, 50, 40], [1., 2, 3]),
-            row('3/3', [70, 65, 45], [1., 1.5, 2.5]),
-            row('ensemble', [80, 75, 55], [.5, 1, 2])]
-    plain = row('1/1', [72, 50, 20], [1., 2, 4])
+    rows = [
+        row('1/3', [50, 40, 30], [1.0, 2, 90]),
+        row('2/3', [60, 50, 40], [1.0, 2, 3]),
+        row('3/3', [70, 65, 45], [1.0, 1.5, 2.5]),
+        row('ensemble', [80, 75, 55], [0.5, 1, 2]),
+    ]
+    plain = row('1/1', [72, 50, 20], [1.0, 2, 4])
     figure = plot_flatness(dict(BYOT=rows, plain=[plain]), SIGMAS, 'noise')
     accuracy, loss = figure.axes
     assert lines(accuracy)['BYOT'] == [70, 65, 45]
     assert lines(accuracy)['plain'] == [72, 50, 20]
     assert lines(accuracy)['BYOT, exit 1/3 to 2/3'] == [50, 40, 30]
     assert [60, 50, 40] in lines(accuracy).values()
-    assert lines(loss)['BYOT, ensemble'] == [.5, 1, 2]
-    assert legend(figure) == ['BYOT', 'BYOT, exit 1/3 to 2/3',
-                              'BYOT, ensemble', 'plain']
+    assert lines(loss)['BYOT, ensemble'] == [0.5, 1, 2]
+    assert legend(figure) == ['BYOT', 'BYOT, exit 1/3 to 2/3', 'BYOT, ensemble', 'plain']
     # The band is a standard deviation wide, to both sides.
     edges = accuracy.collections[0].get_paths()[0].vertices
-    assert {tuple(p) for p in edges.tolist()} >= {
-        (0, 69), (0, 71), (0.2, 44), (0.2, 46)}
+    assert {tuple(p) for p in edges.tolist()} >= {(0, 69), (0, 71), (0.2, 44), (0.2, 46)}
     # What a shallow exit loses does not flatten the others.
     assert loss.get_ylim() == pytest.approx((0, 1.05 * 4.1))
     assert accuracy.get_xlabel() == 'noise'
@@ -57,63 +62,61 @@ def test_flatness():
 
 
 def test_one_shallow_exit_is_named_alone():
-    rows = [row('1/2', [1, 1, 1], [1., 1, 1]),
-            row('2/2', [2, 2, 2], [2., 2, 2]),
-            row('ensemble', [3, 3, 3], [3., 3, 3])]
+    rows = [
+        row('1/2', [1, 1, 1], [1.0, 1, 1]),
+        row('2/2', [2, 2, 2], [2.0, 2, 2]),
+        row('ensemble', [3, 3, 3], [3.0, 3, 3]),
+    ]
     figure = plot_flatness(dict(x=rows), SIGMAS, '')
     assert legend(figure) == ['x', 'x, exit 1/2', 'x, ensemble']
 
 
 def test_gradients():
-    figure = plot_gradients(
-        dict(a=[1e-2, 1e-3, 1e-4, 1e-5], b=[1e-4] * 4), [1, 3])
-    axes, = figure.axes
+    figure = plot_gradients(dict(a=[1e-2, 1e-3, 1e-4, 1e-5], b=[1e-4] * 4), [1, 3])
+    (axes,) = figure.axes
     assert axes.get_yscale() == 'log'
     assert lines(axes)['a'] == [1e-2, 1e-3, 1e-4, 1e-5]
-    borders = [line.get_xdata()[0] for line in axes.get_lines()
-               if line.get_linestyle() == ':']
+    borders = [line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() == ':']
     assert borders == [1.5, 3.5]  # between the first two layers, and so on
     titles = {text.get_text(): text.get_position()[0] for text in axes.texts}
     assert titles == {'section 1': 1, 'section 2': 2.5, 'section 3': 4}
-    plain = plot_gradients(dict(a=[1., 0, 2, float('nan')]), []).axes[0]
-    np.testing.assert_array_equal(
-        lines(plain)['a'], [1, float('nan'), 2, float('nan')])
+    plain = plot_gradients(dict(a=[1.0, 0, 2, float('nan')]), []).axes[0]
+    np.testing.assert_array_equal(lines(plain)['a'], [1, float('nan'), 2, float('nan')])
     assert not plain.texts
 
 
-@pytest.mark.parametrize('names, columns', [
-    (['BYOT', 'plain'], 2),
-    (['a_rather_long_name_of_a_config_1', 'and_another_one'], 2),
-    ([f'a_rather_long_name_of_a_config_{i}' for i in range(3)], 2),
-    (['x' * 200, 'y'], 1),
-])
+@pytest.mark.parametrize(
+    'names, columns',
+    [
+        (['BYOT', 'plain'], 2),
+        (['a_rather_long_name_of_a_config_1', 'and_another_one'], 2),
+        ([f'a_rather_long_name_of_a_config_{i}' for i in range(3)], 2),
+        (['x' * 200, 'y'], 1),
+    ],
+)
 def test_a_legend_has_as_many_columns_as_there_is_room(names, columns):
-    figure = plot_gradients({name: [1., 2] for name in names}, [])
+    figure = plot_gradients({name: [1.0, 2] for name in names}, [])
     assert figure.legends[0]._ncols == columns
 
 
 def panel(name, points, explained=(0.5, 0.25)):
-    return dict(exit=name, points=np.array(points), ssb_ssw=1.234, top1=56.78,
-                explained=explained)
+    return dict(exit=name, points=np.array(points), ssb_ssw=1.234, top1=56.78, explained=explained)
 
 
 def test_separability():
-    points = [[0., 0], [1, 1], [2, 2]]
+    points = [[0.0, 0], [1, 1], [2, 2]]
     panels = [panel(f'{i}/5', points) for i in range(1, 6)]
-    figure = plot_separability(panels, np.array([1, 0, 1]),
-                               ['cat, feline', 'dog'])
+    figure = plot_separability(panels, np.array([1, 0, 1]), ['cat, feline', 'dog'])
     assert len(figure.axes) == 8  # two rows of four
     first = figure.axes[0]
-    assert [c.get_offsets().tolist() for c in first.collections] == [
-        [[1, 1]], [[0, 0], [2, 2]]]
+    assert [c.get_offsets().tolist() for c in first.collections] == [[[1, 1]], [[0, 0], [2, 2]]]
     assert first.get_title() == 'exit 1/5'
     assert first.texts[0].get_text() == 'SSB/SSW 1.23, top-1 56.8 %'
     assert first.get_xlabel() == 'component 1 (50 %)'
     assert first.get_ylabel() == 'component 2 (25 %)'
     assert legend(figure) == ['cat', 'dog']
     assert [axes.axison for axes in figure.axes] == [True] * 5 + [False] * 3
-    alone = plot_separability([panel('1/1', points, [])],
-                              np.array([1, 0, 1]), ['a', 'b'])
+    alone = plot_separability([panel('1/1', points, [])], np.array([1, 0, 1]), ['a', 'b'])
     assert alone.axes[0].get_xlabel() == ''
 
 

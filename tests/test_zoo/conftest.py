@@ -1,4 +1,5 @@
 """A zoo in a folder, and a web server that misbehaves on demand."""
+
 import hashlib
 import os
 import shutil
@@ -28,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
         elif body is None:
             self.answer(404, {})
         elif wanted and not server.ignores_range:
-            self.answer_rest(body, int(wanted[len('bytes='):-1]), record)
+            self.answer_rest(body, int(wanted[len('bytes=') : -1]), record)
         else:
             length = {'Content-Length': len(body)}
             self.answer(200, length if server.tells_length else {})
@@ -40,10 +41,12 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(416, {'Content-Range': f'bytes */{length}'})
             return
         self.answer(
-            206, {
+            206,
+            {
                 'Content-Length': length - start,
-                'Content-Range': f'bytes {start}-{length - 1}/{length}'
-            })
+                'Content-Range': f'bytes {start}-{length - 1}/{length}',
+            },
+        )
         self.send_body(body[start:], record)
 
     def answer(self, status, headers):
@@ -56,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         end = server.cuts.pop(0) if server.cuts else len(body)
         for first in range(0, end, server.chunk):
-            piece = body[first:min(first + server.chunk, end)]
+            piece = body[first : min(first + server.chunk, end)]
             try:
                 self.wfile.write(piece)
                 self.wfile.flush()
@@ -79,6 +82,7 @@ class Server(ThreadingHTTPServer):
         delay: Seconds between two pieces of ``chunk`` bytes.
         requests: Path, Range header and bytes sent, one for each request.
     """
+
     daemon_threads = True
 
     def __init__(self):
@@ -100,7 +104,7 @@ class Server(ThreadingHTTPServer):
 def server(monkeypatch):
     monkeypatch.setenv('no_proxy', '127.0.0.1')
     with Server() as running:
-        thread = Thread(target=running.serve_forever, args=(0.01, ))
+        thread = Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         yield running
         running.shutdown()
@@ -151,7 +155,7 @@ class Malicious:
         self.marker = marker
 
     def __reduce__(self):
-        return os.mkdir, (str(self.marker), )
+        return os.mkdir, (str(self.marker),)
 
 
 @pytest.fixture
@@ -169,9 +173,8 @@ def checkout(zoo, monkeypatch):
     """A checkout that programs can run in, with the zoo of the test."""
     package = Path(mmrazor_byot.__file__).parent
     shutil.copytree(
-        package,
-        zoo.root / 'mmrazor_byot',
-        ignore=shutil.ignore_patterns('.mim', '__pycache__'))
+        package, zoo.root / 'mmrazor_byot', ignore=shutil.ignore_patterns('.mim', '__pycache__')
+    )
     (zoo.root / 'tools').mkdir()
     tool = package.parent / 'tools/model_zoo.py'
     shutil.copy(tool, zoo.root / 'tools')

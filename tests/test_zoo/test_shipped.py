@@ -1,4 +1,5 @@
 """The zoo's own entry: it ships with the project and does what it says."""
+
 import pytest
 import yaml
 from run import DIGITS, ROOT, exits, succeeded, tool
@@ -26,14 +27,19 @@ def test_every_name_is_there_once():
 
 def test_it_has_the_accuracy_that_the_metafile_says(tmp_path):
     succeeded(
-        tool('test.py', DIGITS, f'zoo://{NAME}', '--work-dir', tmp_path,
-             MMRAZOR_BYOT_HOME=str(tmp_path / 'home')))
+        tool(
+            'test.py',
+            DIGITS,
+            f'zoo://{NAME}',
+            '--work-dir',
+            tmp_path,
+            MMRAZOR_BYOT_HOME=str(tmp_path / 'home'),
+        )
+    )
     rows = {row['exit']: row for row in exits(tmp_path)}
-    metafile = yaml.safe_load(
-        (ROOT / 'configs/distill/mmcls/byot/metafile.yml').read_text())
-    entry, = (e for e in metafile['Models'] if e['Name'] == NAME)
+    metafile = yaml.safe_load((ROOT / 'configs/distill/mmcls/byot/metafile.yml').read_text())
+    (entry,) = (e for e in metafile['Models'] if e['Name'] == NAME)
     metrics = entry['Results'][0]['Metrics']
     # One image of 599 may fall otherwise on another processor.
-    assert rows['4/4']['top1'] == pytest.approx(
-        metrics['Top 1 Accuracy'], abs=0.17)
+    assert rows['4/4']['top1'] == pytest.approx(metrics['Top 1 Accuracy'], abs=0.17)
     assert rows['4/4']['params'] == entry['Metadata']['Parameters']

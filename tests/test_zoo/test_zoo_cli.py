@@ -1,4 +1,5 @@
 """``tools/model_zoo.py`` as a program."""
+
 import io
 import subprocess
 import sys
@@ -16,7 +17,8 @@ def run(checkout):
             cwd=checkout,
             capture_output=True,
             text=True,
-            timeout=30)
+            timeout=30,
+        )
 
     return run
 
@@ -24,9 +26,7 @@ def run(checkout):
 @pytest.fixture
 def content():
     stream = io.BytesIO()
-    torch.save(
-        dict(state_dict={'weight': torch.ones(6)}, meta={'by': '\x1b[2J'}),
-        stream)
+    torch.save(dict(state_dict={'weight': torch.ones(6)}, meta={'by': '\x1b[2J'}), stream)
     return stream.getvalue()
 
 
@@ -44,24 +44,39 @@ def test_list(run, zoo):
         'net',
         Weights='net-01234567.pth',
         Metadata=dict(Parameters=11220132, FLOPs=5.6e8),
-        Results=dict(
-            Dataset='CIFAR-100', Metrics={'Top 1 Accuracy': 80.6612}))
+        Results=dict(Dataset='CIFAR-100', Metrics={'Top 1 Accuracy': 80.6612}),
+    )
     zoo.add('planned')
     (zoo.root / 'net-01234567.pth').write_bytes(b'x' * 2500)
     done = run('list')
     assert done.returncode == 0
-    header, net, planned = [
-        line.split('  ') for line in done.stdout.splitlines()
-    ]
+    header, net, planned = [line.split('  ') for line in done.stdout.splitlines()]
     assert [cell.strip() for cell in header if cell] == [
-        'name', 'dataset', 'top-1', 'params', 'FLOPs', 'size', 'where'
+        'name',
+        'dataset',
+        'top-1',
+        'params',
+        'FLOPs',
+        'size',
+        'where',
     ]
     assert [cell.strip() for cell in net if cell] == [
-        'net', 'CIFAR-100', '80.66', '11.22 M', '560.00 M', '2.50 kB',
-        'net-01234567.pth (in the package)'
+        'net',
+        'CIFAR-100',
+        '80.66',
+        '11.22 M',
+        '560.00 M',
+        '2.50 kB',
+        'net-01234567.pth (in the package)',
     ]
     assert [cell.strip() for cell in planned if cell] == [
-        'planned', '-', '-', '-', '-', '-', 'no weights published'
+        'planned',
+        '-',
+        '-',
+        '-',
+        '-',
+        '-',
+        'no weights published',
     ]
 
 
@@ -89,7 +104,9 @@ def test_errors_are_one_line(run, zoo, server, content, tmp_path):
     check_fails(run('download', 'nett'), "no model 'nett'", 'did you mean net')
     check_fails(
         run('download', 'net', '--dest', dest, '--mirror', 'file:///nowhere'),
-        f'file:///nowhere/{name}', '--mirror BASE')
+        f'file:///nowhere/{name}',
+        '--mirror BASE',
+    )
     assert list(dest.iterdir()) == []
     torch.save(torch.nn.Linear(1, 1), tmp_path / 'code.pth')
     check_fails(run('verify', tmp_path / 'code.pth'), 'it carries')

@@ -1,4 +1,5 @@
 """Downloads that arrive, and downloads that bring something else."""
+
 import shutil
 import socket
 import time
@@ -101,15 +102,13 @@ def test_bad_file_is_replaced_by_a_good_one(zoo, server, dest):
 
 
 @pytest.mark.parametrize('kind', ['folder', 'file', 'http', 'environment'])
-def test_mirror_has_the_file_under_its_name(zoo, server, dest, tmp_path, kind,
-                                            monkeypatch):
+def test_mirror_has_the_file_under_its_name(zoo, server, dest, tmp_path, kind, monkeypatch):
     name = zoo.publish('net', GOOD, server)
     mirror = tmp_path / 'a mirror'
     mirror.mkdir()
     (mirror / name).write_bytes(GOOD)
     server.files = {f'/m/{name}': GOOD}
-    bases = dict(
-        folder=mirror, file=mirror.as_uri(), http=f'{server.url}/m/')
+    bases = dict(folder=mirror, file=mirror.as_uri(), http=f'{server.url}/m/')
     if kind == 'environment':
         monkeypatch.setenv('MMRAZOR_BYOT_MIRROR', mirror.as_uri())
     assert download('net', dest, bases.get(kind)).read_bytes() == GOOD
@@ -195,8 +194,7 @@ def test_two_at_once_fetch_once(zoo, server, dest, capfd):
     server.delay = 0.05
     found = []
     threads = [
-        Thread(target=lambda: found.append(download('net', dest, None, False)))
-        for _ in range(2)
+        Thread(target=lambda: found.append(download('net', dest, None, False))) for _ in range(2)
     ]
     for thread in threads:
         thread.start()
@@ -213,6 +211,12 @@ def test_two_at_once_fetch_once(zoo, server, dest, capfd):
 def test_hash_in_name():
     assert hash_in_name('a_20220817_191217-0251084e.pth') == '0251084e'
     assert hash_in_name('a-0251084E99.pth') == '0251084e99'
-    for name in ('a.pth', 'a-0251084.pth', 'a-0251084g.pth', '0251084e.pth',
-                 'a-0251084e', 'a-0251084e.pth.part/x'):
+    for name in (
+        'a.pth',
+        'a-0251084.pth',
+        'a-0251084g.pth',
+        '0251084e.pth',
+        'a-0251084e',
+        'a-0251084e.pth.part/x',
+    ):
         assert hash_in_name(name) is None

@@ -1,4 +1,5 @@
 """What the zoo lists."""
+
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ def test_mmrazors_entry_is_in_the_projects_own_index():
     model = find_model(OURS)
     assert model.weights == (
         'https://download.openmmlab.com/mmrazor/v1/byot/'
-        'byot_resnet18_8xb16_cifar100_20220817_191217-0251084e.pth')
-    assert model.file_name == (
-        'byot_resnet18_8xb16_cifar100_20220817_191217-0251084e.pth')
+        'byot_resnet18_8xb16_cifar100_20220817_191217-0251084e.pth'
+    )
+    assert model.file_name == ('byot_resnet18_8xb16_cifar100_20220817_191217-0251084e.pth')
     assert model.shipped is None
     assert (model.dataset, model.top1) == ('CIFAR-100', 80.66)
     assert model.config.endswith(f'{OURS}.py')
@@ -25,21 +26,12 @@ def test_reads_all_fields(zoo):
         'net_a',
         Config='configs/net_a.py',
         Weights='weights/net_a-01234567.pth',
-        Metadata={
-            'Params': 1234,
-            'FLOPs': '5.6e8'
-        },
-        Results=[{
-            'Dataset': 'COCO',
-            'Metrics': {
-                'mAP': 1.
-            }
-        }, {
-            'Dataset': 'Digits',
-            'Metrics': {
-                'Top 1 Accuracy': 98.5
-            }
-        }])
+        Metadata={'Params': 1234, 'FLOPs': '5.6e8'},
+        Results=[
+            {'Dataset': 'COCO', 'Metrics': {'mAP': 1.0}},
+            {'Dataset': 'Digits', 'Metrics': {'Top 1 Accuracy': 98.5}},
+        ],
+    )
     zoo.add('net_b', Metadata={'Training Data': ['A', 'B'], 'Parameters': 7})
     a, b = list_models()
     assert (a.name, a.config) == ('net_a', 'configs/net_a.py')
@@ -59,14 +51,17 @@ def test_unknown_name_suggests_the_closest(zoo):
         find_model('zzz')
 
 
-@pytest.mark.parametrize('entry, message', [
-    (dict(Metadata={'FLOPs': 'many'}), "net: FLOPs is 'many'"),
-    (dict(Metadata={'Params': True}), 'net: Parameters is True'),
-    (dict(Metadata=[1]), r'net: Metadata is \[1\]'),
-    (dict(Results=[3]), 'net: Results is 3'),
-    (dict(Weights=['a', 'b']), 'net: Weights is .*: give one address'),
-    (dict(Name=''), 'a model has no Name'),
-])
+@pytest.mark.parametrize(
+    'entry, message',
+    [
+        (dict(Metadata={'FLOPs': 'many'}), "net: FLOPs is 'many'"),
+        (dict(Metadata={'Params': True}), 'net: Parameters is True'),
+        (dict(Metadata=[1]), r'net: Metadata is \[1\]'),
+        (dict(Results=[3]), 'net: Results is 3'),
+        (dict(Weights=['a', 'b']), 'net: Weights is .*: give one address'),
+        (dict(Name=''), 'a model has no Name'),
+    ],
+)
 def test_bad_entry_is_named(zoo, entry, message):
     zoo.models.append({'Name': 'net', **entry})
     zoo.write()
@@ -80,9 +75,11 @@ def test_bad_files_are_named(zoo):
     with pytest.raises(ZooError, match='name net is taken'):
         list_models()
     metafile = zoo.root / 'metafile.yml'
-    for text, message in [('Models: [', 'can not read .*metafile.yml: .*'),
-                          ('a: 1', "metafile.yml has no list 'Models'"),
-                          ('', "metafile.yml has no list 'Models'")]:
+    for text, message in [
+        ('Models: [', 'can not read .*metafile.yml: .*'),
+        ('a: 1', "metafile.yml has no list 'Models'"),
+        ('', "metafile.yml has no list 'Models'"),
+    ]:
         metafile.write_text(text)
         with pytest.raises(ZooError, match=message) as caught:
             list_models()

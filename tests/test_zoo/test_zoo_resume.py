@@ -1,4 +1,5 @@
 """Downloads that break off, and what the next one asks for."""
+
 import signal
 import subprocess
 import sys
@@ -50,19 +51,15 @@ def test_a_cut_line_is_taken_up_at_once(server, dest, name):
     download('net', dest)
     check_arrived(dest, name)
     assert server.sent == [CUT, 10_000, LENGTH - CUT - 10_000]
-    assert ranges(server) == [
-        None, f'bytes={CUT}-', f'bytes={CUT + 10_000}-'
-    ]
+    assert ranges(server) == [None, f'bytes={CUT}-', f'bytes={CUT + 10_000}-']
 
 
-def test_next_download_goes_on_from_the_break(server, dest, name, part,
-                                              monkeypatch):
+def test_next_download_goes_on_from_the_break(server, dest, name, part, monkeypatch):
     monkeypatch.setattr(transfer, 'ATTEMPTS', 1)
     server.cuts = [CUT]
     with pytest.raises(ZooError) as caught:
         download('net', dest)
-    assert f'({CUT} of {LENGTH} bytes came), {CUT} bytes are kept in ' in str(
-        caught.value)
+    assert f'({CUT} of {LENGTH} bytes came), {CUT} bytes are kept in ' in str(caught.value)
     assert [path.name for path in dest.iterdir()] == [part.name]
     assert part.read_bytes() == GOOD[:CUT]
     download('net', dest)
@@ -78,12 +75,9 @@ def test_gives_up_in_the_end(server, dest, part):
     assert server.sent == [100] * 4
 
 
-def test_killed_download_leaves_only_the_part(server, dest, name, part,
-                                              checkout):
+def test_killed_download_leaves_only_the_part(server, dest, name, part, checkout):
     server.chunk, server.delay = 4096, 0.05
-    command = [
-        sys.executable, 'tools/model_zoo.py', 'download', 'net', '--dest', dest
-    ]
+    command = [sys.executable, 'tools/model_zoo.py', 'download', 'net', '--dest', dest]
     running = subprocess.Popen(command, cwd=checkout)
     deadline = time.monotonic() + 20
     while not (part.exists() and part.stat().st_size > CUT):
@@ -116,16 +110,15 @@ def test_part_that_is_whole_needs_no_bytes(server, dest, name, part):
     assert server.sent == [0]
 
 
-@pytest.mark.parametrize('answer', [
-    (416, {
-        'Content-Range': f'bytes */{LENGTH}'
-    }),
-    (416, {}),
-    (206, {
-        'Content-Range': f'bytes 7-{LENGTH - 1}/{LENGTH}'
-    }),
-    (206, {}),
-])
+@pytest.mark.parametrize(
+    'answer',
+    [
+        (416, {'Content-Range': f'bytes */{LENGTH}'}),
+        (416, {}),
+        (206, {'Content-Range': f'bytes 7-{LENGTH - 1}/{LENGTH}'}),
+        (206, {}),
+    ],
+)
 def test_part_that_does_not_fit_starts_over(server, dest, name, part, answer):
     part.write_bytes(b'?' * (LENGTH + 1))
     server.answers = [answer]
@@ -135,8 +128,7 @@ def test_part_that_does_not_fit_starts_over(server, dest, name, part, answer):
     assert server.sent == [0, LENGTH]
 
 
-def test_file_whose_length_changed_starts_over(server, dest, name,
-                                               monkeypatch):
+def test_file_whose_length_changed_starts_over(server, dest, name, monkeypatch):
     server.files[f'/v1/{name}'] = b'old' * 50_000
     server.cuts = [CUT]
 

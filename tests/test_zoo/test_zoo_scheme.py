@@ -1,4 +1,5 @@
 """``zoo://NAME`` in MMEngine, on one process and on several."""
+
 import io
 import socket
 import subprocess
@@ -46,7 +47,7 @@ def test_code_is_refused(zoo, server, malicious, marker):
     assert not marker.exists()
 
 
-RANKS = '''
+RANKS = """
 import torch.distributed as dist
 from mmengine.runner import CheckpointLoader
 from mmrazor_byot.launch import leave_processes
@@ -58,11 +59,11 @@ except ZooError as error:
     print('ZooError', error)
 print(CheckpointLoader.load_checkpoint('zoo://net')['weight'].tolist())
 leave_processes()
-'''
+"""
 
 
 def test_one_process_of_a_node_downloads(checkout, zoo, server, monkeypatch):
-    content = saved({'weight': torch.tensor([1., 2.])})
+    content = saved({'weight': torch.tensor([1.0, 2.0])})
     name = zoo.publish('net', content, server)
     gone = zoo.publish('gone', b'gone', server)
     del server.files[f'/v1/{gone}']
@@ -78,10 +79,10 @@ def test_one_process_of_a_node_downloads(checkout, zoo, server, monkeypatch):
         monkeypatch.setenv('RANK', rank)
         monkeypatch.setenv('LOCAL_RANK', rank)
         running.append(
-            subprocess.Popen([sys.executable, '-c', RANKS],
-                             cwd=checkout,
-                             stdout=subprocess.PIPE,
-                             text=True))
+            subprocess.Popen(
+                [sys.executable, '-c', RANKS], cwd=checkout, stdout=subprocess.PIPE, text=True
+            )
+        )
     for process in running:
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 0

@@ -1,4 +1,5 @@
 """A checkpoint is weights, and what its name says."""
+
 import hashlib
 import pickle
 
@@ -24,11 +25,7 @@ def saved(tmp_path):
 
 def test_reports_what_is_in_the_file(saved):
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    file = saved(
-        dict(
-            state_dict=net.state_dict(),
-            meta=dict(epoch=3),
-            optimizer=dict(state={})))
+    file = saved(dict(state_dict=net.state_dict(), meta=dict(epoch=3), optimizer=dict(state={})))
     found = verify(str(file))
     assert found.path == file
     assert found.size == file.stat().st_size
@@ -67,7 +64,8 @@ def test_content_must_fit_the_name(saved):
 def test_code_is_refused(saved, malicious, marker, zipped):
     file = saved(
         dict(state_dict={'weight': torch.ones(1)}, meta=malicious),
-        _use_new_zipfile_serialization=zipped)
+        _use_new_zipfile_serialization=zipped,
+    )
     with pytest.raises(ZooError, match='carries "posix.mkdir", which'):
         verify(file)
     assert not marker.exists()
@@ -90,10 +88,16 @@ def test_whole_module_is_refused(saved):
         verify(saved(nn.Linear(2, 2)))
 
 
-@pytest.mark.parametrize('content', [
-    torch.ones(2), {}, dict(state_dict={}), dict(state_dict=[1]),
-    dict(state_dict={'weight': 1.})
-])
+@pytest.mark.parametrize(
+    'content',
+    [
+        torch.ones(2),
+        {},
+        dict(state_dict={}),
+        dict(state_dict=[1]),
+        dict(state_dict={'weight': 1.0}),
+    ],
+)
 def test_no_state_dict(saved, content):
     with pytest.raises(ZooError, match='state dict'):
         verify(saved(content))
@@ -102,9 +106,11 @@ def test_no_state_dict(saved, content):
 def test_no_checkpoint(tmp_path, saved):
     whole = saved({'weight': torch.ones(100)}).read_bytes()
     file = tmp_path / 'some.pth'
-    for content, message in [(b'', 'some.pth.* is truncated or not a'),
-                             (whole[:len(whole) // 2], 'not a checkpoint'),
-                             (b'<html>login</html>', 'not a checkpoint')]:
+    for content, message in [
+        (b'', 'some.pth.* is truncated or not a'),
+        (whole[: len(whole) // 2], 'not a checkpoint'),
+        (b'<html>login</html>', 'not a checkpoint'),
+    ]:
         file.write_bytes(content)
         with pytest.raises(ZooError, match=message) as caught:
             verify(file)
@@ -116,5 +122,4 @@ def test_no_checkpoint(tmp_path, saved):
 
 def test_loads_the_same_values(saved):
     weight = torch.randn(4, 4)
-    assert torch.equal(load_weights(saved({'weight': weight}))['weight'],
-                       weight)
+    assert torch.equal(load_weights(saved({'weight': weight}))['weight'], weight)

@@ -1,4 +1,5 @@
 """Figures of a network that stops early: accuracy, cost, time, images."""
+
 import argparse
 from pathlib import Path
 
@@ -30,17 +31,16 @@ def parse_args() -> argparse.Namespace:
         '--policy',
         nargs='*',
         default=[],
-        help='policy files, each shown as a point; the curve takes the '
-        'temperatures of the first')
-    parser.add_argument(
-        '--out', required=True, help='folder for the figures and the numbers')
+        help='policy files, each shown as a point; the curve takes the temperatures of the first',
+    )
+    parser.add_argument('--out', required=True, help='folder for the figures and the numbers')
     parser.add_argument(
         '--timed-images',
         type=int,
         default=200,
-        help='images that are timed one by one at every threshold')
-    parser.add_argument(
-        '--columns', type=int, default=10, help='images in a gallery row')
+        help='images that are timed one by one at every threshold',
+    )
+    parser.add_argument('--columns', type=int, default=10, help='images in a gallery row')
     add_config_options(parser)
     return parser.parse_args()
 
@@ -55,12 +55,16 @@ def main() -> None:
     model.to('cuda' if torch.cuda.is_available() else 'cpu')
     loader = Runner.build_dataloader(cfg.test_dataloader)
     found, data = measure_trade_off(
-        model, loader, {name: c.policy for name, c in policies.items()},
-        args.timed_images)
+        model, loader, {name: c.policy for name, c in policies.items()}, args.timed_images
+    )
     shown = next((c.policy for c in policies.values()), GALLERY)
     rows = gallery_rows(
-        data, loader, shown, args.columns,
-        reads_bgr(per_image(cfg.test_dataloader).dataset.pipeline))
+        data,
+        loader,
+        shown,
+        args.columns,
+        reads_bgr(per_image(cfg.test_dataloader).dataset.pipeline),
+    )
     names = [f'exit {i + 1}/{len(rows)}' for i in range(len(rows))]
     out = output_folder(args.out)
     points = [found[name] for name in ('curve', 'exits', 'policies')]
@@ -68,7 +72,8 @@ def main() -> None:
         accuracy_flops=plot_trade_off(*points, 'mflops', 'FLOPs (M)'),
         accuracy_time=plot_trade_off(*points, 'ms', 'time of an image (ms)'),
         exit_shares=plot_shares(found['curve'], model.num_exits),
-        gallery=plot_gallery(rows, names, args.columns))
+        gallery=plot_gallery(rows, names, args.columns),
+    )
     write_results(out, figures, 'exits', found)
 
 

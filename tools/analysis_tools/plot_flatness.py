@@ -4,6 +4,7 @@ Example:
     python tools/analysis_tools/plot_flatness.py --model CONFIG CKPT \\
         --model CONFIG2 CKPT2 --names BYOT plain --out DIR
 """
+
 import argparse
 
 from mmrazor_byot.analysis import (
@@ -29,28 +30,29 @@ RELATIVE_SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_network_arguments(parser)
     parser.add_argument(
         '--relative',
         action='store_true',
         help='noise by the standard deviation of each tensor, which compares '
-        'networks of different widths. Defaults to the same noise for all')
+        'networks of different widths. Defaults to the same noise for all',
+    )
     parser.add_argument(
         '--sigmas',
         type=float,
         nargs='+',
         help='standard deviations of the noise; 0 is always there. Defaults '
-        f'to {SIGMAS}, with --relative to {RELATIVE_SIGMAS}')
-    parser.add_argument(
-        '--draws', type=int, default=3, help='how often noise is drawn')
+        f'to {SIGMAS}, with --relative to {RELATIVE_SIGMAS}',
+    )
+    parser.add_argument('--draws', type=int, default=3, help='how often noise is drawn')
     parser.add_argument(
         '--limit-images',
         type=int,
         metavar='N',
-        help='test on N images, spread over the test set. Defaults to all; '
-        'they are kept in memory')
+        help='test on N images, spread over the test set. Defaults to all; they are kept in memory',
+    )
     return parser.parse_args()
 
 
@@ -58,39 +60,44 @@ def main() -> None:
     args = parse_args()
     only_warnings()
     sigmas = args.sigmas or (RELATIVE_SIGMAS if args.relative else SIGMAS)
-    sigmas = sorted({0., *sigmas})
+    sigmas = sorted({0.0, *sigmas})
     check_noise(sigmas, args.draws)
     networks = load_networks(args)
     out = output_folder(args.out)
-    batches = {
-        n.name: list(image_loader(n.cfg, limit=args.limit_images))
-        for n in networks
-    }
+    batches = {n.name: list(image_loader(n.cfg, limit=args.limit_images)) for n in networks}
     images = check_same_images(batches)
     curves, models = {}, []
     for network in networks:
-        found = measure_flatness(network.model, batches[network.name], sigmas,
-                                 args.draws, args.seed, args.relative)
+        found = measure_flatness(
+            network.model, batches[network.name], sigmas, args.draws, args.seed, args.relative
+        )
         curves[network.name] = rows = summary(found)
         models.append(
             dict(
                 **network.facts(),
                 noisy_weights=found['weights'],
-                exits=[{**row, 'top1_draws': top1, 'loss_draws': loss}
-                       for row, top1, loss in zip(rows, found['top1'],
-                                                  found['loss'])]))
+                exits=[
+                    {**row, 'top1_draws': top1, 'loss_draws': loss}
+                    for row, top1, loss in zip(rows, found['top1'], found['loss'])
+                ],
+            )
+        )
     label = 'noise on the weights, $\\sigma$'
     if args.relative:
         label += ' / std of the tensor'
     write_results(
-        out, dict(flatness=plot_flatness(curves, sigmas, label)), 'flatness',
+        out,
+        dict(flatness=plot_flatness(curves, sigmas, label)),
+        'flatness',
         dict(
             noise='relative' if args.relative else 'absolute',
             sigmas=sigmas,
             draws=args.draws,
             seed=args.seed,
             images=images,
-            models=models))
+            models=models,
+        ),
+    )
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ Example:
     python tools/analysis_tools/plot_gradients.py --model CONFIG CKPT \\
         --model CONFIG2 CKPT2 --names BYOT plain --out DIR
 """
+
 import argparse
 import itertools
 
@@ -30,14 +31,12 @@ from mmrazor_byot.visualization.analysis_plots import plot_gradients
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_network_arguments(parser)
     parser.add_argument(
-        '--batches',
-        type=int,
-        default=8,
-        help='training batches that it is the mean over')
+        '--batches', type=int, default=8, help='training batches that it is the mean over'
+    )
     return parser.parse_args()
 
 
@@ -64,7 +63,9 @@ def main() -> None:
     sections = max(layers.values(), key=lambda x: x[-1].section)
     figure = plot_gradients(curves, section_starts(sections))
     write_results(
-        out, dict(gradients=figure), 'gradients',
+        out,
+        dict(gradients=figure),
+        'gradients',
         dict(
             layers=trunk,
             sections=[layer.section for layer in sections],
@@ -74,10 +75,16 @@ def main() -> None:
                 dict(
                     **n.facts(),
                     gradients=curves[n.name],
-                    exit_heads={layer: size for layer, size
-                                in gradients[n.name].items()
-                                if layer not in trunk}) for n in networks
-            ]))
+                    exit_heads={
+                        layer: size
+                        for layer, size in gradients[n.name].items()
+                        if layer not in trunk
+                    },
+                )
+                for n in networks
+            ],
+        ),
+    )
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 Example:
     python tools/analysis_tools/plot_separability.py CONFIG CKPT --out DIR
 """
+
 import argparse
 
 import numpy as np
@@ -29,8 +30,8 @@ from mmrazor_byot.visualization.analysis_plots import plot_separability
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config', help='config file, with or without exits')
     parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument(
@@ -39,17 +40,20 @@ def parse_args() -> argparse.Namespace:
         default=10,
         metavar='N',
         help='draw the first N classes, 2 to 20. Defaults to 10; the numbers '
-        'are always of all classes')
+        'are always of all classes',
+    )
     parser.add_argument(
         '--projection',
         choices=PROJECTIONS,
         default='pca',
-        help='to the plane: the two directions of most variance, or t-SNE')
+        help='to the plane: the two directions of most variance, or t-SNE',
+    )
     parser.add_argument(
         '--limit-images',
         type=int,
         metavar='N',
-        help='take N images, spread over the test set. Defaults to all')
+        help='take N images, spread over the test set. Defaults to all',
+    )
     add_output_arguments(parser)
     return parser.parse_args()
 
@@ -58,8 +62,7 @@ def main() -> None:
     args = parse_args()
     only_warnings()
     if not 2 <= args.classes <= 20:
-        raise ConfigError(f'--classes {args.classes}: 2 to 20 are told apart '
-                          'by their colours')
+        raise ConfigError(f'--classes {args.classes}: 2 to 20 are told apart by their colours')
     network = load_network(args.config, args.checkpoint, args)
     out = output_folder(args.out)
     loader = image_loader(network.cfg, limit=args.limit_images)
@@ -68,8 +71,7 @@ def main() -> None:
     shown, drawn = shown_classes(labels, args.classes)
     panels = []
     for i, (found, scattered) in enumerate(zip(exits, scatters), start=1):
-        points, explained = project(found.features[drawn], args.projection,
-                                    args.seed)
+        points, explained = project(found.features[drawn], args.projection, args.seed)
         panels.append(
             dict(
                 exit=f'{i}/{len(exits)}',
@@ -77,21 +79,25 @@ def main() -> None:
                 **scattered,
                 top1=100 * float((found.answers == labels).mean()),
                 explained=explained,
-                points=points))
+                points=points,
+            )
+        )
     names = class_names(loader.dataset, shown)
-    figure = plot_separability(
-        panels, np.searchsorted(shown, labels[drawn]), names)
-    numbers = [{k: v for k, v in panel.items() if k != 'points'}
-               for panel in panels]
+    figure = plot_separability(panels, np.searchsorted(shown, labels[drawn]), names)
+    numbers = [{k: v for k, v in panel.items() if k != 'points'} for panel in panels]
     write_results(
-        out, dict(separability=figure), 'separability',
+        out,
+        dict(separability=figure),
+        'separability',
         dict(
             **network.facts(),
             images=len(labels),
             classes=len(np.unique(labels)),
             drawn_classes=names,
             projection=args.projection,
-            exits=numbers))
+            exits=numbers,
+        ),
+    )
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@ Example:
     python tools/model_converters/export_student.py CONFIG CKPT --out DIR \\
         --exit 2
 """
+
 import argparse
 
 from mmrazor_byot.deploy.export import export_student
@@ -18,22 +19,21 @@ from mmrazor_byot.launch import (
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config', help='config file of the BYOT network')
-    parser.add_argument(
-        'checkpoint', help='its checkpoint: file, address or zoo://NAME')
+    parser.add_argument('checkpoint', help='its checkpoint: file, address or zoo://NAME')
     parser.add_argument('--out', required=True, help='folder to write to')
     parser.add_argument(
         '--exit',
         type=int,
         metavar='I',
         help='cut the network at this exit, 1 is the shallowest. Defaults to '
-        'the deepest: the full network, for which only mmpretrain is needed')
+        'the deepest: the full network, for which only mmpretrain is needed',
+    )
     parser.add_argument(
-        '--force',
-        action='store_true',
-        help='replace another config of the same name')
+        '--force', action='store_true', help='replace another config of the same name'
+    )
     add_config_options(parser)
     return parser.parse_args()
 
@@ -41,10 +41,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     only_warnings()
-    exported = export_student(
-        load_config(args), args.checkpoint, args.out, args.exit, args.force)
-    print(f'{exported.params} parameters, same logits as in '
-          f'{args.checkpoint}:')
+    exported = export_student(load_config(args), args.checkpoint, args.out, args.exit, args.force)
+    print(f'{exported.params} parameters, same logits as in {args.checkpoint}:')
     print(exported.config)
     print(exported.checkpoint)
 

@@ -1,4 +1,5 @@
 """Make a checkpoint fit to be published: weights only, hash in the name."""
+
 import argparse
 
 from mmrazor_byot.deploy.publish import publish

@@ -9,7 +9,14 @@ from .label_check_hook import LabelCheckHook
 from .runtime_info_hook import RuntimeInfoHook
 
 __all__ = [
-    'ChannelsLastHook', 'CheckpointCheckHook', 'CompileHook', 'EpochSeedHook',
-    'ExitTableHook', 'FiniteLossHook', 'IterTimerHook', 'LabelCheckHook',
-    'RuntimeInfoHook', 'seed_worker'
+    'ChannelsLastHook',
+    'CheckpointCheckHook',
+    'CompileHook',
+    'EpochSeedHook',
+    'ExitTableHook',
+    'FiniteLossHook',
+    'IterTimerHook',
+    'LabelCheckHook',
+    'RuntimeInfoHook',
+    'seed_worker',
 ]

@@ -1,4 +1,5 @@
 """Weights in the layout that convolutions are fastest in."""
+
 from typing import Iterator
 
 import torch
@@ -51,8 +52,7 @@ class ChannelsLastHook(Hook):
         model.to(memory_format=torch.channels_last)
         if isinstance(runner.model, DistributedDataParallel):
             # Its gradient buckets would keep the old layout.
-            runner.model = runner.wrap_model(
-                runner.cfg.get('model_wrapper_cfg'), model)
+            runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
         for hook in runner.hooks:
             if isinstance(hook, EMAHook):
                 average = hook.ema_model.to(memory_format=torch.channels_last)
@@ -70,8 +70,7 @@ class ChannelsLastHook(Hook):
 
 
 def _is_channels_last(weight: Tensor) -> bool:
-    return weight.ndim != 4 or weight.is_contiguous(
-        memory_format=torch.channels_last)
+    return weight.ndim != 4 or weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def follow_weights(optimizer: torch.optim.Optimizer) -> None:
@@ -83,10 +82,12 @@ def follow_weights(optimizer: torch.optim.Optimizer) -> None:
     """
     for weight, state in optimizer.state.items():
         for name, value in state.items():
-            if (isinstance(value, Tensor) and value.shape == weight.shape
-                    and value.stride() != weight.stride()):
-                state[name] = torch.empty_like(
-                    weight, dtype=value.dtype).copy_(value)
+            if (
+                isinstance(value, Tensor)
+                and value.shape == weight.shape
+                and value.stride() != weight.stride()
+            ):
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 def _dicts(checkpoint: dict) -> Iterator[dict]:

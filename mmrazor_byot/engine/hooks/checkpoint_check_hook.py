@@ -1,4 +1,5 @@
 """Refuses a checkpoint of another network, instead of loading half of it."""
+
 import re
 from typing import Dict, List
 
@@ -34,15 +35,19 @@ class CheckpointCheckHook(Hook):
         Raises:
             CheckpointError: It does not fit; names the first keys that differ.
         """
-        source = (f'checkpoint "{runner._load_from}"' if runner._load_from
-                  else f'the last checkpoint in {runner.work_dir}')
+        source = (
+            f'checkpoint "{runner._load_from}"'
+            if runner._load_from
+            else f'the last checkpoint in {runner.work_dir}'
+        )
         if runner._resume:
             missing = [k for k in TRAINING_STATE if k not in checkpoint]
             if missing:
                 raise CheckpointError(
                     f'{source} has no {missing[0]}, so training cannot be '
                     'resumed from it; to start from its weights, set '
-                    'load_from (without --resume)')
+                    'load_from (without --resume)'
+                )
         model = unwrap(runner.model)
         state = state_for(model, checkpoint)
         difference = describe_difference(model, state)
@@ -50,8 +55,7 @@ class CheckpointCheckHook(Hook):
         training = not isinstance(runner._train_loop, (dict, type(None)))
         fine_tuning = training and not runner._resume
         if difference and not (fine_tuning and _some_fit(model, state)):
-            raise CheckpointError(f'{source} does not fit the '
-                                  f'{type(model).__name__}: {difference}')
+            raise CheckpointError(f'{source} does not fit the {type(model).__name__}: {difference}')
 
 
 def state_for(model: nn.Module, checkpoint: dict) -> Dict[str, Tensor]:
@@ -71,8 +75,7 @@ def state_for(model: nn.Module, checkpoint: dict) -> Dict[str, Tensor]:
     return state
 
 
-def describe_difference(model: nn.Module, state: Dict[str, Tensor],
-                        first: int = 3) -> str:
+def describe_difference(model: nn.Module, state: Dict[str, Tensor], first: int = 3) -> str:
     """Say how a state dict differs from a model's.
 
     Args:
@@ -84,18 +87,22 @@ def describe_difference(model: nn.Module, state: Dict[str, Tensor],
         str: Empty where it fits.
     """
     own = model.state_dict()
-    missing = [
-        k for k in own if k not in state and not k.endswith('_tracked')
-    ]
+    missing = [k for k in own if k not in state and not k.endswith('_tracked')]
     unexpected = [k for k in state if k not in own]
     shapes = [
-        f'{k} is {_shape(state[k])}, not {_shape(own[k])}' for k in own
+        f'{k} is {_shape(state[k])}, not {_shape(own[k])}'
+        for k in own
         if k in state and _shape(state[k]) != _shape(own[k])
     ]
     return '; '.join(
-        _list(kind, keys, first) for kind, keys in (
-            ('missing', missing), ('unexpected', unexpected),
-            ('other shapes', shapes)) if keys)
+        _list(kind, keys, first)
+        for kind, keys in (
+            ('missing', missing),
+            ('unexpected', unexpected),
+            ('other shapes', shapes),
+        )
+        if keys
+    )
 
 
 def _shape(value) -> object:
@@ -110,4 +117,5 @@ def _list(kind: str, keys: List[str], first: int) -> str:
 def _some_fit(model: nn.Module, state: Dict[str, Tensor]) -> bool:
     return any(
         isinstance(state.get(k), Tensor) and state[k].shape == v.shape
-        for k, v in model.state_dict().items())
+        for k, v in model.state_dict().items()
+    )

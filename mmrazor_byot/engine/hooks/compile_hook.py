@@ -1,4 +1,5 @@
 """Compiles the part of a model that only tensors go through."""
+
 from mmengine.hooks import Hook
 from torch import nn
 
@@ -33,8 +34,9 @@ class CompileHook(Hook):
         if not settings or not training:
             return
         if settings is not True and not isinstance(settings, dict):
-            raise ConfigError(f'compile={settings!r}: set True, False or a '
-                              'dict of arguments of torch.compile')
+            raise ConfigError(
+                f'compile={settings!r}: set True, False or a dict of arguments of torch.compile'
+            )
         model = unwrap(runner.model)
         arguments = {} if settings is True else dict(settings)
         if arguments.get('backend', 'inductor') == 'inductor':
@@ -64,6 +66,5 @@ def compile_model(model: nn.Module, **settings) -> bool:
         owner, name = getattr(model, 'backbone', None), 'forward'
     if owner is None:
         return False
-    setattr(owner, name,
-            CompiledInTraining(getattr(owner, name), model, **settings))
+    setattr(owner, name, CompiledInTraining(getattr(owner, name), model, **settings))
     return True

@@ -1,4 +1,5 @@
 """Every epoch its own random numbers, the same after a resume."""
+
 import random
 
 import numpy as np
@@ -29,8 +30,7 @@ class EpochSeedHook(Hook):
 
     def before_train_epoch(self, runner) -> None:
         """Seed for this epoch and rank."""
-        sequence = np.random.SeedSequence(
-            [runner.seed, runner.epoch, runner.rank])
+        sequence = np.random.SeedSequence([runner.seed, runner.epoch, runner.rank])
         seed = int(sequence.generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)

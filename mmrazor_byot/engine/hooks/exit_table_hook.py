@@ -1,4 +1,5 @@
 """Prints the table of all exits, and writes it beside the log."""
+
 import json
 import os
 from typing import Dict, Optional, Sequence, Union
@@ -32,8 +33,7 @@ class ExitTableHook(Hook):
 
     priority = 'VERY_LOW'
 
-    def __init__(self,
-                 input_size: Optional[Union[int, Sequence[int]]] = None):
+    def __init__(self, input_size: Optional[Union[int, Sequence[int]]] = None):
         self.input_size = input_size
         self._metrics: Optional[Dict[str, float]] = None
 
@@ -58,5 +58,4 @@ class ExitTableHook(Hook):
         rows = exit_rows(exit_complexity(model, image_size(size)), metrics)
         path = os.path.join(runner.log_dir, 'exits.json')
         AtomicBackend().put_text(json.dumps(rows, indent=2) + '\n', path)
-        runner.logger.info(
-            f'All exits (also in {path}):\n{format_exit_table(rows)}')
+        runner.logger.info(f'All exits (also in {path}):\n{format_exit_table(rows)}')

@@ -1,4 +1,5 @@
 """Stops a run whose loss is no longer a number."""
+
 import math
 from typing import Dict, List, Optional, Tuple
 
@@ -32,11 +33,9 @@ class FiniteLossHook(Hook):
         self.interval = interval
         self._noted: List[Tuple[int, Dict[str, Tensor]]] = []
 
-    def after_train_iter(self,
-                         runner,
-                         batch_idx: int,
-                         data_batch=None,
-                         outputs: Optional[dict] = None) -> None:
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch=None, outputs: Optional[dict] = None
+    ) -> None:
         """Note the losses of an iteration, and look now and then."""
         losses = {
             name: value.detach() if value.requires_grad else value
@@ -62,8 +61,7 @@ class FiniteLossHook(Hook):
 
     def _look(self, runner) -> None:
         noted, self._noted = self._noted, []
-        numbers = iter(
-            fetch([v for _, losses in noted for v in losses.values()]))
+        numbers = iter(fetch([v for _, losses in noted for v in losses.values()]))
         for iteration, losses in noted:
             found = dict(zip(losses, numbers))
             wrong = [k for k, v in found.items() if not math.isfinite(v)]
@@ -77,4 +75,5 @@ class FiniteLossHook(Hook):
             f'the {what} no longer finite at iteration {iteration} ({names});'
             f' training stopped, and the last checkpoint in {runner.work_dir}'
             ' is from before it. Lower the learning rate, or clip gradients: '
-            '--cfg-options optim_wrapper.clip_grad.max_norm=5')
+            '--cfg-options optim_wrapper.clip_grad.max_norm=5'
+        )

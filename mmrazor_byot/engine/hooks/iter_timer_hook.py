@@ -1,4 +1,5 @@
 """Times of the iterations, at the same price late in a run as early."""
+
 import time
 from typing import Optional, Sequence, Union
 
@@ -16,12 +17,14 @@ class IterTimerHook(MMEngineIterTimerHook):
     MMEngine's own.
     """
 
-    def _after_iter(self,
-                    runner,
-                    batch_idx: int,
-                    data_batch=None,
-                    outputs: Optional[Union[dict, Sequence]] = None,
-                    mode: str = 'train') -> None:
+    def _after_iter(
+        self,
+        runner,
+        batch_idx: int,
+        data_batch=None,
+        outputs: Optional[Union[dict, Sequence]] = None,
+        mode: str = 'train',
+    ) -> None:
         """Note the time, and how long all that is left will take."""
         seconds = time.time() - self.t
         runner.message_hub.update_scalar(f'{mode}/time', seconds)
@@ -34,7 +37,6 @@ class IterTimerHook(MMEngineIterTimerHook):
         else:
             self.time_sec_test_val += seconds
             mean = self.time_sec_test_val / (batch_idx + 1)
-            loader = (runner.val_dataloader
-                      if mode == 'val' else runner.test_dataloader)
+            loader = runner.val_dataloader if mode == 'val' else runner.test_dataloader
             left = len(loader) - batch_idx - 1
         runner.message_hub.update_info('eta', mean * left)

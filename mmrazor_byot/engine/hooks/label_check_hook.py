@@ -1,4 +1,5 @@
 """Labels and classifier must speak of the same classes."""
+
 from typing import Optional, Sequence
 
 import torch
@@ -47,22 +48,20 @@ class LabelCheckHook(Hook):
                 f'the head has {num_classes} classes, but the dataset of '
                 f'{mode}_dataloader has {len(classes)}: set '
                 f'num_classes={len(classes)} of the head (and of '
-                'data_preprocessor, if it is set there)')
+                'data_preprocessor, if it is set there)'
+            )
         if isinstance(dataset, ImageBatches):
             dataset.check_loader(dataloader)
         own = getattr(type(dataset), 'get_gt_labels', None)
         # mmpretrain's default would unpickle every sample to answer.
-        if mode not in self._done and own not in (None,
-                                                  BaseDataset.get_gt_labels):
+        if mode not in self._done and own not in (None, BaseDataset.get_gt_labels):
             labels = torch.as_tensor(dataset.get_gt_labels())
             check_labels(labels, num_classes, mode)
             self._done.add(mode)
 
-    def _before_iter(self,
-                     runner,
-                     batch_idx: int,
-                     data_batch: Optional[dict] = None,
-                     mode: str = 'train') -> None:
+    def _before_iter(
+        self, runner, batch_idx: int, data_batch: Optional[dict] = None, mode: str = 'train'
+    ) -> None:
         if mode not in self._done:
             labels = batch_labels(data_batch)
             if labels is not None and not labels.is_cuda:
@@ -91,8 +90,7 @@ def batch_labels(data_batch: Optional[dict]) -> Optional[Tensor]:
     return torch.cat([sample.gt_label for sample in samples])
 
 
-def check_labels(labels: Tensor, num_classes: Optional[int],
-                 mode: str) -> None:
+def check_labels(labels: Tensor, num_classes: Optional[int], mode: str) -> None:
     """Look at labels.
 
     Args:
@@ -110,11 +108,11 @@ def check_labels(labels: Tensor, num_classes: Optional[int],
         raise DatasetError(
             f'the {mode} data has the label {int(wrong[0])}, but the head '
             f'has {num_classes} classes, 0 to {num_classes - 1}: correct the '
-            'labels, or set num_classes of the head')
+            'labels, or set num_classes of the head'
+        )
 
 
 def _num_classes(runner) -> Optional[int]:
     model = unwrap(runner.model)
-    owner = model if hasattr(model, 'num_classes') else getattr(
-        model, 'head', None)
+    owner = model if hasattr(model, 'num_classes') else getattr(model, 'head', None)
     return getattr(owner, 'num_classes', None)

@@ -1,4 +1,5 @@
 """Losses for the log, without a wait for the GPU at each of them."""
+
 from typing import Optional
 
 from mmengine.hooks import RuntimeInfoHook as MMEngineRuntimeInfoHook
@@ -22,11 +23,9 @@ class RuntimeInfoHook(MMEngineRuntimeInfoHook):
         DeferredMessageHub.take_over(runner.message_hub)
         super().before_run(runner)
 
-    def after_train_iter(self,
-                         runner,
-                         batch_idx: int,
-                         data_batch=None,
-                         outputs: Optional[dict] = None) -> None:
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch=None, outputs: Optional[dict] = None
+    ) -> None:
         """Note the losses."""
         if outputs is not None:
             runner.message_hub.note_iteration(outputs)

@@ -1,4 +1,5 @@
 """The one thing that hooks must do to look at a model."""
+
 from mmengine.model import is_model_wrapper
 from torch import nn
 

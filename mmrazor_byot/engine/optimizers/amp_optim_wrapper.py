@@ -1,4 +1,5 @@
 """Mixed precision on every device, with a scaler only where one is needed."""
+
 from contextlib import contextmanager
 from typing import Iterator, Optional, Union
 
@@ -35,10 +36,12 @@ class AmpOptimWrapper(OptimWrapper, MMEngineAmpOptimWrapper):
         ConfigError: No half precision, or one that the device has not.
     """
 
-    def __init__(self,
-                 dtype: Optional[Union[str, torch.dtype]] = None,
-                 loss_scale: Union[str, float, dict] = 'dynamic',
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        dtype: Optional[Union[str, torch.dtype]] = None,
+        loss_scale: Union[str, float, dict] = 'dynamic',
+        **kwargs,
+    ) -> None:
         # MMEngine's own would refuse a machine without a GPU.
         OptimWrapper.__init__(self, **kwargs)
         self.device_type = get_device().split(':')[0]
@@ -52,10 +55,10 @@ class AmpOptimWrapper(OptimWrapper, MMEngineAmpOptimWrapper):
         elif isinstance(loss_scale, dict):
             settings = loss_scale
         elif loss_scale != 'dynamic':
-            raise ConfigError(f'AmpOptimWrapper(loss_scale={loss_scale!r}): '
-                              'give \'dynamic\', a number or a dict')
-        self.loss_scaler = grad_scaler(
-            self.device_type, **settings, enabled=scaled)
+            raise ConfigError(
+                f"AmpOptimWrapper(loss_scale={loss_scale!r}): give 'dynamic', a number or a dict"
+            )
+        self.loss_scaler = grad_scaler(self.device_type, **settings, enabled=scaled)
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Resume, also from a run without loss scaling."""
@@ -70,13 +73,14 @@ class AmpOptimWrapper(OptimWrapper, MMEngineAmpOptimWrapper):
         Args:
             model (nn.Module): The model that is trained.
         """
-        with OptimWrapper.optim_context(self, model), torch.autocast(
-                self.device_type, self.cast_dtype):
+        with (
+            OptimWrapper.optim_context(self, model),
+            torch.autocast(self.device_type, self.cast_dtype),
+        ):
             yield
 
 
-def half_precision(dtype: Optional[Union[str, torch.dtype]],
-                   device_type: str) -> torch.dtype:
+def half_precision(dtype: Optional[Union[str, torch.dtype]], device_type: str) -> torch.dtype:
     """The half precision to train in.
 
     Args:
@@ -87,22 +91,24 @@ def half_precision(dtype: Optional[Union[str, torch.dtype]],
         ConfigError: It is none, or the device has not got it.
     """
     has_bfloat16 = (
-        device_type != 'cuda' or torch.version.hip is not None
-        or torch.cuda.get_device_capability() >= (8, 0))
+        device_type != 'cuda'
+        or torch.version.hip is not None
+        or torch.cuda.get_device_capability() >= (8, 0)
+    )
     if dtype is None:
         return torch.bfloat16 if has_bfloat16 else torch.float16
     chosen = HALVES.get(str(dtype).removeprefix('torch.'))
     if chosen is None:
-        raise ConfigError(f'AmpOptimWrapper(dtype={str(dtype)!r}): choose '
-                          f'from {list(HALVES)}')
+        raise ConfigError(f'AmpOptimWrapper(dtype={str(dtype)!r}): choose from {list(HALVES)}')
     if chosen is torch.bfloat16 and not has_bfloat16:
-        raise ConfigError('AmpOptimWrapper: this GPU has no bfloat16; set '
-                          "optim_wrapper.dtype='float16'")
-    if (chosen is torch.float16 and device_type == 'cpu'
-            and not hasattr(torch.amp, 'GradScaler')):
+        raise ConfigError(
+            "AmpOptimWrapper: this GPU has no bfloat16; set optim_wrapper.dtype='float16'"
+        )
+    if chosen is torch.float16 and device_type == 'cpu' and not hasattr(torch.amp, 'GradScaler'):
         raise ConfigError(
             f'AmpOptimWrapper: torch {torch.__version__} has no float16 on a '
-            "CPU; set optim_wrapper.dtype='bfloat16', or take torch 2.3")
+            "CPU; set optim_wrapper.dtype='bfloat16', or take torch 2.3"
+        )
     return chosen
 
 

@@ -1,4 +1,5 @@
 """Clipping of gradients that does not wait for their norm."""
+
 import torch
 from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
 
@@ -17,11 +18,12 @@ class OptimWrapper(MMEngineOptimWrapper):
     def _clip_grad(self) -> None:
         """Clip, and note the norm."""
         params = [
-            p for group in self.optimizer.param_groups
-            for p in group['params'] if p.grad is not None
+            p
+            for group in self.optimizer.param_groups
+            for p in group['params']
+            if p.grad is not None
         ]
         if params:
             norm = self.clip_func(params, **self.clip_grad_kwargs)
             if isinstance(norm, torch.Tensor):  # clipping by value has none
-                self.message_hub.update_scalar(f'train/{self.grad_name}',
-                                               norm.detach())
+                self.message_hub.update_scalar(f'train/{self.grad_name}', norm.detach())

@@ -1,4 +1,5 @@
 """Be Your Own Teacher: sections -> exits -> losses."""
+
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 from mmengine.model import BaseModel, ModuleList
@@ -71,36 +72,31 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
         [(2, 100), (2, 100), (2, 100), (2, 100)]
     """
 
-    def __init__(self,
-                 architecture: Union[dict, BaseModel],
-                 exit_head: Union[dict, Sequence[dict]] = dict(
-                     type='mmrazor_byot.BottleneckHead'),
-                 label_loss: OptConfig = dict(
-                     type='mmrazor_byot.LabelLoss', loss_weight=0.7),
-                 logit_loss: OptConfig = dict(
-                     type='mmrazor_byot.LogitLoss',
-                     temperature=3,
-                     loss_weight=0.3),
-                 hint_loss: OptConfig = dict(
-                     type='mmrazor_byot.HintLoss', loss_weight=0.03),
-                 sections: Optional[Sequence[int]] = None,
-                 input_size: Union[int, Sequence[int]] = 32,
-                 predict_with: Union[str, int] = 'deepest',
-                 data_preprocessor: Optional[Union[dict, nn.Module]] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        architecture: Union[dict, BaseModel],
+        exit_head: Union[dict, Sequence[dict]] = dict(type='mmrazor_byot.BottleneckHead'),
+        label_loss: OptConfig = dict(type='mmrazor_byot.LabelLoss', loss_weight=0.7),
+        logit_loss: OptConfig = dict(type='mmrazor_byot.LogitLoss', temperature=3, loss_weight=0.3),
+        hint_loss: OptConfig = dict(type='mmrazor_byot.HintLoss', loss_weight=0.03),
+        sections: Optional[Sequence[int]] = None,
+        input_size: Union[int, Sequence[int]] = 32,
+        predict_with: Union[str, int] = 'deepest',
+        data_preprocessor: Optional[Union[dict, nn.Module]] = None,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
         if isinstance(data_preprocessor, dict):
             data_preprocessor = dict(data_preprocessor)
-            data_preprocessor.setdefault('type',
-                                         'mmpretrain.ClsDataPreprocessor')
-            augments = isinstance(architecture,
-                                  dict) and architecture.get('train_cfg')
+            data_preprocessor.setdefault('type', 'mmpretrain.ClsDataPreprocessor')
+            augments = isinstance(architecture, dict) and architecture.get('train_cfg')
             if augments:  # Mixup and so on stand there, as mmpretrain's do
                 data_preprocessor.setdefault('batch_augments', augments)
         super().__init__(
             build_architecture(architecture, sections, input_size),
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
-            module_inplace=True)  # no recorders here that ReLUs could fool
+            module_inplace=True,
+        )  # no recorders here that ReLUs could fool
         view = look_at(self.architecture, input_size)
         self.input_size = view.input_size
         self.num_exits = len(view.maps)
@@ -110,22 +106,26 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
 
         shallow = self.num_exits - 1
         self.exit_head_configs = [
-            complete_exit_head(cfg, **shapes) for cfg, shapes in zip(
-                per_exit('exit_head', exit_head, shallow), view.head_shapes())
+            complete_exit_head(cfg, **shapes)
+            for cfg, shapes in zip(per_exit('exit_head', exit_head, shallow), view.head_shapes())
         ]
         self.exit_heads = ModuleList(map(MODELS.build, self.exit_head_configs))
         configs = {
             name: per_exit(name, cfg, shallow)
             for name, cfg in dict(
-                label_loss=label_loss,
-                logit_loss=logit_loss,
-                hint_loss=hint_loss).items()
+                label_loss=label_loss, logit_loss=logit_loss, hint_loss=hint_loss
+            ).items()
         }
         self.exit_losses = nn.ModuleList(
-            nn.ModuleDict({
-                name: MODELS.build(cfgs[i])
-                for name, cfgs in configs.items() if cfgs[i] is not None
-            }) for i in range(shallow))
+            nn.ModuleDict(
+                {
+                    name: MODELS.build(cfgs[i])
+                    for name, cfgs in configs.items()
+                    if cfgs[i] is not None
+                }
+            )
+            for i in range(shallow)
+        )
         view.check_heads(self.exit_heads, self.exit_losses)
         self._register_load_state_dict_pre_hook(load_mmrazor_keys)
 
@@ -142,10 +142,7 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
             list[ExitOutput]: Feature and logits of exit 1 to C.
         """
         maps = self.architecture.backbone(inputs)
-        exits = [
-            ExitOutput(*head(feature_map))
-            for head, feature_map in zip(self.exit_heads, maps)
-        ]
+        exits = [ExitOutput(*head(feature_map)) for head, feature_map in zip(self.exit_heads, maps)]
         pooled = maps[-1:]
         if self.architecture.with_neck:
             pooled = self.architecture.neck(pooled)
@@ -179,20 +176,19 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
         *shallow, deepest = self.forward_exits(inputs)
         teacher = deepest.detach()  # nothing flows back to the deepest exit
         losses = {}
-        for i, (out, exit_losses) in enumerate(
-                zip(shallow, self.exit_losses), start=1):
+        for i, (out, exit_losses) in enumerate(zip(shallow, self.exit_losses), start=1):
             arguments = dict(
                 label_loss=(out.logits, target),
                 logit_loss=(out.logits, teacher.logits),
-                hint_loss=(out.feature, teacher.feature))
+                hint_loss=(out.feature, teacher.feature),
+            )
             for name, loss in exit_losses.items():
                 losses[f'exit{i}.{name}'] = loss(*arguments[name])
-        losses[f'exit{self.num_exits}.label_loss'] = \
-            self.architecture.head.loss_module(deepest.logits, target)
+        losses[f'exit{self.num_exits}.label_loss'] = self.architecture.head.loss_module(
+            deepest.logits, target
+        )
         return losses
 
-    def _forward(self,
-                 inputs: Tensor,
-                 data_samples: Optional[list] = None) -> Tuple[Tensor, ...]:
+    def _forward(self, inputs: Tensor, data_samples: Optional[list] = None) -> Tuple[Tensor, ...]:
         """The logits (N, K) of exit 1 to C."""
         return tuple(out.logits for out in self.forward_exits(inputs))

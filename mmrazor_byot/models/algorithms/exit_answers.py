@@ -1,4 +1,5 @@
 """What a network with exits answers."""
+
 from typing import List, Optional, Tuple, Union
 
 import torch
@@ -18,10 +19,7 @@ class ExitAnswers(BaseModel):
     Subclasses have ``num_exits``, ``predict_with`` and ``_forward``.
     """
 
-    def _predict(
-            self,
-            inputs: Tensor,
-            data_samples: Optional[Samples] = None) -> Samples:
+    def _predict(self, inputs: Tensor, data_samples: Optional[Samples] = None) -> Samples:
         """Classify images.
 
         Args:
@@ -40,13 +38,11 @@ class ExitAnswers(BaseModel):
         labels = scores.argmax(dim=1, keepdim=True)
         if isinstance(data_samples, BatchSamples):
             return data_samples.set_fields(
-                pred_score=scores,
-                pred_label=labels[:, 0],
-                exit_scores=exit_scores)
+                pred_score=scores, pred_label=labels[:, 0], exit_scores=exit_scores
+            )
         if data_samples is None:
             data_samples = [DataSample() for _ in range(len(scores))]
-        for sample, score, label, all_scores in zip(data_samples, scores,
-                                                    labels, exit_scores):
+        for sample, score, label, all_scores in zip(data_samples, scores, labels, exit_scores):
             sample.set_pred_score(score).set_pred_label(label)
             sample.set_field(all_scores, 'exit_scores')
         return data_samples
@@ -66,6 +62,5 @@ class ExitAnswers(BaseModel):
     def _checked_answer(self, predict_with: Union[str, int]):
         answers = ['deepest', 'ensemble', *range(1, self.num_exits + 1)]
         if predict_with not in answers:
-            raise ConfigError(
-                f'predict_with={predict_with!r}: choose from {answers}')
+            raise ConfigError(f'predict_with={predict_with!r}: choose from {answers}')
         return predict_with

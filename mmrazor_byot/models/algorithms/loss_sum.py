@@ -1,4 +1,5 @@
 """The sum of many small losses, in few operations."""
+
 from collections import OrderedDict
 from typing import Dict, Tuple
 
@@ -16,9 +17,7 @@ class LossSum(BaseModel):
     MMEngine's to the last bit (each loss gets 1), the sum is up to rounding.
     """
 
-    def parse_losses(
-            self, losses: Dict[str,
-                               Tensor]) -> Tuple[Tensor, Dict[str, Tensor]]:
+    def parse_losses(self, losses: Dict[str, Tensor]) -> Tuple[Tensor, Dict[str, Tensor]]:
         """Sum the losses, and list them for the log.
 
         Args:

@@ -1,4 +1,5 @@
 """MMRazor's BYOT checkpoints: the names of their weights, as ours."""
+
 import re
 from typing import Any, Dict, List, MutableMapping
 
@@ -6,8 +7,7 @@ CONNECTORS = 'distiller.connectors.'
 EXIT_HEADS = 'exit_heads.'
 
 
-def rename_mmrazor_keys(state_dict: MutableMapping[str, Any],
-                        prefix: str = '') -> Dict[str, Any]:
+def rename_mmrazor_keys(state_dict: MutableMapping[str, Any], prefix: str = '') -> Dict[str, Any]:
     """Rename the weights of MMRazor's ``SelfDistill`` to those of ``BYOT``.
 
     The network is ``architecture.*`` in both. MMRazor keeps its exit heads as
@@ -25,10 +25,7 @@ def rename_mmrazor_keys(state_dict: MutableMapping[str, Any],
     start = prefix + CONNECTORS
     if any(key.startswith(prefix + EXIT_HEADS) for key in state_dict):
         return dict(state_dict)
-    names = {
-        key[len(start):].split('.')[0]
-        for key in state_dict if key.startswith(start)
-    }
+    names = {key[len(start) :].split('.')[0] for key in state_dict if key.startswith(start)}
     heads = {
         f'{start}{name}.': f'{prefix}{EXIT_HEADS}{i}.'
         for i, name in enumerate(sorted(names, key=_numbers))
@@ -37,7 +34,7 @@ def rename_mmrazor_keys(state_dict: MutableMapping[str, Any],
     def renamed(key: str) -> str:
         for old, new in heads.items():
             if key.startswith(old):
-                return new + key[len(old):]
+                return new + key[len(old) :]
         return key
 
     return {renamed(key): value for key, value in state_dict.items()}
@@ -48,8 +45,7 @@ def _numbers(name: str) -> tuple:
     return numbers, name
 
 
-def load_mmrazor_keys(state_dict: MutableMapping[str, Any], prefix: str,
-                      *args) -> None:
+def load_mmrazor_keys(state_dict: MutableMapping[str, Any], prefix: str, *args) -> None:
     """Hook of a module's loading: :func:`rename_mmrazor_keys` in place.
 
     Args:

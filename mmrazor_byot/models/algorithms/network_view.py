@@ -1,4 +1,5 @@
 """A look at a built classifier: what comes out of its sections."""
+
 import contextlib
 from typing import Iterator, List, NamedTuple, Sequence, Tuple, Union
 
@@ -38,7 +39,8 @@ class NetworkView(NamedTuple):
                 in_channels=x.shape[1],
                 out_channels=self.feature.shape[1],
                 num_classes=self.num_classes,
-                downsample=max(1, round(max(x.shape[2:]) / deepest)))
+                downsample=max(1, round(max(x.shape[2:]) / deepest)),
+            )
             for x in self.maps[:-1]
         ]
 
@@ -50,28 +52,28 @@ class NetworkView(NamedTuple):
         """
         for i, (head, x) in enumerate(zip(heads, self.maps), start=1):
             name = f'exit head {i} ({type(head).__name__})'
-            where = (f'feature map {tuple(x.shape)}, that of '
-                     f'input_size={self.input_size}')
+            where = f'feature map {tuple(x.shape)}, that of input_size={self.input_size}'
             try:
                 with looking(head):
                     feature, logits = head(x)
             except (RuntimeError, TypeError, ValueError) as e:
-                raise ConfigError(f'{name} cannot take the {where}: '
-                                  f'{str(e).splitlines()[0]}') from e
+                raise ConfigError(
+                    f'{name} cannot take the {where}: {str(e).splitlines()[0]}'
+                ) from e
             if logits.shape != self.logits.shape:
                 raise ConfigError(
                     f'{name} returns logits {tuple(logits.shape)} for the '
-                    f'{where}; {tuple(self.logits.shape)} is needed')
-            if ('hint_loss' in losses[i - 1]
-                    and feature.shape != self.feature.shape):
+                    f'{where}; {tuple(self.logits.shape)} is needed'
+                )
+            if 'hint_loss' in losses[i - 1] and feature.shape != self.feature.shape:
                 raise ConfigError(
                     f'{name} returns a feature {tuple(feature.shape)}; the '
                     f'hint loss needs {tuple(self.feature.shape)}, the shape '
-                    'of the deepest exit\'s (or set hint_loss=None)')
+                    "of the deepest exit's (or set hint_loss=None)"
+                )
 
 
-def look_at(architecture: BaseModel, input_size: Union[int, Sequence[int]]
-            ) -> NetworkView:
+def look_at(architecture: BaseModel, input_size: Union[int, Sequence[int]]) -> NetworkView:
     """Run the classifier once on an empty image and note what comes out.
 
     Args:
@@ -85,18 +87,20 @@ def look_at(architecture: BaseModel, input_size: Union[int, Sequence[int]]
     maps, feature = run_sections(architecture, size)
     try:
         with looking(architecture):
-            logits = architecture.head((feature, ))
+            logits = architecture.head((feature,))
     except RuntimeError as e:
         raise ConfigError(
             f'the head {type(architecture.head).__name__} cannot take the '
             f'{feature.shape[1]} channels of '
             f'{type(architecture.backbone).__name__}: set its in_channels='
-            f'{feature.shape[1]}, or None to have them found') from e
+            f'{feature.shape[1]}, or None to have them found'
+        ) from e
     return NetworkView(size, maps, feature, logits)
 
 
-def run_sections(architecture: BaseModel,
-                 size: Tuple[int, int, int]) -> Tuple[List[Tensor], Tensor]:
+def run_sections(
+    architecture: BaseModel, size: Tuple[int, int, int]
+) -> Tuple[List[Tensor], Tensor]:
     """Run backbone and neck on an empty image.
 
     Args:
@@ -120,17 +124,20 @@ def run_sections(architecture: BaseModel,
             raise ConfigError(
                 f'{name} cannot run with out_indices='
                 f'{getattr(backbone, "out_indices", None)} on an image of '
-                f'{size}: {e}') from e
+                f'{size}: {e}'
+            ) from e
         asked = tuple(getattr(backbone, 'out_indices', maps))
         if len(maps) < 2 or len(maps) != len(asked):
             raise ConfigError(
                 f'{name} returns {len(maps)} feature maps for '
                 f'{len(asked)} sections: at least two, and only stages it '
-                'has, make sections')
+                'has, make sections'
+            )
         if any(x.ndim != 4 for x in maps):
             raise ConfigError(
                 f'{name} returns {[tuple(x.shape) for x in maps]}; sections '
-                'need feature maps (N, C, H, W)')
+                'need feature maps (N, C, H, W)'
+            )
         pooled = tuple(maps[-1:])
         if architecture.with_neck:
             pooled = architecture.neck(pooled)
@@ -138,7 +145,8 @@ def run_sections(architecture: BaseModel,
         raise ConfigError(
             f'the deepest feature has shape {tuple(pooled[-1].shape)}, not '
             '(N, D): give the architecture a neck, such as '
-            'GlobalAveragePooling')
+            'GlobalAveragePooling'
+        )
     return maps, pooled[-1]
 
 

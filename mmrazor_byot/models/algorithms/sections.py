@@ -1,4 +1,5 @@
 """A classifier as sections: build it so that it returns one map a section."""
+
 import copy
 import traceback
 from typing import Optional, Sequence, Union
@@ -13,9 +14,11 @@ from mmrazor_byot.structures import image_size
 from .network_view import run_sections
 
 
-def build_architecture(architecture: Union[dict, BaseModel],
-                       sections: Optional[Sequence[int]],
-                       input_size: Union[int, Sequence[int]]) -> BaseModel:
+def build_architecture(
+    architecture: Union[dict, BaseModel],
+    sections: Optional[Sequence[int]],
+    input_size: Union[int, Sequence[int]],
+) -> BaseModel:
     """Build a classifier whose backbone returns one feature map a section.
 
     Args:
@@ -34,8 +37,9 @@ def build_architecture(architecture: Union[dict, BaseModel],
     if sections is not None:
         sections = tuple(sections)
         if len(sections) < 2 or list(sections) != sorted(set(sections)):
-            raise ConfigError(f'sections={sections}: name at least two stages '
-                              'of the backbone, in rising order')
+            raise ConfigError(
+                f'sections={sections}: name at least two stages of the backbone, in rising order'
+            )
     open_head = None
     if isinstance(architecture, dict):
         architecture = copy.deepcopy(architecture)
@@ -62,16 +66,19 @@ def _check_part(architecture: BaseModel, part: str) -> None:
         raise ConfigError(
             f'architecture: a {type(architecture).__name__} without {part} '
             'cannot teach itself; give an mmpretrain ImageClassifier with '
-            'backbone, neck and head')
+            'backbone, neck and head'
+        )
 
 
 def _does_not_build(architecture: dict, cause: Exception) -> str:
     backbone = architecture.get('backbone') or {}
     where = traceback.extract_tb(cause.__traceback__)[-1]
-    return (f'backbone {backbone.get("type")} with out_indices='
-            f'{backbone.get("out_indices")} does not build, so the sections '
-            f'may not fit it: {type(cause).__name__} {cause} at '
-            f'"{where.line}"')
+    return (
+        f'backbone {backbone.get("type")} with out_indices='
+        f'{backbone.get("out_indices")} does not build, so the sections '
+        f'may not fit it: {type(cause).__name__} {cause} at '
+        f'"{where.line}"'
+    )
 
 
 def _set_sections(backbone: nn.Module, sections: Optional[tuple]) -> None:
@@ -83,7 +90,8 @@ def _set_sections(backbone: nn.Module, sections: Optional[tuple]) -> None:
         if stages < 2:
             raise ConfigError(
                 f'{type(backbone).__name__} does not say how many stages it '
-                'has: set out_indices of the backbone, or sections')
+                'has: set out_indices of the backbone, or sections'
+            )
         sections = tuple(range(stages))
     if sections is not None and sections != current:
         backbone.out_indices = sections
@@ -103,6 +111,7 @@ def per_exit(name: str, cfg, count: int) -> list:
     if cfg is None or isinstance(cfg, dict):
         return [cfg] * count
     if len(cfg) != count:
-        raise ConfigError(f'{name} lists {len(cfg)} configs, but the network '
-                          f'has {count} shallow exits')
+        raise ConfigError(
+            f'{name} lists {len(cfg)} configs, but the network has {count} shallow exits'
+        )
     return list(cfg)

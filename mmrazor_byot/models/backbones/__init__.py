@@ -1,4 +1,5 @@
 """Backbones for 32 x 32 images that mmpretrain does not have."""
+
 from .cut_backbone import CutBackbone, modules_behind
 from .mid_block_resnet import MidBlockResNet_CIFAR
 from .pyramidnet import PyramidNet_CIFAR
@@ -6,6 +7,10 @@ from .resnext_cifar import ResNeXt_CIFAR
 from .wide_resnet import WideResNet_CIFAR
 
 __all__ = [
-    'CutBackbone', 'MidBlockResNet_CIFAR', 'PyramidNet_CIFAR',
-    'ResNeXt_CIFAR', 'WideResNet_CIFAR', 'modules_behind'
+    'CutBackbone',
+    'MidBlockResNet_CIFAR',
+    'PyramidNet_CIFAR',
+    'ResNeXt_CIFAR',
+    'WideResNet_CIFAR',
+    'modules_behind',
 ]

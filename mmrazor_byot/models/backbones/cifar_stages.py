@@ -1,11 +1,11 @@
 """The arithmetic of CIFAR networks: three stages of n equal blocks."""
+
 from collections.abc import Sequence
 
 NUM_STAGES = 3
 
 
-def blocks_per_stage(name: str, depth: int, convs: int,
-                     offsets: Sequence[int]) -> int:
+def blocks_per_stage(name: str, depth: int, convs: int, offsets: Sequence[int]) -> int:
     """Read the number of blocks in a stage off a network's depth.
 
     Args:
@@ -27,8 +27,8 @@ def blocks_per_stage(name: str, depth: int, convs: int,
         if n >= 1 and rest == 0:
             return n
     rules = ' or '.join(
-        f'{per_n}n + {k} ({per_n + k}, {2 * per_n + k}, {3 * per_n + k}, ...)'
-        for k in offsets)
+        f'{per_n}n + {k} ({per_n + k}, {2 * per_n + k}, {3 * per_n + k}, ...)' for k in offsets
+    )
     raise ValueError(f'{name} takes depths {rules}, got {depth}')
 
 
@@ -42,10 +42,9 @@ def check_stages(out_indices: Sequence[int], frozen_stages: int) -> None:
     Raises:
         ValueError: If a number is out of range, or nothing is returned.
     """
-    if not out_indices or any(
-            i not in range(NUM_STAGES) for i in out_indices):
-        raise ValueError('out_indices must hold one or more of the stages '
-                         f'0, 1, 2, got {out_indices}')
+    if not out_indices or any(i not in range(NUM_STAGES) for i in out_indices):
+        raise ValueError(
+            f'out_indices must hold one or more of the stages 0, 1, 2, got {out_indices}'
+        )
     if frozen_stages not in range(-1, NUM_STAGES + 1):
-        raise ValueError('frozen_stages must be from -1 (none) to 3 (all), '
-                         f'got {frozen_stages}')
+        raise ValueError(f'frozen_stages must be from -1 (none) to 3 (all), got {frozen_stages}')

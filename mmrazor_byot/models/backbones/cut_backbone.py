@@ -1,4 +1,5 @@
 """A backbone without what stands behind one of its feature maps."""
+
 import copy
 from typing import Any, Iterator, List, Sequence, Set
 
@@ -56,8 +57,9 @@ def CutBackbone(backbone: dict, absent: Sequence[str]) -> nn.Module:
             owner = built.get_submodule(parent)
             module = owner.get_submodule(child)
         except AttributeError as e:
-            raise ConfigError(f'CutBackbone: {type(built).__name__} has no '
-                              f'module "{name}" to leave out') from e
+            raise ConfigError(
+                f'CutBackbone: {type(built).__name__} has no module "{name}" to leave out'
+            ) from e
         owner._modules[child] = Absent(module)
     return built
 
@@ -83,16 +85,15 @@ def modules_behind(backbone: nn.Module, image: Tensor) -> List[str]:
         if getattr(module, 'with_cp', False):
             module.with_cp = False  # it hides its graph from autograd.grad
         module.register_forward_hook(
-            lambda _, __, output, name=name: outputs.setdefault(
-                name, []).extend(_tensors(output)))
+            lambda _, __, output, name=name: outputs.setdefault(name, []).extend(_tensors(output))
+        )
     parameters = dict(backbone.named_parameters())
     for parameter in parameters.values():
         parameter.requires_grad_(True)
     with torch.enable_grad():
         answer = sum(x.sum() for x in _tensors(backbone(image)))
         reached = _reached(answer, parameters.values())
-        needed = {_owner(name) for name, p in parameters.items()
-                  if id(p) in reached}
+        needed = {_owner(name) for name, p in parameters.items() if id(p) in reached}
         for name, tensors in outputs.items():
             graph = [x for x in tensors if x.requires_grad]
             if not graph or _reached(answer, graph):
@@ -115,13 +116,11 @@ def _owner(name: str) -> str:
 def _reached(answer: Tensor, tensors) -> Set[int]:
     """Those that a gradient of the answer reaches, as ids."""
     tensors = list(tensors)
-    grads = torch.autograd.grad(
-        answer, tensors, retain_graph=True, allow_unused=True)
+    grads = torch.autograd.grad(answer, tensors, retain_graph=True, allow_unused=True)
     return {id(x) for x, grad in zip(tensors, grads) if grad is not None}
 
 
-def _outermost(module: nn.Module, prefix: str, needed: Set[str],
-               called) -> Iterator[str]:
+def _outermost(module: nn.Module, prefix: str, needed: Set[str], called) -> Iterator[str]:
     for child_name, child in module.named_children():
         name = f'{prefix}{child_name}'
         inside = any(n == name or n.startswith(f'{name}.') for n in needed)

@@ -1,4 +1,5 @@
 """ResNet for CIFAR, with feature maps from where MMRazor's BYOT takes them."""
+
 from typing import Tuple
 
 from mmpretrain.models.backbones import ResNet_CIFAR
@@ -33,8 +34,10 @@ class MidBlockResNet_CIFAR(ResNet_CIFAR):
     def __init__(self, depth: int, **kwargs) -> None:
         super().__init__(depth, **kwargs)
         if self.block is not BasicBlock:
-            raise ConfigError(f'MidBlockResNet_CIFAR(depth={depth}): only 18 '
-                              'and 34 have the blocks that it looks into')
+            raise ConfigError(
+                f'MidBlockResNet_CIFAR(depth={depth}): only 18 '
+                'and 34 have the blocks that it looks into'
+            )
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Compute the feature maps of the chosen stages.

@@ -1,4 +1,5 @@
 """What the pre-activation networks for CIFAR have in common."""
+
 from collections.abc import Sequence
 
 import torch
@@ -12,7 +13,7 @@ from .cifar_stages import check_stages
 # He initialization over the fan out, as in the authors' code of both papers.
 KAIMING_INIT = [
     dict(type='Kaiming', layer=['Conv2d']),
-    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
+    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
 ]
 
 
@@ -40,10 +41,17 @@ class PreActBackbone(BaseBackbone):
             is not there.
     """
 
-    def __init__(self, stem: nn.Module, stages: Sequence[nn.Sequential],
-                 stage_channels: Sequence[int], out_indices: Sequence[int],
-                 frozen_stages: int, norm_cfg: dict, norm_eval: bool,
-                 init_cfg) -> None:
+    def __init__(
+        self,
+        stem: nn.Module,
+        stages: Sequence[nn.Sequential],
+        stage_channels: Sequence[int],
+        out_indices: Sequence[int],
+        frozen_stages: int,
+        norm_cfg: dict,
+        norm_eval: bool,
+        init_cfg,
+    ) -> None:
         super().__init__(init_cfg)
         check_stages(out_indices, frozen_stages)
         self.out_indices = tuple(out_indices)
@@ -52,8 +60,7 @@ class PreActBackbone(BaseBackbone):
         self.stage_channels = tuple(stage_channels)
         self.feat_dim = self.stage_channels[-1]
 
-        stages[-1].add_module('norm',
-                              build_norm_layer(norm_cfg, self.feat_dim)[1])
+        stages[-1].add_module('norm', build_norm_layer(norm_cfg, self.feat_dim)[1])
         stages[-1].add_module('relu', nn.ReLU())
         self.stem = stem
         self.layer1, self.layer2, self.layer3 = stages
@@ -80,7 +87,7 @@ class PreActBackbone(BaseBackbone):
 
     def _freeze_stages(self) -> None:
         parts = (self.stem, self.layer1, self.layer2, self.layer3)
-        for part in parts[:self.frozen_stages + 1]:
+        for part in parts[: self.frozen_stages + 1]:
             part.eval()
             for param in part.parameters():
                 param.requires_grad = False

@@ -1,4 +1,5 @@
 """Deep pyramidal residual networks for CIFAR (arXiv 1610.02915)."""
+
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -29,10 +30,7 @@ def additive_widths(alpha: float, num_blocks: int) -> list[int]:
     Returns:
         list[int]: N widths, the last one ``16 + alpha``.
     """
-    return [
-        int(STEM_WIDTH + alpha * k / num_blocks + 0.5)
-        for k in range(1, num_blocks + 1)
-    ]
+    return [int(STEM_WIDTH + alpha * k / num_blocks + 0.5) for k in range(1, num_blocks + 1)]
 
 
 class PyramidBlock(nn.Module):
@@ -52,13 +50,15 @@ class PyramidBlock(nn.Module):
         norm_cfg (dict): Config of norm layers. Default: ``dict(type='BN')``.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 width: int,
-                 stride: int = 1,
-                 bottleneck: bool = False,
-                 conv_cfg: dict | None = None,
-                 norm_cfg: dict = dict(type='BN')) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        stride: int = 1,
+        bottleneck: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = dict(type='BN'),
+    ) -> None:
         super().__init__()
         # One (out channels, kernel, stride) for each conv.
         if bottleneck:
@@ -71,10 +71,8 @@ class PyramidBlock(nn.Module):
             if i > 0:
                 layers.append(nn.ReLU())
             layers += [
-                build_conv_layer(
-                    conv_cfg, last, out, kernel, step, kernel // 2,
-                    bias=False),
-                build_norm_layer(norm_cfg, out)[1]
+                build_conv_layer(conv_cfg, last, out, kernel, step, kernel // 2, bias=False),
+                build_norm_layer(norm_cfg, out)[1],
             ]
             last = out
         self.residual = nn.Sequential(*layers)
@@ -140,41 +138,41 @@ class PyramidNet_CIFAR(PreActBackbone):
         [(1, 106, 32, 32), (1, 196, 16, 16), (1, 286, 8, 8)]
     """
 
-    def __init__(self,
-                 depth: int,
-                 alpha: float,
-                 bottleneck: bool = False,
-                 in_channels: int = 3,
-                 out_indices: Sequence[int] = (NUM_STAGES - 1, ),
-                 frozen_stages: int = -1,
-                 conv_cfg: dict | None = None,
-                 norm_cfg: dict = dict(type='BN'),
-                 norm_eval: bool = False,
-                 init_cfg=KAIMING_INIT) -> None:
+    def __init__(
+        self,
+        depth: int,
+        alpha: float,
+        bottleneck: bool = False,
+        in_channels: int = 3,
+        out_indices: Sequence[int] = (NUM_STAGES - 1,),
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = dict(type='BN'),
+        norm_eval: bool = False,
+        init_cfg=KAIMING_INIT,
+    ) -> None:
         blocks_name = 'bottleneck' if bottleneck else 'basic'
         num_blocks = blocks_per_stage(
-            f'PyramidNet_CIFAR with {blocks_name} blocks', depth,
-            3 if bottleneck else 2, (2, ))
+            f'PyramidNet_CIFAR with {blocks_name} blocks', depth, 3 if bottleneck else 2, (2,)
+        )
         if alpha <= 0:
             raise ValueError(f'alpha must be positive, got {alpha}')
         stem = nn.Sequential(
             OrderedDict(
-                conv=build_conv_layer(
-                    conv_cfg, in_channels, STEM_WIDTH, 3, padding=1,
-                    bias=False),
-                norm=build_norm_layer(norm_cfg, STEM_WIDTH)[1]))
+                conv=build_conv_layer(conv_cfg, in_channels, STEM_WIDTH, 3, padding=1, bias=False),
+                norm=build_norm_layer(norm_cfg, STEM_WIDTH)[1],
+            )
+        )
         blocks, last = [], STEM_WIDTH
         widths = additive_widths(alpha, NUM_STAGES * num_blocks)
         for k, width in enumerate(widths):
             stride = 2 if k in (num_blocks, 2 * num_blocks) else 1
-            blocks.append(
-                PyramidBlock(last, width, stride, bottleneck, conv_cfg,
-                             norm_cfg))
+            blocks.append(PyramidBlock(last, width, stride, bottleneck, conv_cfg, norm_cfg))
             last = blocks[-1].out_channels
         stages = [
-            nn.Sequential(*blocks[i * num_blocks:(i + 1) * num_blocks])
-            for i in range(NUM_STAGES)
+            nn.Sequential(*blocks[i * num_blocks : (i + 1) * num_blocks]) for i in range(NUM_STAGES)
         ]
         channels = [stage[-1].out_channels for stage in stages]
-        super().__init__(stem, stages, channels, out_indices, frozen_stages,
-                         norm_cfg, norm_eval, init_cfg)
+        super().__init__(
+            stem, stages, channels, out_indices, frozen_stages, norm_cfg, norm_eval, init_cfg
+        )

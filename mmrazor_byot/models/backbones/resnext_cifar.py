@@ -1,4 +1,5 @@
 """ResNeXt for CIFAR (arXiv 1611.05431, Sec. 5.3), out of mmpretrain parts."""
+
 from collections.abc import Sequence
 
 from mmpretrain.models.backbones import ResNet_CIFAR, ResNeXt
@@ -55,31 +56,35 @@ class ResNeXt_CIFAR(ResNeXt, ResNet_CIFAR):
         [(1, 256, 32, 32), (1, 512, 16, 16), (1, 1024, 8, 8)]
     """
 
-    def __init__(self,
-                 depth: int,
-                 groups: int = 8,
-                 width_per_group: int = 64,
-                 out_indices: Sequence[int] = (NUM_STAGES - 1, ),
-                 frozen_stages: int = -1,
-                 zero_init_residual: bool = False,
-                 **kwargs) -> None:
-        num_blocks = blocks_per_stage('ResNeXt_CIFAR', depth, 3, (2, ))
+    def __init__(
+        self,
+        depth: int,
+        groups: int = 8,
+        width_per_group: int = 64,
+        out_indices: Sequence[int] = (NUM_STAGES - 1,),
+        frozen_stages: int = -1,
+        zero_init_residual: bool = False,
+        **kwargs,
+    ) -> None:
+        num_blocks = blocks_per_stage('ResNeXt_CIFAR', depth, 3, (2,))
         check_stages(out_indices, frozen_stages)
         base_channels = kwargs.get('base_channels', 64)
         if groups == 1 and width_per_group != base_channels:
             raise ValueError(
                 'groups=1 is a plain bottleneck, whose width_per_group must '
-                f'be {base_channels}, got {width_per_group}')
+                f'be {base_channels}, got {width_per_group}'
+            )
         # ResNet looks its layout up by depth.
-        self.arch_settings = {depth: (Bottleneck, (num_blocks, ) * NUM_STAGES)}
+        self.arch_settings = {depth: (Bottleneck, (num_blocks,) * NUM_STAGES)}
         super().__init__(
             depth,
             groups=groups,
             width_per_group=width_per_group,
             num_stages=NUM_STAGES,
             strides=(1, 2, 2),
-            dilations=(1, ) * NUM_STAGES,
+            dilations=(1,) * NUM_STAGES,
             out_indices=tuple(out_indices),
             frozen_stages=frozen_stages,
             zero_init_residual=zero_init_residual,
-            **kwargs)
+            **kwargs,
+        )

@@ -1,4 +1,5 @@
 """Wide residual networks for CIFAR (arXiv 1605.07146)."""
+
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -28,24 +29,25 @@ class WideBasicBlock(nn.Module):
         norm_cfg (dict): Config of norm layers. Default: ``dict(type='BN')``.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 out_channels: int,
-                 stride: int = 1,
-                 drop_rate: float = 0.,
-                 conv_cfg: dict | None = None,
-                 norm_cfg: dict = dict(type='BN')) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        drop_rate: float = 0.0,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = dict(type='BN'),
+    ) -> None:
         super().__init__()
         self.norm1 = build_norm_layer(norm_cfg, in_channels)[1]
-        self.conv1 = build_conv_layer(
-            conv_cfg, in_channels, out_channels, 3, stride, 1, bias=False)
+        self.conv1 = build_conv_layer(conv_cfg, in_channels, out_channels, 3, stride, 1, bias=False)
         self.norm2 = build_norm_layer(norm_cfg, out_channels)[1]
-        self.conv2 = build_conv_layer(
-            conv_cfg, out_channels, out_channels, 3, 1, 1, bias=False)
+        self.conv2 = build_conv_layer(conv_cfg, out_channels, out_channels, 3, 1, 1, bias=False)
         self.shortcut = None
         if stride != 1 or in_channels != out_channels:
             self.shortcut = build_conv_layer(
-                conv_cfg, in_channels, out_channels, 1, stride, bias=False)
+                conv_cfg, in_channels, out_channels, 1, stride, bias=False
+            )
         self.relu = nn.ReLU()
         self.dropout = nn.Dropout(drop_rate)
 
@@ -107,35 +109,34 @@ class WideResNet_CIFAR(PreActBackbone):
         [(1, 128, 32, 32), (1, 256, 16, 16), (1, 512, 8, 8)]
     """
 
-    def __init__(self,
-                 depth: int,
-                 widen_factor: int,
-                 in_channels: int = 3,
-                 drop_rate: float = 0.,
-                 out_indices: Sequence[int] = (NUM_STAGES - 1, ),
-                 frozen_stages: int = -1,
-                 conv_cfg: dict | None = None,
-                 norm_cfg: dict = dict(type='BN'),
-                 norm_eval: bool = False,
-                 init_cfg=KAIMING_INIT) -> None:
+    def __init__(
+        self,
+        depth: int,
+        widen_factor: int,
+        in_channels: int = 3,
+        drop_rate: float = 0.0,
+        out_indices: Sequence[int] = (NUM_STAGES - 1,),
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = dict(type='BN'),
+        norm_eval: bool = False,
+        init_cfg=KAIMING_INIT,
+    ) -> None:
         num_blocks = blocks_per_stage('WideResNet_CIFAR', depth, 2, (4, 2))
         if widen_factor < 1:
-            raise ValueError(
-                f'widen_factor must be 1 or more, got {widen_factor}')
+            raise ValueError(f'widen_factor must be 1 or more, got {widen_factor}')
         widths = [16 * widen_factor * 2**i for i in range(NUM_STAGES)]
         stem = nn.Sequential(
-            OrderedDict(
-                conv=build_conv_layer(
-                    conv_cfg, in_channels, 16, 3, padding=1, bias=False)))
+            OrderedDict(conv=build_conv_layer(conv_cfg, in_channels, 16, 3, padding=1, bias=False))
+        )
         stages, last = [], 16
         for i, width in enumerate(widths):
             blocks = []
             for j in range(num_blocks):
                 stride = 2 if i > 0 and j == 0 else 1
-                blocks.append(
-                    WideBasicBlock(last, width, stride, drop_rate, conv_cfg,
-                                   norm_cfg))
+                blocks.append(WideBasicBlock(last, width, stride, drop_rate, conv_cfg, norm_cfg))
                 last = width
             stages.append(nn.Sequential(*blocks))
-        super().__init__(stem, stages, widths, out_indices, frozen_stages,
-                         norm_cfg, norm_eval, init_cfg)
+        super().__init__(
+            stem, stages, widths, out_indices, frozen_stages, norm_cfg, norm_eval, init_cfg
+        )

@@ -1,4 +1,5 @@
 """Whole batches of images: augmented, normalised and mixed."""
+
 from numbers import Number
 from typing import Callable, Optional, Sequence, Tuple, Union
 
@@ -53,12 +54,14 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
         (tensor([1.]), tensor([4, 2]))
     """
 
-    def __init__(self,
-                 mean: Optional[Sequence[Number]] = None,
-                 std: Optional[Sequence[Number]] = None,
-                 transforms: Transforms = (),
-                 mixes: Transforms = (),
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        mean: Optional[Sequence[Number]] = None,
+        std: Optional[Sequence[Number]] = None,
+        transforms: Transforms = (),
+        mixes: Transforms = (),
+        **kwargs,
+    ) -> None:
         super().__init__(mean=mean, std=std, **kwargs)
         if self._enable_normalize:  # they may have been given as int
             self.mean, self.std = self.mean.float(), self.std.float()
@@ -70,8 +73,9 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
             self.augment = self._one_by_one
         self.mixes = [build_batch_transform(m) for m in mixes]
         if (self.mixes or self.to_onehot) and self.num_classes is None:
-            raise ConfigError('BatchDataPreprocessor: labels are mixed as '
-                              'scores of all classes; set num_classes')
+            raise ConfigError(
+                'BatchDataPreprocessor: labels are mixed as scores of all classes; set num_classes'
+            )
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepare a batch.
@@ -90,8 +94,7 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
             DatasetError: There are transforms, and images of several sizes.
         """
         augmented = training and bool(self.transforms or self.mixes)
-        if not (augmented
-                or isinstance(data.get('data_samples'), BatchSamples)):
+        if not (augmented or isinstance(data.get('data_samples'), BatchSamples)):
             return super().forward(data, training)
         inputs, samples = map(self._to_device, whole_batch(data))
         if self.to_rgb and inputs.size(1) == 3:
@@ -112,7 +115,8 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
             raise ConfigError(
                 f'BatchDataPreprocessor: transforms take uint8 images, not '
                 f'{images.dtype}. Leave normalisation and Mixup to mean, std '
-                'and mixes, and floats out of the data set\'s pipeline')
+                "and mixes, and floats out of the data set's pipeline"
+            )
         return self.augment(images)
 
     def _one_by_one(self, images: Tensor) -> Tensor:
@@ -135,8 +139,9 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
             return images
         return F.pad(images, (0, right, 0, bottom), value=self.pad_value)
 
-    def _mix(self, images: Tensor, samples: BatchSamples,
-             training: bool) -> Tuple[Tensor, BatchSamples]:
+    def _mix(
+        self, images: Tensor, samples: BatchSamples, training: bool
+    ) -> Tuple[Tensor, BatchSamples]:
         """Scores in the place of labels; in training they are mixed."""
         if samples.has('gt_score'):
             scores = samples.gt_score
@@ -182,12 +187,14 @@ def build_batch_transform(cfg: Union[dict, Callable]) -> Callable:
         if kind is None:
             raise ConfigError(
                 f'BatchDataPreprocessor: there is no transform {name!r} '
-                '(ours are written mmrazor_byot.BatchRandomCrop and so on)')
+                '(ours are written mmrazor_byot.BatchRandomCrop and so on)'
+            )
     if isinstance(kind, type) and issubclass(kind, BaseTransform):
         raise ConfigError(
             f'BatchDataPreprocessor: {kind.__name__} works on single images '
             'and belongs to the pipeline of a data set; here stand transforms '
-            'of whole batches, such as mmrazor_byot.BatchRandomCrop')
+            'of whole batches, such as mmrazor_byot.BatchRandomCrop'
+        )
     return TRANSFORMS.build(cfg) if isinstance(cfg, dict) else cfg
 
 
@@ -203,8 +210,7 @@ def whole_batch(data: dict) -> Tuple[Tensor, BatchSamples]:
     """
     inputs, samples = data['inputs'], data.get('data_samples')
     if samples is None:
-        raise ConfigError('BatchDataPreprocessor: a batch to train on needs '
-                          'data_samples')
+        raise ConfigError('BatchDataPreprocessor: a batch to train on needs data_samples')
     if not isinstance(inputs, Tensor):
         inputs = stack_images(inputs)
     return inputs, BatchSamples.of(samples)

@@ -6,6 +6,11 @@ from .pooled_head import PooledHead
 from .strided_head import StridedHead
 
 __all__ = [
-    'BatchLinearClsHead', 'BottleneckHead', 'ExitClsHead', 'PooledHead',
-    'StridedHead', 'build_exit_head', 'complete_exit_head'
+    'BatchLinearClsHead',
+    'BottleneckHead',
+    'ExitClsHead',
+    'PooledHead',
+    'StridedHead',
+    'build_exit_head',
+    'complete_exit_head',
 ]

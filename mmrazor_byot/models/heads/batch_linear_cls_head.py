@@ -1,4 +1,5 @@
 """mmpretrain's linear head, for whole batches."""
+
 from typing import Dict, List, Optional, Union
 
 from mmpretrain.evaluation import Accuracy
@@ -28,31 +29,27 @@ class BatchLinearClsHead(LinearClsHead):
         ConfigError: ``cal_acc`` and mixed labels.
     """
 
-    def _get_loss(self, cls_score: Tensor, data_samples: Samples,
-                  **kwargs) -> Dict[str, Tensor]:
+    def _get_loss(self, cls_score: Tensor, data_samples: Samples, **kwargs) -> Dict[str, Tensor]:
         """Losses of logits (N, K)."""
         if not isinstance(data_samples, BatchSamples):
             return super()._get_loss(cls_score, data_samples, **kwargs)
         target = stack_targets(data_samples)
-        losses = dict(
-            loss=self.loss_module(
-                cls_score, target, avg_factor=len(cls_score), **kwargs))
+        losses = dict(loss=self.loss_module(cls_score, target, avg_factor=len(cls_score), **kwargs))
         if self.cal_acc and target.ndim > 1:
-            raise ConfigError('BatchLinearClsHead(cal_acc=True): there is no '
-                              'accuracy on mixed labels; leave it out')
+            raise ConfigError(
+                'BatchLinearClsHead(cal_acc=True): there is no '
+                'accuracy on mixed labels; leave it out'
+            )
         if self.cal_acc:
             accuracies = Accuracy.calculate(cls_score, target, topk=self.topk)
-            losses.update({
-                f'accuracy_top-{k}': accuracy
-                for k, accuracy in zip(self.topk, accuracies)
-            })
+            losses.update(
+                {f'accuracy_top-{k}': accuracy for k, accuracy in zip(self.topk, accuracies)}
+            )
         return losses
 
-    def _get_predictions(self, cls_score: Tensor,
-                         data_samples: Optional[Samples]) -> Samples:
+    def _get_predictions(self, cls_score: Tensor, data_samples: Optional[Samples]) -> Samples:
         """Answers to logits (N, K)."""
         if not isinstance(data_samples, BatchSamples):
             return super()._get_predictions(cls_score, data_samples)
         scores = cls_score.softmax(dim=1)
-        return data_samples.set_fields(
-            pred_score=scores, pred_label=scores.argmax(dim=1).detach())
+        return data_samples.set_fields(pred_score=scores, pred_label=scores.argmax(dim=1).detach())

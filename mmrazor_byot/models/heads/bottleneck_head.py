@@ -1,4 +1,5 @@
 """The exit head of the paper: a bottleneck and a classifier."""
+
 from typing import Optional, Sequence, Union
 
 from mmcv.cnn import ConvModule
@@ -42,25 +43,29 @@ class BottleneckHead(PooledHead):
         ConfigError: A number is not positive, or the reduction too large.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 out_channels: int,
-                 num_classes: int,
-                 downsample: int = 1,
-                 reduction: int = 4,
-                 norm_cfg: dict = dict(type='BN'),
-                 out_act_cfg: Optional[dict] = dict(type='ReLU'),
-                 init_cfg: Optional[Union[dict, Sequence[dict]]] = INIT_CFG):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_classes: int,
+        downsample: int = 1,
+        reduction: int = 4,
+        norm_cfg: dict = dict(type='BN'),
+        out_act_cfg: Optional[dict] = dict(type='ReLU'),
+        init_cfg: Optional[Union[dict, Sequence[dict]]] = INIT_CFG,
+    ):
         super().__init__(init_cfg)
         if min(in_channels, out_channels, num_classes, downsample) < 1:
             raise ConfigError(
                 f'BottleneckHead(in_channels={in_channels}, out_channels='
                 f'{out_channels}, num_classes={num_classes}, downsample='
-                f'{downsample}): all must be at least 1')
+                f'{downsample}): all must be at least 1'
+            )
         if not 1 <= reduction <= out_channels:
             raise ConfigError(
                 f'BottleneckHead(reduction={reduction}): must be from 1 to '
-                f'the {out_channels} channels of the deepest feature')
+                f'the {out_channels} channels of the deepest feature'
+            )
         # No wider than what it reads: at full size, width is what costs.
         middle = min(in_channels, out_channels // reduction)
         # A 1 x 1 in the middle would see no neighbours: keep a 3 x 3 there.
@@ -68,18 +73,10 @@ class BottleneckHead(PooledHead):
         self.bottleneck = Sequential(
             ConvModule(in_channels, middle, 1, norm_cfg=norm_cfg),
             ConvModule(
-                middle,
-                middle,
-                kernel,
-                stride=downsample,
-                padding=padding,
-                norm_cfg=norm_cfg),
-            ConvModule(
-                middle,
-                out_channels,
-                1,
-                norm_cfg=norm_cfg,
-                act_cfg=out_act_cfg))
+                middle, middle, kernel, stride=downsample, padding=padding, norm_cfg=norm_cfg
+            ),
+            ConvModule(middle, out_channels, 1, norm_cfg=norm_cfg, act_cfg=out_act_cfg),
+        )
         self.add_classifier(out_channels, num_classes)
 
     def convolve(self, x: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
 """Exit heads are told the shapes that the built backbone shows."""
+
 import inspect
 
 from torch import nn
@@ -24,8 +25,9 @@ def build_exit_head(cfg: dict, *shapes: int, **named: int) -> nn.Module:
     return MODELS.build(complete_exit_head(cfg, *shapes, **named))
 
 
-def complete_exit_head(cfg: dict, in_channels: int, out_channels: int,
-                       num_classes: int, downsample: int) -> dict:
+def complete_exit_head(
+    cfg: dict, in_channels: int, out_channels: int, num_classes: int, downsample: int
+) -> dict:
     """Fill in what the config of an exit head leaves open.
 
     What the head's constructor asks for by name is filled in, unless the
@@ -46,22 +48,23 @@ def complete_exit_head(cfg: dict, in_channels: int, out_channels: int,
     Raises:
         ConfigError: No such head is registered.
     """
-    head = MODELS.get(cfg['type']) if isinstance(cfg['type'],
-                                                 str) else cfg['type']
+    head = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
     if head is None:
-        raise ConfigError(f'exit_head: no model "{cfg["type"]}" is registered;'
-                          ' write "mmrazor_byot.BottleneckHead" for ours, or '
-                          'import yours through custom_imports')
+        raise ConfigError(
+            f'exit_head: no model "{cfg["type"]}" is registered;'
+            ' write "mmrazor_byot.BottleneckHead" for ours, or '
+            'import yours through custom_imports'
+        )
     shapes = dict(
         in_channels=in_channels,
         in_channel=in_channels,
         out_channels=out_channels,
         out_channel=out_channels,
         num_classes=num_classes,
-        downsample=downsample)
+        downsample=downsample,
+    )
     asked = inspect.signature(head).parameters
     return {
         **cfg,
-        **{name: value for name, value in shapes.items()
-           if name in asked and name not in cfg}
+        **{name: value for name, value in shapes.items() if name in asked and name not in cfg},
     }

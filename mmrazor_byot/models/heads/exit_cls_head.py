@@ -1,4 +1,5 @@
 """An exit as the head of a plain classifier."""
+
 from typing import Tuple
 
 from mmpretrain.models.heads import ClsHead

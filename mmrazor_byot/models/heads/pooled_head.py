@@ -1,4 +1,5 @@
 """What the exit heads of this package have in common."""
+
 from typing import Optional, Sequence, Union
 
 from mmengine.model import BaseModule
@@ -8,9 +9,11 @@ from mmrazor_byot.structures import ExitOutput
 
 #: Kaiming for convolutions and N(0, 0.01) for the classifier, as in
 #: mmpretrain's ``ResNet`` and ``LinearClsHead``.
-INIT_CFG = (dict(type='Kaiming', layer='Conv2d'),
-            dict(type='Constant', layer='BatchNorm2d', val=1),
-            dict(type='Normal', layer='Linear', std=0.01))
+INIT_CFG = (
+    dict(type='Kaiming', layer='Conv2d'),
+    dict(type='Constant', layer='BatchNorm2d', val=1),
+    dict(type='Normal', layer='Linear', std=0.01),
+)
 
 
 class PooledHead(BaseModule):
@@ -23,10 +26,8 @@ class PooledHead(BaseModule):
         init_cfg (dict | Sequence[dict], optional): Initialization.
     """
 
-    def __init__(self,
-                 init_cfg: Optional[Union[dict, Sequence[dict]]]) -> None:
-        super().__init__(
-            list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg)
+    def __init__(self, init_cfg: Optional[Union[dict, Sequence[dict]]]) -> None:
+        super().__init__(list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg)
 
     def add_classifier(self, out_channels: int, num_classes: int) -> None:
         """Add what follows the convolutions.

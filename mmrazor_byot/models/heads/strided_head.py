@@ -1,4 +1,5 @@
 """An exit head that looks again: strided convolutions and a classifier."""
+
 import itertools
 import math
 import operator
@@ -46,50 +47,49 @@ class StridedHead(PooledHead):
             as there are convolutions.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 out_channels: int,
-                 num_classes: int,
-                 downsample: int = 1,
-                 growth: Union[float, Sequence[float]] = 1.5,
-                 norm_cfg: dict = dict(type='BN'),
-                 out_act_cfg: Optional[dict] = dict(type='ReLU'),
-                 init_cfg: Optional[Union[dict, Sequence[dict]]] = INIT_CFG):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_classes: int,
+        downsample: int = 1,
+        growth: Union[float, Sequence[float]] = 1.5,
+        norm_cfg: dict = dict(type='BN'),
+        out_act_cfg: Optional[dict] = dict(type='ReLU'),
+        init_cfg: Optional[Union[dict, Sequence[dict]]] = INIT_CFG,
+    ):
         super().__init__(init_cfg)
         numbers = in_channels, out_channels, num_classes, downsample
         halvings = math.ceil(math.log2(max(1, downsample)))
-        steps = growth if isinstance(growth, Sequence) else [growth] * max(
-            1, halvings)
+        steps = growth if isinstance(growth, Sequence) else [growth] * max(1, halvings)
         if min(*numbers, *steps) <= 0:
             raise ConfigError(
                 f'StridedHead(in_channels={in_channels}, out_channels='
                 f'{out_channels}, num_classes={num_classes}, downsample='
-                f'{downsample}, growth={growth}): all must be positive')
+                f'{downsample}, growth={growth}): all must be positive'
+            )
         if len(steps) != max(1, halvings):
             raise ConfigError(
                 f'StridedHead(growth={growth}): this head has '
                 f'{max(1, halvings)} strided convolutions, so give as many '
-                'numbers, or one for all')
+                'numbers, or one for all'
+            )
         widest = max(1, out_channels // 2)
         widths = [
             max(1, min(widest, round(in_channels * times)))
             for times in itertools.accumulate(steps, operator.mul)
         ]
-        self.convs = Sequential(*(
-            ConvModule(
-                before,
-                width,
-                3,
-                stride=2 if halvings else 1,
-                padding=1,
-                norm_cfg=norm_cfg)
-            for before, width in zip([in_channels, *widths], widths)))
+        self.convs = Sequential(
+            *(
+                ConvModule(
+                    before, width, 3, stride=2 if halvings else 1, padding=1, norm_cfg=norm_cfg
+                )
+                for before, width in zip([in_channels, *widths], widths)
+            )
+        )
         self.expand = ConvModule(
-            widths[-1],
-            out_channels,
-            1,
-            norm_cfg=norm_cfg,
-            act_cfg=out_act_cfg)
+            widths[-1], out_channels, 1, norm_cfg=norm_cfg, act_cfg=out_act_cfg
+        )
         self.add_classifier(out_channels, num_classes)
 
     def convolve(self, x: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
 """Loss source 3 of the paper: the deepest exit's feature (section 3.2)."""
+
 import torch
 from torch import Tensor, nn
 
@@ -11,9 +12,7 @@ from .weight import checked_weight
 REDUCTIONS = ('mean', 'mmrazor', 'mmrazor_broadcast')
 
 
-def hint_loss(feature: Tensor,
-              teacher_feature: Tensor,
-              reduction: str = 'mean') -> Tensor:
+def hint_loss(feature: Tensor, teacher_feature: Tensor, reduction: str = 'mean') -> Tensor:
     r"""Squared L2 distance to the teacher's feature.
 
     .. math:: \frac{1}{N} \sum_n \| F_i^{(n)} - F_C^{(n)} \|_2^2
@@ -52,12 +51,12 @@ def _norm_of_all_pairs(a: Tensor, b: Tensor) -> Tensor:
     wide = torch.promote_types(a.dtype, torch.float32)  # for mixed precision
     a, b = a.flatten().to(wide), b.flatten().to(wide)
     mean_a, mean_b = a.mean(), b.mean()
-    root = a.numel()**0.5
+    root = a.numel() ** 0.5
     return torch.linalg.vector_norm(
-        torch.cat([
-            root * (a - mean_a), root * (b - mean_b),
-            a.numel() * (mean_a - mean_b).reshape(1)
-        ]))
+        torch.cat(
+            [root * (a - mean_a), root * (b - mean_b), a.numel() * (mean_a - mean_b).reshape(1)]
+        )
+    )
 
 
 @MODELS.register_module()
@@ -76,17 +75,13 @@ class HintLoss(nn.Module):
         ConfigError: The weight is negative, or the reduction unknown.
     """
 
-    def __init__(self,
-                 loss_weight: float = 1.0,
-                 reduction: str = 'mean') -> None:
+    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
-            raise ConfigError(f'HintLoss(reduction={reduction!r}): choose '
-                              f'from {REDUCTIONS}')
+            raise ConfigError(f'HintLoss(reduction={reduction!r}): choose from {REDUCTIONS}')
         self.reduction = reduction
         self.loss_weight = checked_weight(self, loss_weight)
 
     def forward(self, feature: Tensor, teacher_feature: Tensor) -> Tensor:
         """The weighted loss of feature and teacher feature (N, D)."""
-        return self.loss_weight * hint_loss(feature, teacher_feature,
-                                            self.reduction)
+        return self.loss_weight * hint_loss(feature, teacher_feature, self.reduction)

@@ -1,4 +1,5 @@
 """Loss source 1 of the paper: the labels (section 3.2)."""
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 

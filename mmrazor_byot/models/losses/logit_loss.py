@@ -1,4 +1,5 @@
 """Loss source 2 of the paper: the deepest exit's softmax (section 3.2)."""
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -9,9 +10,7 @@ from .precision import full_precision
 from .weight import checked_weight
 
 
-def logit_loss(logits: Tensor,
-               teacher_logits: Tensor,
-               temperature: float = 1.0) -> Tensor:
+def logit_loss(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
     r"""Kullback-Leibler divergence from the teacher, a mean over samples.
 
     .. math:: T^2 \, KL(softmax(z_C / T) \,\|\, softmax(z_i / T))
@@ -27,10 +26,8 @@ def logit_loss(logits: Tensor,
         Tensor: A scalar, in nats.
     """
     student = F.log_softmax(full_precision(logits) / temperature, dim=1)
-    teacher = F.log_softmax(
-        full_precision(teacher_logits) / temperature, dim=1)
-    divergence = F.kl_div(
-        student, teacher, reduction='batchmean', log_target=True)
+    teacher = F.log_softmax(full_precision(teacher_logits) / temperature, dim=1)
+    divergence = F.kl_div(student, teacher, reduction='batchmean', log_target=True)
     return temperature**2 * divergence
 
 
@@ -49,18 +46,16 @@ class LogitLoss(nn.Module):
         ConfigError: The temperature is not positive, or the weight negative.
     """
 
-    def __init__(self,
-                 temperature: float = 3.0,
-                 loss_weight: float = 1.0) -> None:
+    def __init__(self, temperature: float = 3.0, loss_weight: float = 1.0) -> None:
         super().__init__()
         if not 0 < temperature < float('inf'):
             raise ConfigError(
                 f'LogitLoss(temperature={temperature}): the temperature must '
-                'be a positive number, 3 in the paper')
+                'be a positive number, 3 in the paper'
+            )
         self.temperature = temperature
         self.loss_weight = checked_weight(self, loss_weight)
 
     def forward(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
         """The weighted loss of logits and teacher logits (N, K), a scalar."""
-        return self.loss_weight * logit_loss(logits, teacher_logits,
-                                             self.temperature)
+        return self.loss_weight * logit_loss(logits, teacher_logits, self.temperature)

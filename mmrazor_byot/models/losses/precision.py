@@ -1,4 +1,5 @@
 """What mixed precision must not round."""
+
 import torch
 from torch import Tensor
 

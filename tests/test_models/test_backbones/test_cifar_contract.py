@@ -1,4 +1,5 @@
 """What all CIFAR backbones promise, whatever their blocks."""
+
 import pytest
 import torch
 from mmcv.cnn import fuse_conv_bn
@@ -12,10 +13,8 @@ from mmrazor_byot.models import backbones
 NETS = {
     'wide': dict(type='WideResNet_CIFAR', depth=10, widen_factor=1),
     'pyramid': dict(type='PyramidNet_CIFAR', depth=8, alpha=10),
-    'pyramid_bottleneck':
-    dict(type='PyramidNet_CIFAR', depth=11, alpha=10, bottleneck=True),
-    'resnext':
-    dict(type='ResNeXt_CIFAR', depth=11, groups=2, width_per_group=8),
+    'pyramid_bottleneck': dict(type='PyramidNet_CIFAR', depth=11, alpha=10, bottleneck=True),
+    'resnext': dict(type='ResNeXt_CIFAR', depth=11, groups=2, width_per_group=8),
 }
 pytestmark = pytest.mark.parametrize('name', list(NETS))
 
@@ -51,7 +50,7 @@ def test_out_indices_choose_the_stages(name):
     x = images()
     maps = every(x)
     assert [m.shape[-2:] for m in maps] == [(16, 16), (8, 8), (4, 4)]
-    for indices, wanted in [((0, ), [0]), ((1, 2), [1, 2]), ((2, 0), [0, 2])]:
+    for indices, wanted in [((0,), [0]), ((1, 2), [1, 2]), ((2, 0), [0, 2])]:
         net = build(name, out_indices=indices)
         net.eval()
         outs = net(x)
@@ -68,7 +67,7 @@ def test_default_is_the_last_stage(name):
     assert outs[0].shape == (2, net.feat_dim, 4, 4)
 
 
-@pytest.mark.parametrize('indices', [(3, ), (0, -1), ()])
+@pytest.mark.parametrize('indices', [(3,), (0, -1), ()])
 def test_unknown_stage_is_refused(name, indices):
     with pytest.raises(ValueError, match='out_indices must hold .* 0, 1, 2'):
         build(name, out_indices=indices)
@@ -86,8 +85,7 @@ def test_returned_maps_are_never_written_to(name, training):
     net.train(training)
     seen = []
     for stage in (net.layer1, net.layer2, net.layer3):
-        stage.register_forward_hook(
-            lambda _, __, out: seen.append((out.clone(), out._version)))
+        stage.register_forward_hook(lambda _, __, out: seen.append((out.clone(), out._version)))
     for out, (copy, version) in zip(net(images()), seen, strict=True):
         assert torch.equal(out, copy)
         assert out._version == version
@@ -100,7 +98,7 @@ def test_fx_and_export_agree_with_eager(name):
     with torch.no_grad():
         eager = net(x)
         traced = torch.fx.symbolic_trace(net)(x)
-        exported = torch.export.export(net, (x, )).module()(x)
+        exported = torch.export.export(net, (x,)).module()(x)
     for want, one, two in zip(eager, traced, exported, strict=True):
         torch.testing.assert_close(one, want)
         torch.testing.assert_close(two, want)
@@ -149,9 +147,8 @@ def test_init_is_he_over_the_fan_out(name):
         if isinstance(module, nn.BatchNorm2d):
             assert (module.weight == 1).all() and (module.bias == 0).all()
         if isinstance(module, nn.Conv2d) and module.weight.numel() > 5000:
-            fan_out = module.out_channels * module.kernel_size[0]**2
-            assert module.weight.std().item() == pytest.approx(
-                (2 / fan_out)**0.5, rel=0.1)
+            fan_out = module.out_channels * module.kernel_size[0] ** 2
+            assert module.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.1)
 
 
 def test_plain_classifier_trains(name):
@@ -163,10 +160,9 @@ def test_plain_classifier_trains(name):
                 type='ImageClassifier',
                 backbone=scoped,
                 neck=dict(type='GlobalAveragePooling'),
-                head=dict(
-                    type='LinearClsHead',
-                    num_classes=5,
-                    in_channels=plain(name).feat_dim)))
+                head=dict(type='LinearClsHead', num_classes=5, in_channels=plain(name).feat_dim),
+            )
+        )
     assert type(model.backbone) is getattr(backbones, args['type'])
     model.train()
     samples = [DataSample().set_gt_label(i) for i in (1, 4)]

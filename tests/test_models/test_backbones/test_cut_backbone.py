@@ -1,4 +1,5 @@
 """Any backbone runs without what stands behind one of its maps."""
+
 import pytest
 import torch
 from torch import nn
@@ -12,40 +13,62 @@ CONVNEXT = dict(depths=[1] * 4, channels=[8, 16, 24, 32])
 
 #: Backbone, where to cut it, and what is left out there.
 CUTS = {
-    'ResNet': (dict(type='ResNet', depth=50, base_channels=4,
-                    stem_channels=4), 1, ['layer3', 'layer4']),
+    'ResNet': (
+        dict(type='ResNet', depth=50, base_channels=4, stem_channels=4),
+        1,
+        ['layer3', 'layer4'],
+    ),
     'ResNet with checkpoints': (
-        dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4,
-             with_cp=True), 2, ['layer4']),
-    'ResNeXt': (dict(type='mmrazor_byot.ResNeXt_CIFAR', depth=11, groups=2,
-                     width_per_group=8, base_channels=16), 0,
-                ['layer2', 'layer3']),
-    'VGG': (dict(type='VGG', depth=11, norm_cfg=dict(type='BN')), 2,
-            [f'features.{i}' for i in range(7, 13)]),
-    'MobileNetV2': (dict(type='MobileNetV2', widen_factor=0.25), 4,
-                    ['layer6', 'layer7', 'conv2']),
-    'EfficientNet': (dict(type='EfficientNet', arch='b0'), 3,
-                     ['layers.4', 'layers.5', 'layers.6']),
-    'ConvNeXt': (dict(type='ConvNeXt', arch=CONVNEXT,
-                      gap_before_final_norm=False), 2,
-                 ['downsample_layers.3', 'stages.3']),
-    'Swin': (dict(type='SwinTransformer', arch=SWIN, img_size=64,
-                  window_size=2), 1,
-             ['stages.1.downsample', 'stages.2', 'stages.3']),
-    'WideResNet': (dict(type='mmrazor_byot.WideResNet_CIFAR', depth=16,
-                        widen_factor=1), 0, ['layer2', 'layer3']),
-    'PyramidNet': (dict(type='mmrazor_byot.PyramidNet_CIFAR', depth=20,
-                        alpha=12), 1, ['layer3']),
-    'MMRazor\'s': (dict(type='mmrazor_byot.MidBlockResNet_CIFAR', depth=18,
-                        base_channels=4, stem_channels=4), 2,
-                   ['layer3.1.conv2', 'layer3.1.bn2', 'layer4']),
+        dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4, with_cp=True),
+        2,
+        ['layer4'],
+    ),
+    'ResNeXt': (
+        dict(
+            type='mmrazor_byot.ResNeXt_CIFAR',
+            depth=11,
+            groups=2,
+            width_per_group=8,
+            base_channels=16,
+        ),
+        0,
+        ['layer2', 'layer3'],
+    ),
+    'VGG': (
+        dict(type='VGG', depth=11, norm_cfg=dict(type='BN')),
+        2,
+        [f'features.{i}' for i in range(7, 13)],
+    ),
+    'MobileNetV2': (dict(type='MobileNetV2', widen_factor=0.25), 4, ['layer6', 'layer7', 'conv2']),
+    'EfficientNet': (dict(type='EfficientNet', arch='b0'), 3, ['layers.4', 'layers.5', 'layers.6']),
+    'ConvNeXt': (
+        dict(type='ConvNeXt', arch=CONVNEXT, gap_before_final_norm=False),
+        2,
+        ['downsample_layers.3', 'stages.3'],
+    ),
+    'Swin': (
+        dict(type='SwinTransformer', arch=SWIN, img_size=64, window_size=2),
+        1,
+        ['stages.1.downsample', 'stages.2', 'stages.3'],
+    ),
+    'WideResNet': (
+        dict(type='mmrazor_byot.WideResNet_CIFAR', depth=16, widen_factor=1),
+        0,
+        ['layer2', 'layer3'],
+    ),
+    'PyramidNet': (dict(type='mmrazor_byot.PyramidNet_CIFAR', depth=20, alpha=12), 1, ['layer3']),
+    "MMRazor's": (
+        dict(type='mmrazor_byot.MidBlockResNet_CIFAR', depth=18, base_channels=4, stem_channels=4),
+        2,
+        ['layer3.1.conv2', 'layer3.1.bn2', 'layer4'],
+    ),
 }
 
 
 @pytest.mark.parametrize('name', CUTS)
 def test_the_map_is_the_same_without_the_rest(name):
     cfg, stage, absent = CUTS[name]
-    full = MODELS.build({**cfg, 'out_indices': (stage, )})
+    full = MODELS.build({**cfg, 'out_indices': (stage,)})
     full.eval()
     image = torch.randn(2, 3, 64, 64)
     before = full.state_dict().keys()
@@ -53,25 +76,34 @@ def test_the_map_is_the_same_without_the_rest(name):
     assert full.state_dict().keys() == before
 
     cut = MODELS.build(
-        dict(type='mmrazor_byot.CutBackbone', absent=absent,
-             backbone={**cfg, 'out_indices': (stage, )}))
+        dict(
+            type='mmrazor_byot.CutBackbone',
+            absent=absent,
+            backbone={**cfg, 'out_indices': (stage,)},
+        )
+    )
     assert type(cut) is type(full)
     behind = tuple(f'{module}.' for module in absent)
     assert list(cut.state_dict()) == [
-        key for key in full.state_dict() if not key.startswith(behind)]
+        key for key in full.state_dict() if not key.startswith(behind)
+    ]
     cut.load_state_dict(full.state_dict(), strict=False)
     cut.train()
     cut.eval()
     with torch.no_grad():
-        (expected, ), (found, ) = full(image), cut(image)
+        (expected,), (found,) = full(image), cut(image)
     assert torch.equal(expected, found)
 
 
 def test_nothing_runs_behind_the_cut():
     cfg, stage, absent = CUTS['ResNet']
     cut = MODELS.build(
-        dict(type='mmrazor_byot.CutBackbone', absent=absent,
-             backbone={**cfg, 'out_indices': (stage, )}))
+        dict(
+            type='mmrazor_byot.CutBackbone',
+            absent=absent,
+            backbone={**cfg, 'out_indices': (stage,)},
+        )
+    )
     run = []
     for module in cut.modules():
         module.register_forward_hook(lambda m, *_: run.append(type(m)))
@@ -82,12 +114,21 @@ def test_nothing_runs_behind_the_cut():
 
 def test_a_module_that_is_not_there():
     with pytest.raises(ConfigError, match='ResNet has no module "layer5"'):
-        MODELS.build(dict(type='mmrazor_byot.CutBackbone', absent=['layer5'],
-                          backbone=dict(type='ResNet', depth=18)))
+        MODELS.build(
+            dict(
+                type='mmrazor_byot.CutBackbone',
+                absent=['layer5'],
+                backbone=dict(type='ResNet', depth=18),
+            )
+        )
     with pytest.raises(ConfigError, match='"layer9.conv1" to leave out'):
-        MODELS.build(dict(
-            type='mmrazor_byot.CutBackbone', absent=['layer9.conv1'],
-            backbone=dict(type='ResNet', depth=18)))
+        MODELS.build(
+            dict(
+                type='mmrazor_byot.CutBackbone',
+                absent=['layer9.conv1'],
+                backbone=dict(type='ResNet', depth=18),
+            )
+        )
 
 
 def test_mid_block_maps_have_basic_blocks():
@@ -97,8 +138,7 @@ def test_mid_block_maps_have_basic_blocks():
 
 def test_the_deepest_mid_block_map_is_resnets():
     nets = [
-        MODELS.build(dict(type=f'{kind}ResNet_CIFAR', depth=18,
-                          base_channels=4, stem_channels=4))
+        MODELS.build(dict(type=f'{kind}ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4))
         for kind in ('', 'mmrazor_byot.MidBlock')
     ]
     nets[1].load_state_dict(nets[0].state_dict())

@@ -1,4 +1,5 @@
 """PyramidNet_CIFAR against its paper (arXiv 1610.02915)."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -38,15 +39,18 @@ def norm(x, bn):
 
 # The size of the last feature map is printed in the paper's table. The exact
 # counts are those of an independent implementation, imgclsmob's model table.
-@pytest.mark.parametrize('depth, alpha, bottleneck, feat_dim, params', [
-    (110, 48, False, 64, 1_772_706),
-    (110, 84, False, 100, 3_904_446),
-    (110, 270, False, 286, 28_485_477),
-    (164, 270, True, 1144, 27_216_021),
-    (200, 240, True, 1024, 26_752_702),
-    (236, 220, True, 944, 26_969_046),
-    (272, 200, True, 864, 26_210_842),
-])
+@pytest.mark.parametrize(
+    'depth, alpha, bottleneck, feat_dim, params',
+    [
+        (110, 48, False, 64, 1_772_706),
+        (110, 84, False, 100, 3_904_446),
+        (110, 270, False, 286, 28_485_477),
+        (164, 270, True, 1144, 27_216_021),
+        (200, 240, True, 1024, 26_752_702),
+        (236, 220, True, 944, 26_969_046),
+        (272, 200, True, 864, 26_210_842),
+    ],
+)
 def test_exact_parameter_counts(depth, alpha, bottleneck, feat_dim, params):
     model = classifier(depth, alpha, bottleneck)
     assert model[0].feat_dim == feat_dim
@@ -54,9 +58,10 @@ def test_exact_parameter_counts(depth, alpha, bottleneck, feat_dim, params):
 
 
 # The paper's numbers for bottlenecks agree with the convolutions alone.
-@pytest.mark.parametrize('depth, alpha, printed', [
-    (164, 270, 27.0), (200, 240, 26.6), (236, 220, 26.8), (272, 200, 26.0)
-])
+@pytest.mark.parametrize(
+    'depth, alpha, printed',
+    [(164, 270, 27.0), (200, 240, 26.6), (236, 220, 26.8), (272, 200, 26.0)],
+)
 def test_published_counts_of_bottleneck_networks(depth, alpha, printed):
     convs = num_params(classifier(depth, alpha, True), nn.Conv2d)
     assert round(convs / 1e6, 1) == printed
@@ -66,15 +71,14 @@ def test_published_counts_of_bottleneck_networks(depth, alpha, printed):
 # of the same printed size, all parameters counted, widths floored as in its
 # formula. They cannot be the additive one's: its widths at 110/270 are whole,
 # and its convolutions alone make 28.4 M.
-@pytest.mark.parametrize('add, mul, printed', [
-    (48, 4.75, 1.7), (84, 8, 3.8), (270, 27, 28.3)
-])
+@pytest.mark.parametrize('add, mul, printed', [(48, 4.75, 1.7), (84, 8, 3.8), (270, 27, 28.3)])
 def test_published_counts_of_basic_networks(monkeypatch, add, mul, printed):
     additive = num_params(classifier(110, add, False))
     monkeypatch.setattr(
-        pyramidnet, 'additive_widths',
-        lambda alpha, n: [int(16 * alpha**(k / n) + 1e-9)
-                          for k in range(1, n + 1)])
+        pyramidnet,
+        'additive_widths',
+        lambda alpha, n: [int(16 * alpha ** (k / n) + 1e-9) for k in range(1, n + 1)],
+    )
     count = num_params(classifier(110, mul, False))
     assert round(count / 1e6, 1) == printed and count < additive < 1.04 * count
 
@@ -101,9 +105,9 @@ def test_widths_by_hand():
     assert widths(48, 54)[:4] == [17, 18, 19, 20]
 
 
-@pytest.mark.parametrize('depth, bottleneck, channels', [
-    (20, False, (31, 46, 61)), (29, True, (124, 184, 244))
-])
+@pytest.mark.parametrize(
+    'depth, bottleneck, channels', [(20, False, (31, 46, 61)), (29, True, (124, 184, 244))]
+)
 def test_stage_shapes(depth, bottleneck, channels):
     net = PyramidNet_CIFAR(depth, 45, bottleneck, out_indices=(0, 1, 2))
     net.eval()
@@ -114,11 +118,14 @@ def test_stage_shapes(depth, bottleneck, channels):
     assert widths == [36, 41, 46]
 
 
-@pytest.mark.parametrize('depth, bottleneck, message', [
-    (101, False, r'basic blocks takes depths 6n \+ 2 \(8, 14, 20, .* 101'),
-    (100, True, r'bottleneck blocks takes depths 9n \+ 2 \(11, 20, .* 100'),
-    (2, False, 'got 2')
-])
+@pytest.mark.parametrize(
+    'depth, bottleneck, message',
+    [
+        (101, False, r'basic blocks takes depths 6n \+ 2 \(8, 14, 20, .* 101'),
+        (100, True, r'bottleneck blocks takes depths 9n \+ 2 \(11, 20, .* 100'),
+        (2, False, 'got 2'),
+    ],
+)
 def test_other_depths_are_refused(depth, bottleneck, message):
     with pytest.raises(ValueError, match=message):
         PyramidNet_CIFAR(depth, 48, bottleneck)
@@ -148,8 +155,7 @@ def test_bottleneck_block_by_hand(stride):
     x = torch.randn(2, 4, 8, 8)
     bn1, conv1, bn2, _, conv2, bn3, _, conv3, bn4 = block.residual
     want = F.conv2d(norm(x, bn1), conv1.weight)
-    want = F.conv2d(
-        norm(want, bn2).clamp(min=0), conv2.weight, stride=stride, padding=1)
+    want = F.conv2d(norm(want, bn2).clamp(min=0), conv2.weight, stride=stride, padding=1)
     want = norm(F.conv2d(norm(want, bn3).clamp(min=0), conv3.weight), bn4)
     assert want.shape[1] == 12
     want[:, :4] += x if stride == 1 else F.avg_pool2d(x, 2)
@@ -186,8 +192,7 @@ def test_only_the_last_stage_is_normalized():
     maps = net(torch.randn(2, 3, 16, 16))
     for i in (0, 1):
         assert torch.equal(maps[i], sums[i]) and maps[i].min() < 0
-    torch.testing.assert_close(
-        maps[2], norm(sums[2], net.layer3.norm).clamp(min=0))
+    torch.testing.assert_close(maps[2], norm(sums[2], net.layer3.norm).clamp(min=0))
 
 
 def test_stem_has_no_relu():

@@ -1,4 +1,5 @@
 """ResNeXt_CIFAR against its paper (arXiv 1611.05431, Sec. 5.3)."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -28,16 +29,17 @@ def norm(x, bn):
 # imgclsmob's model table. The paper's numbers agree with convolutions and
 # classifier; with BN layers 16x64d would print as 68.2. Not on the
 # meta device, where mmpretrain's ResNet cannot be built.
-@pytest.mark.parametrize('groups, params, printed', [
-    (8, 34_426_698, 34.4), (16, 68_155_210, 68.1)
-])
+@pytest.mark.parametrize('groups, params, printed', [(8, 34_426_698, 34.4), (16, 68_155_210, 68.1)])
 def test_published_parameter_counts(groups, params, printed):
     net = ResNeXt_CIFAR(29, groups, 64)
     model = nn.Sequential(net, nn.Linear(net.feat_dim, 10))
     assert sum(p.numel() for p in model.parameters()) == params
-    weights = sum(p.numel() for m in model.modules()
-                  if isinstance(m, (nn.Conv2d, nn.Linear))
-                  for p in m.parameters())
+    weights = sum(
+        p.numel()
+        for m in model.modules()
+        if isinstance(m, (nn.Conv2d, nn.Linear))
+        for p in m.parameters()
+    )
     assert round(weights / 1e6, 1) == printed
 
 
@@ -53,9 +55,7 @@ def test_byot_network():
 
 @pytest.mark.parametrize('depth', [28, 50, 2, -7])
 def test_other_depths_are_refused(depth):
-    with pytest.raises(
-            ValueError,
-            match=rf'takes depths 9n \+ 2 \(11, 20, 29, .*, got {depth}'):
+    with pytest.raises(ValueError, match=rf'takes depths 9n \+ 2 \(11, 20, 29, .*, got {depth}'):
         ResNeXt_CIFAR(depth)
 
 
@@ -66,8 +66,7 @@ def test_width_that_mmpretrain_would_ignore_is_refused():
 
 
 def test_stage_shapes():
-    net = ResNeXt_CIFAR(
-        11, groups=4, width_per_group=4, out_indices=(0, 1, 2))
+    net = ResNeXt_CIFAR(11, groups=4, width_per_group=4, out_indices=(0, 1, 2))
     net.eval()
     with torch.no_grad():
         shapes = [tuple(m.shape) for m in net(torch.randn(1, 3, 32, 32))]
@@ -85,8 +84,8 @@ def test_block_by_hand(stage, stride):
         mid = norm(F.conv2d(x, block.conv1.weight), block.norm1).clamp(min=0)
         # The grouped conv is one conv for each half of the channels.
         halves = [
-            F.conv2d(part, weight, stride=stride, padding=1) for part, weight
-            in zip(mid.chunk(2, 1), block.conv2.weight.chunk(2, 0))
+            F.conv2d(part, weight, stride=stride, padding=1)
+            for part, weight in zip(mid.chunk(2, 1), block.conv2.weight.chunk(2, 0))
         ]
         mid = norm(torch.cat(halves, 1), block.norm2).clamp(min=0)
         want = norm(F.conv2d(mid, block.conv3.weight), block.norm3)

@@ -1,4 +1,5 @@
 """WideResNet_CIFAR against its paper (arXiv 1605.07146)."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,8 +14,7 @@ def num_params(depth, widen_factor, classes=10):
     with torch.device('meta'):
         net = WideResNet_CIFAR(depth, widen_factor)
         head = nn.Linear(net.feat_dim, classes)
-    return sum(
-        p.numel() for p in [*net.parameters(), *head.parameters()])
+    return sum(p.numel() for p in [*net.parameters(), *head.parameters()])
 
 
 def shake(module):
@@ -35,11 +35,21 @@ def norm(x, bn):
 
 
 # Millions, as the paper prints them in its table of CIFAR results.
-@pytest.mark.parametrize('depth, widen_factor, printed', [
-    (16, 8, 11.0), (28, 10, 36.5), (40, 4, 8.9), (40, 1, 0.6), (40, 2, 2.2),
-    (40, 8, 35.7), (28, 12, 52.5), (22, 8, 17.2), (22, 10, 26.8),
-    (16, 10, 17.1)
-])
+@pytest.mark.parametrize(
+    'depth, widen_factor, printed',
+    [
+        (16, 8, 11.0),
+        (28, 10, 36.5),
+        (40, 4, 8.9),
+        (40, 1, 0.6),
+        (40, 2, 2.2),
+        (40, 8, 35.7),
+        (28, 12, 52.5),
+        (22, 8, 17.2),
+        (22, 10, 26.8),
+        (16, 10, 17.1),
+    ],
+)
 def test_published_parameter_counts(depth, widen_factor, printed):
     assert round(num_params(depth, widen_factor) / 1e6, 1) == printed
 
@@ -57,9 +67,10 @@ def test_both_ways_of_counting_name_the_same_network(byot, wrn, blocks):
 @pytest.mark.parametrize('depth', [18, 21, 23, 29, 4, 2, -2])
 def test_other_depths_are_refused(depth):
     with pytest.raises(
-            ValueError,
-            match=r'depths 6n \+ 4 \(10, 16, 22, \.\.\.\) or '
-            rf'6n \+ 2 \(8, 14, 20, \.\.\.\), got {depth}'):
+        ValueError,
+        match=r'depths 6n \+ 4 \(10, 16, 22, \.\.\.\) or '
+        rf'6n \+ 2 \(8, 14, 20, \.\.\.\), got {depth}',
+    ):
         WideResNet_CIFAR(depth, 1)
 
 
@@ -102,8 +113,7 @@ def test_only_the_last_stage_is_normalized():
     maps = net(torch.randn(2, 3, 16, 16))
     assert torch.equal(maps[0], sums[0]) and maps[0].min() < 0
     assert torch.equal(maps[1], sums[1]) and maps[1].min() < 0
-    torch.testing.assert_close(
-        maps[2], norm(sums[2], net.layer3.norm).clamp(min=0))
+    torch.testing.assert_close(maps[2], norm(sums[2], net.layer3.norm).clamp(min=0))
 
 
 def test_dropout_acts_in_training_only():
