@@ -13,10 +13,11 @@ data_preprocessor = dict(
 digits = dict(_delete_=True, type='mmrazor_byot.Digits')
 
 train_dataloader = dict(
-    batch_size=64, dataset=dict(dataset=dict(split='train', **digits)))
+    batch_size=64,
+    dataset=dict(dataset=dict(split='train', hold_out_every=5, **digits)))
 val_dataloader = dict(dataset=dict(dataset=dict(split='test', **digits)))
 test_dataloader = val_dataloader
 calibration_dataloader = dict(
     dataset=dict(
         dataset=dict(
-            split='train', hold_out_every=10, held_out=True, **digits)))
+            split='train', hold_out_every=5, held_out=True, **digits)))

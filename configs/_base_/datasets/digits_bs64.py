@@ -12,6 +12,7 @@ train_dataloader = dict(
     dataset=dict(
         type='mmrazor_byot.Digits',
         split='train',
+        hold_out_every=5,  # these calibrate exit policies, see below
         pipeline=[
             dict(type='RandomCrop', crop_size=32, padding=2),
             dict(type='PackInputs'),
@@ -32,15 +33,14 @@ val_evaluator = dict(type='mmrazor_byot.ExitAccuracy', topk=(1, 5))
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 
-# Every tenth training image, for exit policies. Training leaves them out with
-# --cfg-options train_dataloader.dataset.hold_out_every=10
+# Every fifth training image, which training leaves out.
 calibration_dataloader = dict(
     batch_size=64,
     num_workers=0,
     dataset=dict(
         type='mmrazor_byot.Digits',
         split='train',
-        hold_out_every=10,
+        hold_out_every=5,
         held_out=True,
         pipeline=[dict(type='PackInputs')]),
     sampler=dict(type='DefaultSampler', shuffle=False))
