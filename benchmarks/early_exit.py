@@ -1,8 +1,9 @@
 """What stopping early saves: a policy against the deepest exit alone.
 
 Runs the public tools one after the other on a trained checkpoint: it is
-exported, its stages are timed in ONNX Runtime, a policy is calibrated for
-these times on held-out training images, and measured on the test images.
+exported, its exits are timed in ONNX Runtime, a policy is calibrated for
+these times on held-out training images, exported, and measured on the test
+images.
 
     python benchmarks/early_exit.py CONFIG CHECKPOINT --max-drop 0.5
 """
@@ -25,6 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('--max-drop', default='0.5')
+    parser.add_argument('--exits', type=int, default=4, help='exits of the network')
     parser.add_argument('--score', nargs='+', default=['confidence', 'margin', 'entropy'])
     parser.add_argument('--seconds', default='10', help='each variant is timed so long')
     parser.add_argument('--name', default='early_exit_tin32')
@@ -44,43 +46,35 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
     costs, policy, test, bench = (
         str(folder / f'{name}.json') for name in ('costs', 'policy', 'test', 'bench')
     )
-    deployed = str(folder / 'deployed')
-    run_tool('deploy/export_onnx.py', *network, '--int8', '--out', deployed)
-    run_tool('deploy/bench.py', deployed, '--batch', '1', '--seconds', args.seconds, '--out', costs)
+    all_exits, plain, fp32, int8 = (
+        str(folder / f'{name}.onnx') for name in ('all', 'plain', 'policy', 'int8')
+    )
+
+    def export(out: str, *options: str) -> None:
+        run_tool('deploy/export_onnx.py', *network, '--out', out, *options)
+
+    export(all_exits)
+    export(plain, '--exit', str(args.exits))
+    seconds = '--seconds', args.seconds
+    run_tool('deploy/bench.py', all_exits, plain, '--batch', '1', *seconds, '--out', costs)
     run_tool(
         'calibrate_exits.py',
         *network,
-        '--max-drop',
-        args.max_drop,
-        '--costs',
-        costs,
-        '--score',
-        *args.score,
-        '--out',
-        policy,
+        *('--max-drop', args.max_drop, '--costs', costs, '--out', policy),
+        *('--score', *args.score),
     )
     run_tool('test.py', *network, '--policy', policy, '--out', test)
-    run_tool(
-        'deploy/bench.py',
-        deployed,
-        '--config',
-        args.config,
-        '--policy',
-        policy,
-        '--seconds',
-        args.seconds,
-        '--out',
-        bench,
-    )
+    export(fp32, '--policy', policy)
+    export(int8, '--policy', policy, '--int8')
+    images = '--config', args.config
+    run_tool('deploy/bench.py', fp32, int8, plain, *images, *seconds, '--out', bench)
     if args.figures:
         run_tool(
             'analysis_tools/plot_exits.py', *network, '--policy', policy, '--out', args.figures
         )
-    manifest = json.loads(Path(deployed, 'manifest.json').read_text())
     return dict(
         policy=json.loads(Path(policy).read_text()),
         test=json.loads(Path(test).read_text()),
-        exported=dict(exits=manifest['exits'], **manifest['results']),
         deployed=json.loads(Path(bench).read_text()),
     )
 
@@ -88,17 +82,13 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
 def summary(found: dict) -> dict:
     """The numbers that matter, each against the deepest exit."""
     test = found['test']
-    count = found['policy']['num_exits']
-    rows = {
-        (r['precision'], r['what'], r['threads'], r['batch']): r for r in found['deployed']['rows']
-    }
-    single = rows['fp32', 'policy', 1, 1]
-    first = rows['fp32', f'1/{count}', 1, 1]
+    rows = {(r['file'], r['what'], r['batch']): r for r in found['deployed']['rows']}
     return dict(
         points_lost=test['deepest_top1'] - test['top1'],
         flops_share=test['flops_share'],
-        onnxruntime_time_share=1 / single['throughput_ratio'],
-        first_exit_times_as_fast=first['median_ratio'],
+        onnxruntime_time_share=1 / rows['policy.onnx', 'policy', 1]['ratio'],
+        onnxruntime_time_share_batch_64=1 / rows['policy.onnx', 'policy', 64]['ratio'],
+        int8_time_share=1 / rows['int8.onnx', 'policy', 1]['ratio'],
     )
 
 

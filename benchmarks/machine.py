@@ -9,7 +9,7 @@ from pathlib import Path
 import mmengine
 import torch
 
-from mmrazor_byot.deploy.timing import processor_name
+from mmrazor_byot.runtime.timing import processor_name
 
 RESULTS = Path(__file__).resolve().parent / 'results'
 

@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mmrazor_byot.calibration import (
@@ -15,13 +16,13 @@ from mmrazor_byot.calibration import (
     format_calibration,
 )
 from mmrazor_byot.checkpoint import AtomicBackend
-from mmrazor_byot.deploy.export import load_byot
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation import stage_flops
 from mmrazor_byot.evaluation.collect import collect_logits, network_inputs
 from mmrazor_byot.evaluation.latency import stage_times
 from mmrazor_byot.inference import StagedNetwork
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
+from mmrazor_byot.models.loading import load_byot
 from mmrazor_byot.policies import PolicyFile, policy_text
 
 KINDS = dict(confidence='ConfidencePolicy', margin='MarginPolicy', entropy='EntropyPolicy')
@@ -105,15 +106,17 @@ def read_costs(path: str, num_exits: int) -> Costs:
         ConfigError: It is no such file, or of another network.
     """
     try:
-        costs = Costs(**json.loads(Path(path).read_text())['costs'])
+        found = json.loads(Path(path).read_text())['costs']
+        cumulative, fixed = (np.array(found[name], float) for name in ('cumulative', 'fixed'))
+        costs = Costs(cumulative, fixed, np.zeros(num_exits), str(found['unit']))
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise ConfigError(
-            f'--costs {path}: no result of tools/deploy/bench.py --out FILE '
-            f'({type(e).__name__}: {e})'
+            f'--costs {path}: not a result of tools/deploy/bench.py --out FILE '
+            f'with all exits ({type(e).__name__}: {e})'
         ) from e
-    if {len(costs.sections), len(costs.heads), len(costs.fixed)} != {num_exits}:
+    if not cumulative.shape == fixed.shape == (num_exits,):
         raise ConfigError(
-            f'--costs {path}: times of {len(costs.fixed)} exits, but the network has {num_exits}'
+            f'--costs {path}: times of {len(fixed)} exits, but the network has {num_exits}'
         )
     return costs
 

@@ -48,6 +48,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help='such as cuda:0 or cpu. Defaults to the GPU if any')
     parser.add_argument('--topk', type=int, default=3, help='classes to show of each exit')
     parser.add_argument('--show-dir', help='folder to write pictures to')
+    parser.add_argument(
+        '--skip-bad',
+        action='store_true',
+        help='go on after a file that cannot be read, and list these at the end',
+    )
+    parser.add_argument('--max-pixels', type=int, help='largest image that is read')
     parser.add_argument('--out', help='JSON file to write the results to')
     add_config_options(parser)
     return parser.parse_args()
@@ -69,6 +75,7 @@ def write_results(path: str, policy: ExitPolicy, images: list, results: list) ->
     rows = [
         {'image': image, **result, 'pred_scores': result['pred_scores'].tolist()}
         for image, result in zip(images, results)
+        if result is not None
     ]
     text = json.dumps(dict(policy=policy.config(), images=rows), indent=2)
     try:
@@ -95,11 +102,21 @@ def main() -> None:
         device=args.device,
         policy=policy,
         show_progress=sys.stderr.isatty(),
+        **({} if args.max_pixels is None else dict(max_pixels=args.max_pixels)),
     )
-    results = inferencer(images, batch_size=args.batch_size, topk=args.topk, show_dir=args.show_dir)
-    width = class_width(results)
+    results = inferencer(
+        images,
+        batch_size=args.batch_size,
+        skip_bad=args.skip_bad,
+        topk=args.topk,
+        show_dir=args.show_dir,
+    )
+    width = class_width([result for result in results if result is not None])
     for image, result in zip(images, results):
-        print(result_text(image, result, width))
+        if result is not None:
+            print(result_text(image, result, width))
+    for reason in inferencer.skipped.values():
+        print(f'skipped: {reason}', file=sys.stderr)
     if args.out:
         write_results(args.out, inferencer.policy, images, results)
 

@@ -13,7 +13,6 @@ from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from mmrazor_byot.checkpoint import AtomicBackend
-from mmrazor_byot.deploy.export import load_byot
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation.policy_test import (
     evaluate_policy,
@@ -27,6 +26,7 @@ from mmrazor_byot.launch import (
     run_tool,
     start_processes,
 )
+from mmrazor_byot.models.loading import load_byot
 from mmrazor_byot.policies import read_policy
 
 

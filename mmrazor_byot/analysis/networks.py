@@ -8,9 +8,9 @@ import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 
-from mmrazor_byot.deploy.export import build_model, load_weights
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.launch import add_config_options, load_config
+from mmrazor_byot.models.loading import build_model, load_weights
 
 
 class Network(NamedTuple):

@@ -6,7 +6,7 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.policies import ExitPolicy, build_policy, softmax
+from mmrazor_byot.policies import ExitPolicy, build_policy
 
 from .temperature import (
     calibrated,
@@ -137,6 +137,7 @@ def calibrate(
     count = logits.shape[1]
     temperatures = [fit_temperature(logits[:, i], labels) for i in range(count)]
     probabilities = calibrated(logits, temperatures)
+    uncalibrated = calibrated(logits, [1.0] * count)
     right = probabilities.argmax(-1) == labels[:, None]
     least, whole = float(min(costs.fixed)), float(costs.fixed[-1])
     if goal.max_drop is None:
@@ -161,7 +162,7 @@ def calibrate(
         temperatures,
         [
             (
-                expected_calibration_error(softmax(logits[:, i]), labels),
+                expected_calibration_error(uncalibrated[:, i], labels),
                 expected_calibration_error(probabilities[:, i], labels),
             )
             for i in range(count)

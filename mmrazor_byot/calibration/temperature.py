@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import torch
 from scipy.optimize import minimize_scalar
 
 from mmrazor_byot.policies import confidence, softmax
@@ -56,7 +57,7 @@ def expected_calibration_error(
         labels (np.ndarray): Right classes, (M,).
         bins (int): Their number. Defaults to 15.
     """
-    sure = confidence(probabilities)
+    sure = confidence(torch.from_numpy(probabilities)).numpy()
     right = probabilities.argmax(axis=1) == labels
     number = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
     gaps = np.bincount(number, right.astype(np.float64) - sure, bins)
@@ -65,4 +66,5 @@ def expected_calibration_error(
 
 def calibrated(logits: np.ndarray, temperatures) -> np.ndarray:
     """Softmax of every exit at its temperature: (M, C, K) to (M, C, K)."""
-    return np.stack([softmax(logits[:, i], t) for i, t in enumerate(temperatures)], axis=1)
+    exits = torch.from_numpy(logits).unbind(1)
+    return torch.stack([softmax(x, t) for x, t in zip(exits, temperatures)], dim=1).numpy()

@@ -4,6 +4,7 @@ from itertools import combinations, product
 from typing import Callable, List, NamedTuple, Optional, Sequence
 
 import numpy as np
+import torch
 
 from mmrazor_byot.policies import build_policy
 
@@ -54,24 +55,27 @@ class Costs(NamedTuple):
     """What an image costs, in any unit.
 
     Attributes:
-        sections (Sequence[float]): Of going on to each exit, C numbers.
-        heads (Sequence[float]): Of reading each exit, C numbers.
-        fixed (Sequence[float]): Of a network cut at each exit, C numbers;
-            the last is the deepest exit's alone.
+        cumulative (Sequence[float]): Of stopping at each exit when the heads of all before it
+            were read, C numbers.
+        fixed (Sequence[float]): Of a network cut at each exit, C numbers; the last is the
+            deepest exit's alone.
+        heads (Sequence[float]): What is saved when the head of an exit is not read, C numbers;
+            zeros if it is not known.
         unit (str): The unit.
     """
 
-    sections: Sequence[float]
-    heads: Sequence[float]
+    cumulative: Sequence[float]
     fixed: Sequence[float]
+    heads: Sequence[float]
     unit: str = 'FLOPs'
 
     @classmethod
     def of_stages(
         cls, sections: Sequence[float], heads: Sequence[float], unit: str = 'FLOPs'
     ) -> 'Costs':
-        """Where a cut network costs what its stages do."""
-        return cls(sections, heads, np.cumsum(sections) + heads, unit)
+        """From the cost of going on to each exit, and of its head."""
+        fixed = np.cumsum(sections) + heads
+        return cls(np.cumsum(np.add(sections, heads)), fixed, heads, unit)
 
 
 class Exits:
@@ -92,10 +96,10 @@ class Exits:
         self.kind, self.ensemble, self.costs = kind, ensemble, costs
         policy = build_policy(dict(type=kind, thresholds=0.0, ensemble=ensemble))
         self.sign = 1 if policy.larger_is_surer else -1
-        exits = list(probabilities.swapaxes(0, 1))
-        answers = [policy.answer(exits[: i + 1]) for i in range(len(exits))]
-        self.right = np.stack([a.argmax(1) == labels for a in answers])
-        self.scores = self.sign * np.stack([policy.score(a) for a in answers[:-1]])
+        exits = torch.from_numpy(probabilities).unbind(1)
+        answers = [policy.answer(list(exits[: i + 1])) for i in range(len(exits))]
+        self.right = np.stack([a.argmax(1).numpy() == labels for a in answers])
+        self.scores = self.sign * np.stack([policy.score(a).numpy() for a in answers[:-1]])
 
     def part(self, chosen: np.ndarray) -> 'Exits':
         """The same for some of the images."""
@@ -130,9 +134,9 @@ class Exits:
 
     def _costs(self, thresholds: Thresholds) -> np.ndarray:
         """What leaving at each exit costs, (C,)."""
-        read = np.array([self.ensemble or t is not None for t in thresholds] + [True])
-        heads = np.multiply(self.costs.heads, read)
-        return np.cumsum(np.add(self.costs.sections, heads)) - heads + self.costs.heads
+        unread = np.array([not self.ensemble and t is None for t in thresholds] + [False])
+        saved = np.multiply(self.costs.heads, unread)
+        return self.costs.cumulative - (np.cumsum(saved) - saved)
 
     def levels(self, exit_index: int) -> List[Optional[float]]:
         """Thresholds worth trying at an exit, from nobody to all."""

@@ -15,7 +15,7 @@ from mmrazor_byot.policies import (
     EarlyExit,
     ExitPolicy,
     FixedExitPolicy,
-    run_policy,
+    RecordedNetwork,
 )
 
 from .collect import Logits, collect_logits, network_inputs
@@ -25,28 +25,6 @@ from .policy_test import policy_flops, time_policy
 #: Confidences at which the curve is taken.
 CURVE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)
 ROUNDS = 3
-
-
-class RecordedNetwork:
-    """Logits that were computed once, for :func:`run_policy` to leave early.
-
-    Its input are the numbers of the images, (N,).
-
-    Args:
-        logits (np.ndarray): Of every image and exit, (M, C, K).
-    """
-
-    def __init__(self, logits: np.ndarray) -> None:
-        self.logits = logits
-        _, self.num_exits, self.num_classes = logits.shape
-
-    def stage(self, number: int, state: Tuple[np.ndarray], read: bool):
-        """The images that are left, and their logits, (N, K)."""
-        return state, self.logits[state[0], number - 1] if read else None
-
-    def run(self, policy: ExitPolicy) -> EarlyExit:
-        """Run a policy over all images."""
-        return run_policy(self, np.arange(len(self.logits)), policy)
 
 
 def measure_trade_off(
@@ -83,7 +61,7 @@ def measure_trade_off(
         _times(model, loader, [p for kind in kinds.values() for _, p in kind], timed_images)
     )
     costs = stage_flops(model, model.input_size)
-    recorded = RecordedNetwork(data.logits)
+    recorded = RecordedNetwork(torch.from_numpy(data.logits))
     return {
         kind: [
             dict(**name, **_point(recorded.run(p), data.labels, costs), ms=next(times))
@@ -96,9 +74,9 @@ def measure_trade_off(
 def _point(outcome: EarlyExit, labels: np.ndarray, costs: Dict[str, Sequence[float]]) -> dict:
     exits = range(1, len(costs['sections']) + 1)
     return dict(
-        top1=100 * float((outcome.scores.argmax(1) == labels).mean()),
+        top1=100 * float((outcome.scores.argmax(1).numpy() == labels).mean()),
         mflops=float(policy_flops(costs, outcome).mean() / 1e6),
-        exit_shares=[float((outcome.exits == n).mean()) for n in exits],
+        exit_shares=[float((outcome.exits == n).float().mean()) for n in exits],
     )
 
 
@@ -140,12 +118,12 @@ def gallery_rows(
         list: For each exit dicts ``image`` (H, W, 3) uint8 RGB, ``answer``
         and ``right``.
     """
-    outcome = RecordedNetwork(data.logits).run(policy)
-    answers = outcome.scores.argmax(1)
+    outcome = RecordedNetwork(torch.from_numpy(data.logits)).run(policy)
+    answers = outcome.scores.argmax(1).numpy()
     names = loader.dataset.metainfo.get('classes')
     rows = []
     for number in range(1, data.logits.shape[1] + 1):
-        left = np.flatnonzero(outcome.exits == number)
+        left = np.flatnonzero(outcome.exits.numpy() == number)
         shown = left[np.linspace(0, len(left) - 1, min(columns, len(left))).round().astype(int)]
         rows.append(
             [

@@ -50,7 +50,7 @@ def evaluate_policy(model: BaseModel, loader: DataLoader, policy: ExitPolicy) ->
         images, labels = network_inputs(model, batch)
         outcome = run_policy(network, images, policy)
         right.append(outcome.scores.argmax(-1).cpu().numpy() == labels)
-        exits.append(outcome.exits)
+        exits.append(outcome.exits.numpy())
         flops.append(policy_flops(costs, outcome))
         answers = run_policy(network, images, deepest).scores
         best.append(answers.argmax(-1).cpu().numpy() == labels)
@@ -84,9 +84,8 @@ def policy_flops(costs: Dict[str, Sequence[float]], outcome: EarlyExit) -> np.nd
     Returns:
         np.ndarray: (N,).
     """
-    scores = outcome.exit_scores[..., 0]  # NaN where nothing was read
-    read = np.asarray((scores == scores).tolist())
-    sections = np.cumsum(costs['sections'])[outcome.exits - 1]
+    read = ~outcome.exit_scores[..., 0].isnan().cpu().numpy()
+    sections = np.cumsum(costs['sections'])[outcome.exits.numpy() - 1]
     return sections + read @ np.asarray(costs['heads'])
 
 

@@ -6,10 +6,8 @@ from typing import Any, List, Sequence, Union
 import cv2
 import numpy as np
 
+from mmrazor_byot import files
 from mmrazor_byot.errors import DatasetError
-
-#: What is taken from a folder, upper case as well.
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.ppm', '.pgm', '.tif', '.tiff')
 
 #: A path, or an array (H, W, 3) uint8 BGR.
 Image = Union[str, np.ndarray]
@@ -19,8 +17,8 @@ def list_images(inputs: Any) -> List[Image]:
     """Spell out the images, before any work is done on them.
 
     Args:
-        inputs: A path, a folder (all images in it, sorted by name; not those
-            of folders within), an array as in :func:`as_bgr`, or a list of
+        inputs: A path, a folder (all images in it and in the folders within, see
+            :func:`mmrazor_byot.files.list_images`), an array as in :func:`as_bgr`, or a list of
             these.
 
     Returns:
@@ -36,7 +34,7 @@ def list_images(inputs: Any) -> List[Image]:
             name = f'image {number} of the list' if several else 'the image'
             images.append(as_bgr(item, name))
         elif isinstance(item, (str, os.PathLike)):
-            images.extend(_files(os.fspath(item)))
+            images.extend(files.list_images([item]))
         else:
             raise DatasetError(f'an image is a path or an array, not a {type(item).__name__}')
     if not images:
@@ -90,19 +88,3 @@ def image_names(images: Sequence[Image]) -> List[str]:
         taken.add(name.lower())
         names.append(name)
     return names
-
-
-def _files(path: str) -> List[str]:
-    if os.path.isfile(path):
-        return [path]
-    if not os.path.isdir(path):
-        raise DatasetError(f'image "{path}" does not exist; check the path')
-    files = sorted(
-        os.path.join(path, name) for name in os.listdir(path) if name.lower().endswith(EXTENSIONS)
-    )
-    files = [file for file in files if os.path.isfile(file)]
-    if not files:
-        raise DatasetError(
-            f'folder "{path}" has no images; their names end in one of {" ".join(EXTENSIONS)}'
-        )
-    return files

@@ -4,7 +4,7 @@ import os
 import time
 from fnmatch import fnmatch
 from math import ceil
-from typing import Any, List, Optional, Sequence, Union
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
 
 import torch
 from mmengine.config import Config
@@ -15,8 +15,9 @@ from mmpretrain.structures import DataSample
 from rich.console import Console
 from rich.progress import track
 
-from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.policies import ExitPolicy, run_policy
+from mmrazor_byot.runtime.images import MAX_PIXELS
 from mmrazor_byot.visualization.pictures import Pictures
 from mmrazor_byot.zoo import list_models
 
@@ -54,6 +55,7 @@ class ByotInferencer(ImageClassificationInferencer):
             does not carry it.
         show_progress (bool): Show a bar, on the standard error. Defaults to
             True.
+        max_pixels (int): The largest image file that is read. Defaults to 100 million pixels.
 
     Raises:
         ByotError: Model, weights, classes and policy do not fit.
@@ -78,12 +80,14 @@ class ByotInferencer(ImageClassificationInferencer):
         policy: Policy = None,
         config: Optional[Recipe] = None,
         show_progress: bool = True,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         network = trained_model(model, pretrained, config)
         if device is None and not isinstance(model, BaseModel):
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         if device is not None:
             move_model(network, device)
+        self.max_pixels = max_pixels
         super().__init__(network, pretrained=None)
         self.classes = class_names(self.model, classes)
         self.policy = policy
@@ -102,7 +106,12 @@ class ByotInferencer(ImageClassificationInferencer):
         self._policy = choose_policy(policy, self.model)
 
     def __call__(
-        self, inputs: Any, return_datasamples: bool = False, batch_size: int = 1, **kwargs
+        self,
+        inputs: Any,
+        return_datasamples: bool = False,
+        batch_size: int = 1,
+        skip_bad: bool = False,
+        **kwargs,
     ) -> list:
         """Classify images.
 
@@ -117,6 +126,8 @@ class ByotInferencer(ImageClassificationInferencer):
                 were not read. Defaults to False.
             batch_size (int): Images that go through the network together.
                 Defaults to 1.
+            skip_bad (bool): Go on after a file that cannot be read: its result is None, and
+                ``inferencer.skipped`` says what is wrong with it. Defaults to False.
             topk (int): How many classes of each exit. Defaults to 3.
             show (bool): Show pictures in a window. Defaults to False.
             wait_time (float): Seconds for each; 0 waits for a key.
@@ -147,9 +158,11 @@ class ByotInferencer(ImageClassificationInferencer):
         if batch_size < 1 or postprocess.get('topk', 1) < 1:
             raise ConfigError('batch_size and topk must be at least 1')
         images = self._inputs_to_list(inputs)
-        pictures = Pictures(images, **visualize)
+        pictures = Pictures(images, max_pixels=self.max_pixels, **visualize)
+        #: Place of each image that was skipped, and what is wrong with it.
+        self.skipped: Dict[int, str] = {}
         batches = track(
-            self.preprocess(images, batch_size, **preprocess),
+            self.preprocess(images, batch_size, skip_bad, **preprocess),
             'Inference',
             total=ceil(len(images) / batch_size),
             console=Console(stderr=True),
@@ -158,6 +171,9 @@ class ByotInferencer(ImageClassificationInferencer):
         )
         samples = [s for batch in batches for s in self.forward(batch, **forward)]
         results = self.postprocess(samples, **postprocess)
+        for place in sorted(self.skipped):
+            results.insert(place, None)
+            samples.insert(place, None)
         pictures.draw(results)
         return samples if return_datasamples else results
 
@@ -165,12 +181,27 @@ class ByotInferencer(ImageClassificationInferencer):
         return list_images(inputs)
 
     def _init_pipeline(self, cfg: Config) -> ImagePipeline:
-        return ImagePipeline(data_transforms(cfg), self.model.input_size)
+        return ImagePipeline(data_transforms(cfg), self.model.input_size, self.max_pixels)
 
-    def preprocess(self, inputs: List[Image], batch_size: int = 1):
+    def preprocess(self, inputs: List[Image], batch_size: int = 1, skip_bad: bool = False):
         """Yields batches, collated, of the images."""
-        chunks = self._get_chunk_data(map(self.pipeline, inputs), batch_size)
+        chunks = self._get_chunk_data(self._prepared(inputs, skip_bad), batch_size)
         yield from map(default_collate, chunks)
+
+    def _prepared(self, images: List[Image], skip_bad: bool) -> Iterator[dict]:
+        for place, image in enumerate(images):
+            try:
+                packed = self.pipeline(image)
+            except DatasetError as e:
+                if not skip_bad:
+                    raise
+                self.skipped[place] = str(e)
+            else:
+                yield packed
+        if len(self.skipped) == len(images):
+            raise DatasetError(
+                f'none of the {len(images)} images can be read; the first: {self.skipped[0]}'
+            )
 
     @torch.no_grad()
     def forward(self, data: dict) -> List[DataSample]:

@@ -10,9 +10,9 @@ from mmengine.model import BaseModel
 from mmpretrain.registry import DATASETS
 
 from mmrazor_byot.datasets import image_settings
-from mmrazor_byot.deploy.export import build_model, load_byot
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.launch import load_config
+from mmrazor_byot.models.loading import build_model, load_byot
 from mmrazor_byot.zoo import ZooModel, find_model, list_models
 
 #: A recipe: its file, its content, or its name in the zoo.

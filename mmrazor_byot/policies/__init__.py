@@ -1,7 +1,7 @@
-"""Exit policies: when to stop. They need NumPy alone."""
+"""Exit policies: when to stop."""
 
 from .base import POLICY_TYPES, ExitPolicy, build_policy
-from .early_exit import EarlyExit, run_policy
+from .early_exit import EarlyExit, RecordedNetwork, run_policy
 from .fixed_exit import FixedExitPolicy
 from .patience import PatiencePolicy
 from .policy_file import PolicyFile, parse_policy, policy_text, read_policy
@@ -18,6 +18,7 @@ __all__ = [
     'POLICY_TYPES',
     'PatiencePolicy',
     'PolicyFile',
+    'RecordedNetwork',
     'agreement',
     'build_policy',
     'confidence',

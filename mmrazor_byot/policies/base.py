@@ -1,17 +1,18 @@
 """Exit policies: which answer is good enough to stop at.
 
-A policy sees the probabilities of the exits reached so far and knows no
-network. Those of a single sample may be a list (K,), and its answers then are
-a list and a bool. Its arguments are plain numbers, so that a JSON file can
-hold it.
+A policy sees the probabilities of the exits reached so far, and no network. Its arguments are
+plain numbers, so that a JSON file can hold it.
 """
 
 import inspect
 from typing import Dict, List, Optional, Sequence
 
+import torch
+from torch import Tensor
+
 from mmrazor_byot.errors import ConfigError
 
-from .scores import Array, softmax
+from .scores import softmax
 
 #: All policies by name.
 POLICY_TYPES: Dict[str, type] = {}
@@ -60,40 +61,35 @@ class ExitPolicy:
         """Whether the logits of this exit are of any use to the policy."""
         return True
 
-    def probabilities(self, logits: Array, exit_number: int) -> Array:
+    def probabilities(self, logits: Tensor, exit_number: int) -> Tensor:
         """Calibrated softmax of an exit's logits, (N, K)."""
         if self.temperatures is None:
             return softmax(logits)
         return softmax(logits, self.temperatures[exit_number - 1])
 
-    def answer(self, reached: List[Array]) -> Array:
+    def answer(self, reached: List[Tensor]) -> Tensor:
         """What to answer with.
 
         Args:
-            reached (list[Array]): Probabilities (N, K) of the exits that
+            reached (list[Tensor]): Probabilities (N, K) of the exits that
                 were read, in their order; at least one.
 
         Returns:
-            Array: Probabilities (N, K).
+            Tensor: Probabilities (N, K).
         """
         if not self.ensemble:
             return reached[-1]
-        if isinstance(reached[0], list):
-            return [sum(of_class) / len(reached) for of_class in zip(*reached)]
-        total = reached[0]
-        for probabilities in reached[1:]:
-            total = total + probabilities
-        return total / len(reached)
+        return torch.stack(reached).mean(0)
 
-    def leaves(self, reached: List[Array], exit_number: int) -> Array:
+    def leaves(self, reached: List[Tensor], exit_number: int) -> Tensor:
         """Which samples stop at an exit that was read.
 
         Args:
-            reached (list[Array]): As for :meth:`answer`.
+            reached (list[Tensor]): As for :meth:`answer`.
             exit_number (int): The exit, from 1; never the last.
 
         Returns:
-            Array: (N,) bool.
+            Tensor: (N,) bool.
         """
         raise NotImplementedError
 

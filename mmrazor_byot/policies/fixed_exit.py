@@ -2,10 +2,12 @@
 
 from typing import List, Optional, Sequence
 
+import torch
+from torch import Tensor
+
 from mmrazor_byot.errors import ConfigError
 
 from .base import ExitPolicy
-from .scores import Array, nobody
 
 
 class FixedExitPolicy(ExitPolicy):
@@ -37,8 +39,8 @@ class FixedExitPolicy(ExitPolicy):
     def reads(self, exit_number: int) -> bool:
         return self.ensemble  # the last exit is read in any case
 
-    def leaves(self, reached: List[Array], exit_number: int) -> Array:
-        return nobody(reached[-1])  # all stop at the last
+    def leaves(self, reached: List[Tensor], exit_number: int) -> Tensor:
+        return torch.zeros_like(reached[-1][:, 0], dtype=torch.bool)  # all stop at the last
 
     def check(self, num_exits: int) -> None:
         super().check(num_exits)

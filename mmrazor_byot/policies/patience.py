@@ -2,12 +2,13 @@
 
 from typing import List, Optional, Sequence
 
-import numpy as np
+import torch
+from torch import Tensor
 
 from mmrazor_byot.errors import ConfigError
 
 from .base import ExitPolicy
-from .scores import Array, agreement, namespace
+from .scores import agreement
 
 
 class PatiencePolicy(ExitPolicy):
@@ -31,9 +32,6 @@ class PatiencePolicy(ExitPolicy):
                 f'{self.name}: patience={patience!r}; it must be a whole number, at least 1'
             )
 
-    def leaves(self, reached: List[Array], exit_number: int) -> Array:
-        if isinstance(reached[-1], list):
-            reached = [np.array([p]) for p in reached]
-        xp = namespace(reached[-1])
-        labels = xp.stack([xp.argmax(p, -1) for p in reached], -1)
+    def leaves(self, reached: List[Tensor], exit_number: int) -> Tensor:
+        labels = torch.stack([p.argmax(-1) for p in reached], -1)
         return agreement(labels) >= self.patience

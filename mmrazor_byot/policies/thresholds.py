@@ -3,10 +3,13 @@
 from numbers import Real
 from typing import List, Optional, Sequence, Union
 
+import torch
+from torch import Tensor
+
 from mmrazor_byot.errors import ConfigError
 
 from .base import ExitPolicy
-from .scores import Array, confidence, entropy, margin, nobody
+from .scores import confidence, entropy, margin
 
 
 class _ThresholdPolicy(ExitPolicy):
@@ -45,17 +48,17 @@ class _ThresholdPolicy(ExitPolicy):
             return self.thresholds[exit_number - 1]
         return self.thresholds
 
-    def score(self, probabilities: Array) -> Array:
+    def score(self, probabilities: Tensor) -> Tensor:
         """What is compared: (N, K) to (N,), from 0 to 1."""
         raise NotImplementedError
 
     def reads(self, exit_number: int) -> bool:
         return self.ensemble or self.threshold(exit_number) is not None
 
-    def leaves(self, reached: List[Array], exit_number: int) -> Array:
+    def leaves(self, reached: List[Tensor], exit_number: int) -> Tensor:
         threshold = self.threshold(exit_number)
         if threshold is None:
-            return nobody(reached[-1])
+            return torch.zeros_like(reached[-1][:, 0], dtype=torch.bool)
         score = self.score(self.answer(reached))
         if self.larger_is_surer:
             return score >= threshold
@@ -75,14 +78,14 @@ class _ThresholdPolicy(ExitPolicy):
 class ConfidencePolicy(_ThresholdPolicy):
     """Stop where the largest probability reaches the exit's threshold."""
 
-    def score(self, probabilities: Array) -> Array:
+    def score(self, probabilities: Tensor) -> Tensor:
         return confidence(probabilities)
 
 
 class MarginPolicy(_ThresholdPolicy):
     """Stop where the two largest probabilities are far enough apart."""
 
-    def score(self, probabilities: Array) -> Array:
+    def score(self, probabilities: Tensor) -> Tensor:
         return margin(probabilities)
 
 
@@ -91,5 +94,5 @@ class EntropyPolicy(_ThresholdPolicy):
 
     larger_is_surer = False
 
-    def score(self, probabilities: Array) -> Array:
+    def score(self, probabilities: Tensor) -> Tensor:
         return entropy(probabilities)

@@ -10,7 +10,7 @@ import numpy as np
 from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.inference.image_inputs import Image, image_names
-from mmrazor_byot.inference.image_pipeline import read_image
+from mmrazor_byot.runtime.images import MAX_PIXELS, read_image
 
 
 class Pictures:
@@ -18,6 +18,7 @@ class Pictures:
 
     Args:
         images (list): Of :func:`list_images`.
+        max_pixels (int): The largest file that is read.
         show, wait_time, show_dir, draw_score, resize, rescale_factor: As in
             :class:`ByotInferencer`.
 
@@ -32,13 +33,14 @@ class Pictures:
         show: bool = False,
         wait_time: float = 0,
         show_dir: Optional[str] = None,
+        max_pixels: int = MAX_PIXELS,
         **settings,
     ) -> None:
         for name in ('resize', 'rescale_factor'):
             value = settings.get(name)
             if value is not None and value <= 0:
                 raise ConfigError(f'{name}={value} must be positive')
-        self.images, self.settings = images, settings
+        self.images, self.settings, self.max_pixels = images, settings, max_pixels
         self.show, self.wait_time = show, wait_time
         self.names = image_names(images)
         self.files = (
@@ -55,7 +57,7 @@ class Pictures:
                     ' to show them in'
                 )
 
-    def draw(self, results: List[dict]) -> None:
+    def draw(self, results: List[Optional[dict]]) -> None:
         """Draw them one after the other.
 
         Raises:
@@ -67,7 +69,11 @@ class Pictures:
 
         window = _window() if self.show else None
         for image, name, file, result in zip(self.images, self.names, self.files, results):
-            picture = draw_exits(read_image(image), result, **self.settings)
+            if result is None:  # the image was skipped
+                continue
+            is_file = isinstance(image, str)
+            rgb = read_image(image, self.max_pixels) if is_file else image[..., ::-1].copy()
+            picture = draw_exits(rgb, result, **self.settings)
             if file is not None:
                 _write(picture, file)
             if window is not None:

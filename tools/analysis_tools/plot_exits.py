@@ -8,10 +8,10 @@ from mmengine.runner import Runner
 
 from mmrazor_byot.analysis import output_folder, write_results
 from mmrazor_byot.datasets import per_image
-from mmrazor_byot.deploy.export import load_byot
 from mmrazor_byot.evaluation.curves import gallery_rows, measure_trade_off
 from mmrazor_byot.inference.channels import reads_bgr
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
+from mmrazor_byot.models.loading import load_byot
 from mmrazor_byot.policies import ConfidencePolicy, read_policy
 from mmrazor_byot.visualization.exit_plots import (
     plot_gallery,

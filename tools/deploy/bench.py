@@ -1,130 +1,120 @@
-"""Time an exported network: every exit, and an exit policy. No torch needed.
+"""Time exported files: every exit, the policy, and a plain network beside them. No torch needed.
 
 Example:
-    python tools/deploy/bench.py DIR --batch 1 64 --threads 1 2
-    python tools/deploy/bench.py DIR --policy policy.json --images photos/
+    python tools/deploy/bench.py model.onnx int8.onnx plain.onnx --batch 1 64
+    python tools/deploy/bench.py model.onnx --images photos/ --out costs.json
 """
 
 import argparse
+import json
+from pathlib import Path
 
-from mmrazor_byot.deploy.benchmark import (
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.files import check_writable, clean_up_on_sigterm, write_bytes
+from mmrazor_byot.runtime import EarlyExitModel, Metadata
+from mmrazor_byot.runtime.__main__ import report_errors
+from mmrazor_byot.runtime.bench import (
     Images,
+    accuracy,
     bench,
-    exit_shares,
+    exit_costs,
     random_images,
     read_images,
-    write_json,
 )
-from mmrazor_byot.deploy.runtime import (
-    DeployedNetwork,
-    choose_policy,
-    report_errors,
-)
-from mmrazor_byot.deploy.stage_costs import stage_costs
-from mmrazor_byot.deploy.table import format_table
-from mmrazor_byot.deploy.timing import describe_machine
+from mmrazor_byot.runtime.table import format_table
+from mmrazor_byot.runtime.timing import describe_machine
 
-COLUMNS = (
-    'what',
-    'precision',
-    'threads',
-    'batch',
-    'median_ms',
-    'p95_ms',
-    'images_per_s',
-    'median_ratio',
-    'throughput_ratio',
-)
+COLUMNS = ('what', 'file', 'threads', 'batch', 'median_ms', 'p95_ms', 'images_per_s', 'ratio')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('folder', help='what export_onnx.py wrote')
+    parser.add_argument('models', nargs='+', help='what export_onnx.py wrote')
     parser.add_argument('--threads', type=int, nargs='+', default=[1])
     parser.add_argument('--batch', type=int, nargs='+', default=[1, 64])
     parser.add_argument(
         '--seconds', type=float, default=2, help='how long each is timed. Defaults to 2'
     )
-    parser.add_argument('--policy', help='policy file. Defaults to the exported policy')
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         '--images',
-        help='real images: a folder, or a uint8 array (N, H, W, '
-        '3) RGB as .npy or .npz. Without them pixels are random, and no '
-        'policy can be timed',
+        help='real images: a folder, labelled if its folders are named as the classes, or .npz '
+        'with images (N, H, W, 3) uint8 RGB and labels. Without them pixels are random, and no '
+        'policy is timed',
     )
     what.add_argument('--config', help='a recipe, whose test images are taken (this needs torch)')
-    parser.add_argument('--out', help='file for the numbers, as JSON')
+    parser.add_argument(
+        '--out', help='file for the numbers, as JSON; tools/calibrate_exits.py --costs reads it'
+    )
     return parser.parse_args()
 
 
-def choose_images(args: argparse.Namespace, network: DeployedNetwork) -> Images:
+def choose_images(args: argparse.Namespace, about: Metadata) -> Images:
     """The images that the command line asks for."""
     if args.images:
-        return read_images(args.images, network)
+        return read_images(args.images, about)
     if not args.config:
-        return random_images(network)
-    from mmrazor_byot.deploy.reference import test_images
+        return random_images(about)
+    from mmrazor_byot.export.images import test_images
 
-    array = test_images(args.config, 1024)
-    return Images(array, f'{len(array)} test images of {args.config}', True)
+    array, labels = test_images(args.config, 1024)
+    return Images(array, labels, f'{len(array)} test images of {args.config}')
 
 
 def main() -> None:
     args = parse_args()
-    network = DeployedNetwork(args.folder, threads=1)
-    precisions = list(network.manifest.files)
-    images = choose_images(args, network)
-    asked = args.policy is not None
-    wanted = asked or network.manifest.policy is not None
-    policy = choose_policy(network, args.policy, None) if wanted else None
-    if policy is not None and not images.real and not asked:
-        print('the exported policy is not timed: give real images by --images or --config')
-        policy = None
-    rows = []
+    clean_up_on_sigterm()
+    if args.out:
+        check_writable(args.out)
+    rows, costs = [], None
     for threads in args.threads:
-        networks = [DeployedNetwork(args.folder, precision, threads) for precision in precisions]
+        models = {Path(path).name: EarlyExitModel(path, threads) for path in args.models}
+        if len(models) < len(args.models):
+            raise ConfigError('two files have the same name: give each another')
+        if not rows:
+            first = next(iter(models.values())).metadata
+            images = choose_images(args, first)
+            found = {name: accuracy(model, images) for name, model in models.items()}
         for batch in args.batch:
-            rows += bench(networks, images, batch, args.seconds, policy)
+            timed = bench(models, images, batch, args.seconds)
+            rows += [
+                dict(threads=threads, **found[r['file']].get(r['what'], {}), **r) for r in timed
+            ]
+            if batch == 1 and costs is None:
+                costs = exit_costs(models, timed)
     result = dict(
-        network=network.manifest.network,
+        network=first.recipe,
         machine=describe_machine(),
         images=images.origin,
-        policy=policy and policy.config(),
-        exit_shares=policy and exit_shares(network, images, policy),
+        files={name: model.metadata.policy for name, model in models.items()},
         rows=rows,
+        costs=costs,
     )
-    report(result, network.num_exits)
+    report(result)
     if args.out:
-        result['costs'] = stage_costs(  # only the file shows them
-            DeployedNetwork(args.folder, threads=args.threads[0]), images.array[:1], args.seconds
-        )
-        write_json(args.out, result)
+        write_bytes(args.out, (json.dumps(result, indent=2) + '\n').encode())
 
 
-def report(result: dict, num_exits: int) -> None:
+def report(result: dict) -> None:
     """Print what was measured, and on what."""
     machine = result['machine']
     print(
-        f'{result["network"]} on {result["images"]}; '
-        f'{machine["processor"]}, {machine["cores"]} cores, onnxruntime '
-        f'{machine["onnxruntime"]}; load average {machine["load_average"]}'
+        f'{result["network"]} on {result["images"]}; {machine["processor"]}, {machine["cores"]} '
+        f'cores, onnxruntime {machine["onnxruntime"]}; load average {machine["load_average"]}'
     )
-    print(format_table(result['rows'], COLUMNS))
+    labelled = ('top1',) if all('top1' in row for row in result['rows']) else ()
+    print(format_table(result['rows'], (*COLUMNS, *labelled)))
     print(
-        'ratios: how many times as fast as the deepest exit of the first '
-        'precision,\nof the same threads and batch, timed in turn with it'
+        'ratio: how many times as fast, of the same threads and batch, as the network cut at the\n'
+        'deepest exit if there is such a file, else as the deepest exit of the first file'
     )
-    if result['exit_shares']:
-        print(
-            f'{result["policy"]}\nleaves '
-            + ', '.join(
-                f'{share:.1%} at {i}/{num_exits}'
-                for i, share in enumerate(result['exit_shares'], start=1)
-            )
-        )
+    for name in result['files']:
+        row = next((r for r in result['rows'] if (r['file'], r['what']) == (name, 'policy')), None)
+        if row:
+            stops = ', '.join(f'{fraction:.1%}' for fraction in row['stops'])
+            print(f'{name}: of the images {stops} stop at its exits')
 
 
 if __name__ == '__main__':

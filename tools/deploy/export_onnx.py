@@ -1,13 +1,14 @@
-"""Export a trained network to ONNX: a folder that runs without torch.
+"""Export a trained network as one ONNX file that stops by itself.
 
 Example:
-    python tools/deploy/export_onnx.py CONFIG CKPT --out DIR --int8
-    python -m mmrazor_byot.deploy.runtime DIR IMAGE...
+    python tools/deploy/export_onnx.py CONFIG CHECKPOINT --out model.onnx --policy policy.json
+    python -m mmrazor_byot.runtime model.onnx IMAGE...
 """
 
 import argparse
 
 from mmrazor_byot.errors import DeployError
+from mmrazor_byot.files import clean_up_on_sigterm
 from mmrazor_byot.launch import (
     add_config_options,
     load_config,
@@ -22,36 +23,31 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('config', help='config file of the BYOT network')
     parser.add_argument('checkpoint', help='its checkpoint: file, address or zoo://NAME')
-    parser.add_argument('--out', required=True, help='folder to write')
-    parser.add_argument('--int8', action='store_true', help='write 8-bit models too')
-    parser.add_argument(
+    parser.add_argument('--out', required=True, help='file to write')
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument(
         '--policy',
-        help='policy file: when the runtime stops. Without one it answers with the deepest exit',
+        help='policy file: when an image stops. Without one the deepest exit answers, unless the '
+        'caller gives thresholds',
+    )
+    when.add_argument('--exit', type=int, metavar='I', help='export the network cut at this exit')
+    parser.add_argument('--int8', action='store_true', help='write the network in 8 bits')
+    parser.add_argument(
+        '--all-scores', action='store_true', help='give the scores of every exit that was reached'
     )
     parser.add_argument(
-        '--images',
-        type=int,
-        default=256,
-        help='calibration images to compare with torch on, and to quantize with. Defaults to 256',
-    )
-    parser.add_argument(
-        '--random-images',
+        '--no-data',
         action='store_true',
-        help='compare on random pixels, where there are no calibration images',
+        help="the recipe's images are not here: compare with torch on random pixels, and measure "
+        'no accuracy',
     )
-    parser.add_argument(
-        '--eval-images',
-        type=int,
-        help='test images for the accuracies; 0: measure none. Defaults to all',
-    )
-    parser.add_argument('--opset', type=int, default=18, help='ONNX operators. Defaults to 18')
-    parser.add_argument('--force', action='store_true', help='replace an exported folder')
     add_config_options(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
+    clean_up_on_sigterm()
     only_warnings()
     try:
         import onnx  # noqa: F401
@@ -61,13 +57,19 @@ def main() -> None:
         raise DeployError(
             f'the export needs more packages ({e}): pip install "mmrazor_byot[deploy]"'
         ) from e
-    from mmrazor_byot.deploy.export_folder import Settings, export_folder
-    from mmrazor_byot.deploy.report import export_report
+    from mmrazor_byot.export.export_onnx import export_onnx, format_export
 
-    names = Settings._fields
-    settings = Settings(**{name: getattr(args, name) for name in names})
-    manifest = export_folder(load_config(args), args.checkpoint, args.out, settings)
-    print(export_report(manifest))
+    export = export_onnx(
+        load_config(args),
+        args.checkpoint,
+        args.out,
+        policy=args.policy,
+        exit_number=args.exit,
+        int8=args.int8,
+        all_scores=args.all_scores,
+        no_data=args.no_data,
+    )
+    print(format_export(export))
     print(args.out)
 
 

@@ -8,7 +8,7 @@ Example:
 
 import argparse
 
-from mmrazor_byot.deploy.export import export_student
+from mmrazor_byot.export.export_student import export_student
 from mmrazor_byot.launch import (
     add_config_options,
     load_config,

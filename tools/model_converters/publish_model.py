@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmrazor_byot.deploy.publish import publish
+from mmrazor_byot.export.publish import publish
 from mmrazor_byot.launch import run_tool
 
 

@@ -1,4 +1,4 @@
-"""Rows as text. No torch here."""
+"""Rows as text."""
 
 from typing import List, Sequence
 
@@ -18,10 +18,7 @@ def format_table(rows: List[dict], columns: Sequence[str]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines)]
     return '\n'.join(
         '  '.join(
-            [
-                line[0].ljust(widths[0]),
-                *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:])),
-            ]
+            [line[0].ljust(widths[0]), *(c.rjust(width) for c, width in zip(line[1:], widths[1:]))]
         ).rstrip()
         for line in lines
     )

@@ -1,24 +1,25 @@
 """What a recipe does to an image before the network sees it."""
 
-from typing import List, Sequence
+from typing import List, Sequence, Union
 
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.inference.channels import network_order
+from mmrazor_byot.runtime.resize import check_interpolation
 
 #: Transforms of a test pipeline that leave the picture as it is.
-NO_CHANGE = ('LoadImageFromFile', 'PackInputs', 'LoadAnnotations', 'Collect')
+NO_CHANGE = ('PackInputs', 'LoadAnnotations', 'Collect')
 
 
-class Preparation(nn.Module):
-    """Images as they are in files to what the network takes.
+class Preprocessing(nn.Module):
+    """Images as they are in files to what the network takes: the first part of the graph.
 
-    It stands in front of the exported network: colours in the network's
-    order, minus the mean, over the standard deviation.
+    Colours in the network's order, minus the mean, over the standard deviation.
 
     Args:
         model (BaseModel): With the ``data_preprocessor`` of its recipe.
@@ -31,12 +32,12 @@ class Preparation(nn.Module):
         self.turned = order == 'BGR'
         self.normalized = bool(getattr(preprocessor, '_enable_normalize', False))
         if self.normalized:
-            for name in ('mean', 'std'):
-                value = getattr(preprocessor, name).detach().cpu()
-                self.register_buffer(name, value.reshape(-1, 1, 1).clone())
+            mean, std = (getattr(preprocessor, n).detach().cpu().flatten() for n in ('mean', 'std'))
+            self.register_buffer('mean', mean.clone())
+            self.register_buffer('variance', std.square())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Prepare a batch.
+        """Preprocess a batch.
 
         Args:
             images (Tensor): (N, H, W, 3) uint8 RGB.
@@ -50,12 +51,13 @@ class Preparation(nn.Module):
         # than pixels.
         images = images.permute(0, 3, 1, 2).contiguous().to(torch.float32)
         if self.normalized:
-            images = (images - self.mean) / self.std
+            # One ONNX node, where a difference and a quotient are two.
+            images = functional.batch_norm(images, self.mean, self.variance, eps=0)
         return images
 
 
-def preparation(cfg: Config, model: BaseModel) -> Preparation:
-    """The preparation of a recipe.
+def preprocessing(cfg: Config, model: BaseModel) -> Preprocessing:
+    """The preprocessing of a recipe.
 
     Args:
         cfg (Config): The recipe.
@@ -76,7 +78,7 @@ def preparation(cfg: Config, model: BaseModel) -> Preparation:
             f'{model.input_size[0]} channels; only those of '
             'three colours can be exported'
         )
-    return Preparation(model, network_order(cfg))
+    return Preprocessing(model, network_order(cfg))
 
 
 def resize_steps(pipeline: Sequence[dict]) -> List[dict]:
@@ -86,7 +88,7 @@ def resize_steps(pipeline: Sequence[dict]) -> List[dict]:
         pipeline (Sequence[dict]): Configs of transforms.
 
     Returns:
-        list[dict]: For :mod:`mmrazor_byot.deploy.images`.
+        list[dict]: For :func:`mmrazor_byot.runtime.resize.prepare`.
 
     Raises:
         ConfigError: It does something that is not known there.
@@ -94,21 +96,21 @@ def resize_steps(pipeline: Sequence[dict]) -> List[dict]:
     steps = []
     for transform in pipeline:
         name = str(transform['type']).split('.')[-1]
-        if name in NO_CHANGE:
+        how = dict(
+            interpolation=transform.get('interpolation', 'bilinear'),
+            backend=transform.get('backend', 'cv2'),
+        )
+        if name == 'LoadImageFromFile':
+            _check_loader(transform)
+        elif name in NO_CHANGE:
             continue
-        if name == 'CenterCrop' and not transform.get('auto_pad'):
-            steps.append(dict(step='crop', size=_size(transform.crop_size)))
+        elif name == 'CenterCrop' and not transform.get('auto_pad'):
+            steps.append(dict(step='crop', size=_size(transform['crop_size'])))
         elif name == 'ResizeEdge':
-            steps.append(
-                dict(
-                    step='resize_edge',
-                    scale=transform.scale,
-                    edge=transform.get('edge', 'short'),
-                    **_how(transform),
-                )
-            )
+            edge = transform.get('edge', 'short')
+            steps.append(dict(step='resize_edge', scale=transform['scale'], edge=edge, **how))
         elif name == 'Resize' and transform.get('scale') and not transform.get('keep_ratio'):
-            steps.append(dict(step='resize', size=_size(transform.scale), **_how(transform)))
+            steps.append(dict(step='resize', size=_size(transform['scale']), **how))
         else:
             raise ConfigError(
                 f'the test pipeline has {dict(transform)}, which the runtime '
@@ -116,16 +118,22 @@ def resize_steps(pipeline: Sequence[dict]) -> List[dict]:
                 'scale and without keep_ratio, and CenterCrop without '
                 'auto_pad'
             )
+        if name in ('Resize', 'ResizeEdge'):
+            check_interpolation(**how)
     return steps
 
 
-def _size(scale) -> List[int]:
+def _check_loader(transform: dict) -> None:
+    """Refuse what would read an image otherwise than the runtime does."""
+    expected = dict(color_type='color', imdecode_backend='cv2', to_float32=False)
+    for name, value in expected.items():
+        if transform.get(name, value) != value:
+            raise ConfigError(
+                f'LoadImageFromFile has {name}={transform[name]!r}, and the runtime reads images '
+                f'as with {value!r}: test the network with that before you export it'
+            )
+
+
+def _size(scale: Union[int, Sequence[int]]) -> List[int]:
     """mmcv's S or (W, H) as [H, W]."""
     return [scale, scale] if isinstance(scale, int) else list(scale)[::-1]
-
-
-def _how(transform: dict) -> dict:
-    return dict(
-        interpolation=transform.get('interpolation', 'bilinear'),
-        backend=transform.get('backend', 'cv2'),
-    )

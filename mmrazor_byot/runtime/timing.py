@@ -7,7 +7,7 @@ from typing import Callable, Dict, Hashable, List, Sequence
 
 import numpy as np
 
-from .deployed_network import import_onnxruntime
+from .model import import_onnxruntime
 
 #: Seconds of a turn.
 TURN = 0.1

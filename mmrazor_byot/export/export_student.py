@@ -1,22 +1,17 @@
 """Write a student: a config and a checkpoint, ready to publish."""
 
-import copy
 from pathlib import Path
 from typing import Dict, NamedTuple, Optional, Tuple, Union
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope, init_default_scope
-from mmengine.runner import CheckpointLoader
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmrazor_byot.checkpoint import AtomicBackend
-from mmrazor_byot.engine.hooks.checkpoint_check_hook import (
-    describe_difference,
-    state_for,
-)
-from mmrazor_byot.errors import CheckpointError, ConfigError
+from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.models.algorithms import BYOT
+from mmrazor_byot.models.loading import load_byot
 from mmrazor_byot.registry import MODELS
 
 from .publish import checkpoint_bytes, hashed_name, plain_meta
@@ -101,71 +96,6 @@ def export_student(
     )
     _write(exported, text, data, force)
     return exported
-
-
-def build_model(cfg: Config) -> nn.Module:
-    """Build a recipe's model as the Runner does, with its preprocessor.
-
-    Args:
-        cfg (Config): The recipe; it is not changed.
-    """
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    settings = copy.deepcopy(cfg.model)
-    settings.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-    return MODELS.build(settings)
-
-
-def load_byot(cfg: Config, checkpoint: str) -> Tuple[BYOT, Dict[str, Tensor], dict]:
-    """Build a BYOT network and load its weights, all of them.
-
-    Args:
-        cfg (Config): Its whole config.
-        checkpoint (str): File, address or ``zoo://NAME``.
-
-    Returns:
-        tuple: As of :func:`load_weights`.
-
-    Raises:
-        ConfigError: The model is no BYOT.
-        CheckpointError: The checkpoint is broken or does not fit.
-    """
-    model = build_model(cfg)
-    if not isinstance(model, BYOT):
-        raise ConfigError(
-            f'the model of {cfg.filename} is a '
-            f'{type(model).__name__} without exits; give the '
-            'config of a mmrazor_byot.BYOT'
-        )
-    return load_weights(model, cfg, checkpoint)
-
-
-def load_weights(
-    model: nn.Module, cfg: Config, checkpoint: str
-) -> Tuple[nn.Module, Dict[str, Tensor], dict]:
-    """Load the weights of a network, with or without exits, all of them.
-
-    Args:
-        model (nn.Module): Of :func:`build_model`.
-        cfg (Config): The config it was built of, to be named in messages.
-        checkpoint (str): File, address or ``zoo://NAME``.
-
-    Returns:
-        tuple: The network, for evaluation; its state dict, in the precision
-        of the checkpoint; and ``meta`` of the checkpoint.
-
-    Raises:
-        CheckpointError: The checkpoint is broken or does not fit.
-    """
-    loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
-    state = state_for(model, loaded)
-    difference = describe_difference(model, state)
-    if difference:
-        raise CheckpointError(
-            f'checkpoint "{checkpoint}" does not fit the model of {cfg.filename}: {difference}'
-        )
-    model.load_state_dict(state, strict=False)  # old ones lack batch counters
-    model.eval()
-    return model, {**model.state_dict(), **state}, loaded.get('meta') or {}
 
 
 def _checked_student(

@@ -1,0 +1,117 @@
+"""Does an exported file answer as torch does, and stop where a policy in torch does?"""
+
+import copy
+from typing import List, Optional
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmrazor_byot.errors import DeployError
+from mmrazor_byot.policies import ExitPolicy, RecordedNetwork
+from mmrazor_byot.runtime import EarlyExitModel
+
+from .graph import THRESHOLD_POLICIES, default_thresholds, used_exits
+
+#: How far a score may be from torch's.
+TOLERANCE = 1e-4
+#: So many images that stopped at an exit are asked about one by one.
+ALONE = 4
+
+
+def check_file(
+    file: EarlyExitModel,
+    policy: ExitPolicy,
+    images: np.ndarray,
+    logits: Tensor,
+    tolerance: float = TOLERANCE,
+) -> float:
+    """Compare an exported file with torch, in one batch and image by image.
+
+    A policy that has thresholds gets others, by which images stop at every exit.
+
+    Args:
+        file (EarlyExitModel): The file.
+        policy (ExitPolicy): The policy it was exported with.
+        images (np.ndarray): (N, H, W, 3) uint8 RGB.
+        logits (Tensor): Of every exit, (N, C, K), as they should be.
+        tolerance (float): How far a score may be off. Defaults to 1e-4.
+
+    Returns:
+        float: The largest difference of a score.
+
+    Raises:
+        DeployError: Another exit, or a score that is further off.
+    """
+    used = used_exits(policy, logits.shape[1])
+    if not torch.isfinite(logits[:, [i - 1 for i in used]]).all():
+        raise DeployError('the network answers with NaN or infinite numbers; nothing was written')
+    thresholds: Optional[List[float]] = None
+    if type(policy) in THRESHOLD_POLICIES and len(used) > 1:
+        policy = separating_policy(policy, logits)
+        thresholds = default_thresholds(policy, logits.shape[1])
+    expected = RecordedNetwork(logits).run(policy)
+    exits, scores = expected.exits.numpy(), expected.scores.numpy()
+    worst = _difference(file, images, thresholds, exits, scores, tolerance)
+    for number in np.unique(exits):
+        for i in np.flatnonzero(exits == number)[:ALONE]:
+            one = slice(i, i + 1)
+            worst = max(
+                worst,
+                _difference(file, images[one], thresholds, exits[one], scores[one], tolerance),
+            )
+    return worst
+
+
+def separating_policy(policy: ExitPolicy, logits: Tensor) -> ExitPolicy:
+    """A policy of the same kind by which samples leave at every exit.
+
+    Each threshold is halfway between the scores of two samples, in the widest gap near the place
+    that lets equally many leave everywhere, so that rounding changes no exit.
+
+    Args:
+        policy (ExitPolicy): One that compares a score with thresholds.
+        logits (Tensor): Of every exit, (N, C, K).
+    """
+    count = logits.shape[1]
+    used = used_exits(policy, count)
+    thresholds: List[Optional[float]] = [None] * (count - 1)
+    reached, left = [], torch.ones(len(logits), dtype=torch.bool)
+    for k, number in enumerate(used[:-1]):
+        reached.append(policy.probabilities(logits[:, number - 1], number))
+        scores = policy.score(policy.answer(reached))
+        order = scores[left].double().sort(descending=policy.larger_is_surer).values
+        gaps = (order[1:] - order[:-1]).abs()
+        middle, slack = len(order) // (len(used) - k), len(order) // 8
+        first = max(middle - 1 - slack, 0)
+        place = first + int(gaps[first : middle + slack].argmax())
+        thresholds[number - 1] = float((order[place] + order[place + 1]) / 2)
+        stays = scores < thresholds[number - 1]
+        left &= stays if policy.larger_is_surer else ~stays
+    separating = copy.copy(policy)
+    separating.thresholds = thresholds
+    return separating
+
+
+def _difference(
+    file: EarlyExitModel,
+    images: np.ndarray,
+    thresholds: Optional[List[float]],
+    exits: np.ndarray,
+    scores: np.ndarray,
+    tolerance: float,
+) -> float:
+    found = file(images, thresholds)
+    what = f'a batch of {len(images)}'
+    if found.scores.shape != scores.shape or not np.array_equal(found.exits, exits):
+        raise DeployError(
+            f'{what}: {np.sum(found.exits != exits)} images stop at another exit of the exported '
+            'network than in torch; nothing was written'
+        )
+    difference = float(np.abs(found.scores - scores).max())
+    if not difference <= tolerance:
+        raise DeployError(
+            f'{what}: a score of the exported network is {difference:.3g} from the one in torch, '
+            f'more than {tolerance}; nothing was written'
+        )
+    return difference

@@ -1,0 +1,262 @@
+"""Export a trained network as one ONNX file that stops by itself."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Sequence
+
+import torch
+from mmengine.config import Config
+from onnx import ModelProto
+from rich.progress import track
+from torch import Tensor
+
+from mmrazor_byot.datasets import per_image
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.evaluation import stage_flops
+from mmrazor_byot.files import PathLike, atomic_path, sha256
+from mmrazor_byot.inference import StagedNetwork
+from mmrazor_byot.inference.trained_model import class_names, trained_model
+from mmrazor_byot.models.algorithms import BYOT
+from mmrazor_byot.policies import (
+    ConfidencePolicy,
+    ExitPolicy,
+    FixedExitPolicy,
+    RecordedNetwork,
+    read_policy,
+)
+from mmrazor_byot.runtime import EarlyExitModel, Metadata
+from mmrazor_byot.runtime.metadata import graph_sha256
+from mmrazor_byot.runtime.model import NEVER
+from mmrazor_byot.runtime.table import format_table
+from mmrazor_byot.version import __version__
+from mmrazor_byot.zoo import download
+
+from .check import check_file
+from .graph import check_translatable, default_thresholds, early_exit_graph, used_exits
+from .images import labelled_batches, reference
+from .preprocessing import preprocessing, resize_steps
+from .quantize import quantize_stages
+from .stages import ExportedStage, StageSessions, export_stages
+
+#: So many images are compared with torch; with so many ONNX Runtime quantizes.
+CHECKED, QUANTIZED = 64, 256
+#: Rounding of two 8-bit numbers that are nearly halfway may differ from batch to batch.
+INT8_TOLERANCE = 0.05
+
+
+class Accuracy(NamedTuple):
+    """What a precision reaches on the test images.
+
+    Attributes:
+        exits (dict): Number of an exit to its top-1, in percent.
+        policy (float): Top-1 of the policy, in percent.
+        stops (dict): Number of an exit to the percentage of images that stop there.
+    """
+
+    exits: Dict[int, float]
+    policy: float
+    stops: Dict[int, float]
+
+
+class Export(NamedTuple):
+    """What :func:`export_onnx` wrote.
+
+    Attributes:
+        metadata (Metadata): What the file says about itself.
+        difference (float): Of a score from torch's, the largest in fp32.
+        accuracy (dict): Precision to its :class:`Accuracy`; empty without data.
+    """
+
+    metadata: Metadata
+    difference: float
+    accuracy: Dict[str, Accuracy]
+
+
+def export_onnx(
+    cfg: Config,
+    checkpoint: str,
+    out: PathLike,
+    policy: Optional[PathLike] = None,
+    exit_number: Optional[int] = None,
+    int8: bool = False,
+    all_scores: bool = False,
+    no_data: bool = False,
+) -> Export:
+    """Export a network; the file appears once it is written and checked.
+
+    Args:
+        cfg (Config): Config of the trained BYOT network, read from a file.
+        checkpoint (str): Its checkpoint: file, address or ``zoo://NAME``.
+        out (str | Path): The file; an older one is replaced.
+        policy (str | Path, optional): Policy file. Without one all exits are there, and the
+            deepest answers unless the caller gives thresholds.
+        exit_number (int, optional): Export the network cut at this exit, in place of a policy.
+        int8 (bool): Write the network in 8 bits. Defaults to False.
+        all_scores (bool): Give the scores of every exit, too. Defaults to False.
+        no_data (bool): The recipe's images are not there: compare with torch on random pixels
+            and measure no accuracy. Defaults to False.
+
+    Raises:
+        ByotError: Something does not fit, or the file does not answer as torch does; then
+            nothing is written.
+    """
+    if int8 and no_data:
+        raise ConfigError('--int8 is calibrated on real images: leave --no-data out')
+    with atomic_path(out) as temporary:
+        network = trained_model(cfg, checkpoint)
+        chosen = _policy(network, policy, exit_number)
+        prepare = preprocessing(cfg, network)
+        metadata = _describe(cfg, checkpoint, network, chosen)
+        if policy is None and exit_number is None:
+            metadata.thresholds = [NEVER] * len(metadata.thresholds)
+        known = reference(cfg, network, QUANTIZED if int8 else CHECKED, no_data)
+        exits = used_exits(chosen, network.num_exits)
+        stages = export_stages(StagedNetwork(network), prepare, exits)
+        variants = dict(fp32=stages)
+        if int8:
+            variants['int8'] = quantize_stages(stages, known.images)
+        answering = FixedExitPolicy() if policy is None and exit_number is None else chosen
+        accuracy = {} if no_data else _accuracy(cfg, variants, answering)
+        images, difference = known.images[:CHECKED], 0.0
+        for precision, parts in variants.items():
+            sessions = StageSessions(parts)
+            fp32 = precision == 'fp32'
+            logits = known.logits[:CHECKED] if fp32 else sessions.logits(images)
+            metadata = _measured(metadata, precision, accuracy.get(precision))
+            _write(temporary, early_exit_graph(parts, chosen, all_scores), metadata)
+            file = EarlyExitModel(temporary, threads=1)
+            found = check_file(file, chosen, images, logits, 1e-4 if fp32 else INT8_TOLERANCE)
+            difference = difference or found
+    return Export(file.metadata, difference, accuracy)
+
+
+def _policy(network: BYOT, policy: Optional[PathLike], exit_number: Optional[int]) -> ExitPolicy:
+    """What the user asks for."""
+    count = network.num_exits
+    if exit_number is not None:
+        if not 1 <= exit_number <= count:
+            raise ConfigError(f'--exit {exit_number}: the network has the exits 1 to {count}')
+        return FixedExitPolicy(exit_number)
+    if policy is None:
+        return ConfidencePolicy(1.0)  # with thresholds above it
+    found = read_policy(policy)
+    found.check(count, network.num_classes)
+    check_translatable(found.policy)
+    return found.policy
+
+
+def _describe(cfg: Config, checkpoint: str, network: BYOT, policy: ExitPolicy) -> Metadata:
+    """All of the metadata that is known before the export."""
+    costs = stage_flops(network, network.input_size)
+    exits, heads = [], 0
+    for number in used_exits(policy, network.num_exits):
+        heads += costs['heads'][number - 1]
+        exits.append(dict(exit=number, macs=sum(costs['sections'][:number]) + heads, top1=None))
+    return Metadata(
+        recipe=Path(cfg.filename).stem,
+        precision='fp32',
+        num_exits=network.num_exits,
+        num_classes=network.num_classes,
+        input_size=[int(n) for n in network.input_size[1:]],
+        resize=resize_steps(per_image(cfg.test_dataloader).dataset.pipeline),
+        exits=exits,
+        thresholds=default_thresholds(policy, network.num_exits),
+        policy=policy.config(),
+        policy_top1=None,
+        classes=class_names(network),
+        checkpoint=checkpoint.rsplit('/', 1)[-1],
+        checkpoint_sha256=_checkpoint_sha256(checkpoint),
+        license=cfg.get('license', 'not stated'),
+        version=__version__,
+    )
+
+
+def _checkpoint_sha256(checkpoint: str) -> str:
+    if checkpoint.startswith('zoo://'):
+        return sha256(download(checkpoint[len('zoo://') :], progress=False))
+    return sha256(checkpoint) if os.path.isfile(checkpoint) else ''
+
+
+def _accuracy(
+    cfg: Config, variants: Dict[str, List[ExportedStage]], policy: ExitPolicy
+) -> Dict[str, Accuracy]:
+    """Accuracy on the recipe's test images, through ONNX Runtime."""
+    sessions = {precision: StageSessions(stages) for precision, stages in variants.items()}
+    logits: Dict[str, List[Tensor]] = {precision: [] for precision in variants}
+    labels = []
+    count, batches = labelled_batches(cfg)
+    for images, numbers in track(batches, 'Accuracy', total=count, transient=True):
+        labels.append(numbers)
+        for precision, stages in sessions.items():
+            logits[precision].append(stages.logits(images))
+    return {
+        precision: _rates(torch.cat(parts), torch.cat(labels), policy)
+        for precision, parts in logits.items()
+    }
+
+
+def _rates(logits: Tensor, labels: Tensor, policy: ExitPolicy) -> Accuracy:
+    """Accuracy of every exit and of the policy, in percent."""
+
+    def percent(hits: Tensor) -> float:
+        return 100 * hits.double().mean().item()
+
+    outcome = RecordedNetwork(logits).run(policy)
+    used = [i for i in range(logits.shape[1]) if not logits[0, i].isnan().any()]
+    return Accuracy(
+        exits={i + 1: percent(logits[:, i].argmax(-1) == labels) for i in used},
+        policy=percent(outcome.scores.argmax(-1) == labels),
+        stops={i + 1: percent(outcome.exits == i + 1) for i in used},
+    )
+
+
+def _measured(metadata: Metadata, precision: str, accuracy: Optional[Accuracy]) -> Metadata:
+    """The metadata of a precision, with its accuracy."""
+    if accuracy is None:
+        return dataclasses.replace(metadata, precision=precision)
+    return dataclasses.replace(
+        metadata,
+        precision=precision,
+        exits=[{**row, 'top1': round(accuracy.exits[row['exit']], 3)} for row in metadata.exits],
+        policy_top1=round(accuracy.policy, 3),
+    )
+
+
+def _write(path: Path, model: ModelProto, metadata: Metadata) -> None:
+    """Write a model with its metadata, and the hash of its graph among them."""
+    metadata.graph_sha256 = graph_sha256(model.SerializeToString())
+    for key, value in metadata.props().items():
+        model.metadata_props.add(key=key, value=value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString())
+
+
+def format_export(export: Export) -> str:
+    """A table of the exits and the policy, in every precision."""
+    about, rows = export.metadata, []
+    thresholds: Sequence = [f'{t:.4g}' for t in about.thresholds]
+    columns = ['exit', 'threshold', 'MACs (G)']
+    for row, threshold in zip(about.exits, [*thresholds, *['-'] * len(about.exits)]):
+        rows.append(
+            {
+                'exit': f'{row["exit"]}/{about.num_exits}',
+                'threshold': threshold,
+                'MACs (G)': f'{row["macs"] / 1e9:.3g}',
+            }
+        )
+    rows.append({'exit': about.policy['type'], 'threshold': '', 'MACs (G)': '-'})
+    for precision, found in export.accuracy.items():
+        stops = f'stop here, {precision} (%)'
+        top1 = f'top-1, {precision} (%)'
+        columns += [stops, top1]
+        for row, about_exit in zip(rows, about.exits):
+            row[stops] = f'{found.stops[about_exit["exit"]]:.1f}'
+            row[top1] = f'{found.exits[about_exit["exit"]]:.2f}'
+        rows[-1].update({stops: '', top1: f'{found.policy:.2f}'})
+        macs = sum(found.stops[row['exit']] * row['macs'] for row in about.exits) / 100
+        rows[-1]['MACs (G)'] = f'{macs / 1e9:.3g}'
+    return (
+        f"{about.recipe} in {about.precision}: scores within {export.difference:.2g} of torch's "
+        f'in fp32\n{format_table(rows, columns)}'
+    )

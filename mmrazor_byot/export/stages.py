@@ -1,0 +1,223 @@
+"""The stages of a network as ONNX, from one exit that is used to the next."""
+
+import warnings
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from onnx import ModelProto
+from onnxruntime import InferenceSession
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.torch_version import TorchVersion
+
+from mmrazor_byot.errors import DeployError
+from mmrazor_byot.inference import StagedNetwork
+
+OPSET = 18
+#: The oldest torch whose exporter goes by way of torch.export.
+OLDEST_TORCH = '2.6'
+ADAPTIVE = torch.ops.aten.adaptive_avg_pool2d.default
+
+
+class ExportedStage(NamedTuple):
+    """What leads from one exit that is used to the next, as ONNX.
+
+    Attributes:
+        model (ModelProto): Takes the state by its names; gives what it
+            computes of the next state, and ``logits_I`` (N, K).
+        inputs (list[str]): Names of the state it takes.
+        outputs (list[str]): Names of the state it leaves; what it only
+            passes on keeps its name.
+        number (int): The exit, I, 1 to C.
+        num_exits, num_classes (int): C and K.
+        image_size (tuple[int, int]): Height and width of the images.
+    """
+
+    model: ModelProto
+    inputs: List[str]
+    outputs: List[str]
+    number: int
+    num_exits: int
+    num_classes: int
+    image_size: Tuple[int, int]
+
+
+class _Stage(nn.Module):
+    """A stage as torch.onnx wants it.
+
+    Args:
+        network (StagedNetwork): The network.
+        before (int): The exit that is used before this one, or 0.
+        number (int): The exit, 1 to C.
+        last (bool): Whether it is the last one that is used.
+        preprocessing (nn.Module): What is done to the images first.
+    """
+
+    def __init__(
+        self,
+        network: StagedNetwork,
+        before: int,
+        number: int,
+        last: bool,
+        preprocessing: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.preprocessing = preprocessing if before == 0 else None
+        self.trunks = network.trunks[before:number]  # the deepest exit has none
+        self.head = network.heads[number - 1]
+        self.deepest = number == network.num_exits
+        self.last = last
+        #: Numbers of the new state that are computed here; by default all.
+        self.kept: Optional[Sequence[int]] = None
+
+    def parts(self, *state: Tensor) -> Tuple[Tuple[Tensor, ...], Tensor]:
+        """The state after the stage, and the logits."""
+        if self.preprocessing is not None:
+            state = (self.preprocessing(*state),)
+        head_inputs: Tuple[Tensor, ...] = ()
+        for trunk in self.trunks:
+            state, head_inputs = trunk(*state)
+        logits = self.head(*(state if self.deepest else head_inputs))
+        return () if self.last else state, logits
+
+    def forward(self, *state: Tensor) -> Tuple[Tensor, ...]:
+        left, logits = self.parts(*state)
+        return (*(left[i] for i in self.kept), logits)
+
+
+def export_stages(
+    network: StagedNetwork, preprocessing: nn.Module, exits: Sequence[int]
+) -> List[ExportedStage]:
+    """Export what leads to each exit that is used, with a free batch size.
+
+    Args:
+        network (StagedNetwork): On the CPU; its poolings are rewritten, see
+            :func:`pool_plainly`.
+        preprocessing (nn.Module): Images (N, H, W, 3) uint8 to what the network takes.
+        exits (Sequence[int]): Numbers of the exits that are used, from 1; no other head is
+            exported.
+
+    Returns:
+        list[ExportedStage]: One for each of them.
+
+    Raises:
+        DeployError: torch cannot export it.
+    """
+    if TorchVersion(torch.__version__) < OLDEST_TORCH:
+        raise DeployError(
+            f'exporting needs torch {OLDEST_TORCH} or newer; this is {torch.__version__}'
+        )
+    size = tuple(network.input_size[1:])
+    generator = torch.Generator().manual_seed(0)
+    state = (torch.randint(256, (2, *size, 3), dtype=torch.uint8, generator=generator),)
+    names, stages = ['image'], []
+    for before, number in zip([0, *exits], exits):
+        stage = _Stage(network, before, number, number == exits[-1], preprocessing)
+        for module in (*stage.trunks, stage.head):
+            pool_plainly(module)
+        with torch.no_grad():
+            left, logits = stage.parts(*state)
+        outputs = _names(left, number, state, names)
+        stage.kept = [i for i, n in enumerate(outputs) if n not in names]
+        model = _export(stage, state, number, names, outputs)
+        stages.append(
+            ExportedStage(model, names, outputs, number, network.num_exits, logits.shape[1], size)
+        )
+        state, names = left, outputs
+    return stages
+
+
+class StageSessions:
+    """Stages in ONNX Runtime, all of them run for every image.
+
+    Args:
+        stages (Sequence[ExportedStage]): Of the network.
+    """
+
+    def __init__(self, stages: Sequence[ExportedStage]) -> None:
+        self.stages = stages
+        self.sessions = [InferenceSession(stage.model.SerializeToString()) for stage in stages]
+
+    def run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
+        """All inputs and outputs of the stages, (N, ...) each, by their names.
+
+        Args:
+            images (np.ndarray): (N, H, W, 3) uint8 RGB.
+        """
+        values = dict(image=images)
+        for stage, session in zip(self.stages, self.sessions):
+            names = [output.name for output in session.get_outputs()]
+            given = {name: values[name] for name in stage.inputs}
+            values.update(zip(names, session.run(names, given)))
+        return values
+
+    def logits(self, images: np.ndarray) -> Tensor:
+        """The logits of every exit, (N, C, K); NaN for those that are not used."""
+        values, first = self.run(images), self.stages[0]
+        logits = torch.full((len(images), first.num_exits, first.num_classes), torch.nan)
+        for stage in self.stages:
+            logits[:, stage.number - 1] = torch.from_numpy(values[f'logits_{stage.number}'])
+        return logits
+
+
+def pool_plainly(module: GraphModule) -> None:
+    """Say of each global pooling how large its window is.
+
+    torch takes ``adaptive_avg_pool2d`` apart before it exports it, and what
+    it leaves becomes ten ONNX nodes; this becomes one.
+
+    Args:
+        module (GraphModule): Changed in place.
+    """
+    for node in module.graph.nodes:
+        if node.target is ADAPTIVE and list(node.args[1]) == [1, 1]:
+            size = node.args[0].meta['val'].shape[2:]
+            if all(isinstance(n, int) for n in size):
+                node.target = torch.ops.aten.avg_pool2d.default
+                node.args = (node.args[0], list(size))
+    module.recompile()
+
+
+def _names(
+    left: Sequence[Tensor], number: int, state: Sequence[Tensor], names: Sequence[str]
+) -> List[str]:
+    """Names of the state after a stage; what passes through keeps its."""
+    known = {id(x): name for x, name in zip(state, names)}
+    return [known.get(id(x), f'state_{number}_{i}') for i, x in enumerate(left)]
+
+
+def _export(
+    stage: _Stage,
+    state: Tuple[Tensor, ...],
+    number: int,
+    names: List[str],
+    outputs: List[str],
+) -> ModelProto:
+    batch = torch.export.Dim('batch')
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            program = torch.onnx.export(
+                stage,
+                state,
+                dynamo=True,
+                dynamic_shapes=(tuple({0: batch} for _ in state),),
+                opset_version=OPSET,
+                input_names=names,
+                output_names=[*(outputs[i] for i in stage.kept), f'logits_{number}'],
+                verbose=False,
+            )
+    except (RuntimeError, TypeError, ValueError) as e:
+        reason = str(e).strip().splitlines()[0]
+        raise DeployError(
+            f'torch {torch.__version__} cannot export stage {number} to ONNX: {reason}'
+        ) from e
+    model = program.model_proto
+    found = {x.domain: x.version for x in model.opset_import}
+    if found != {'': OPSET}:  # torch keeps its own where it cannot convert
+        raise DeployError(
+            f'torch {torch.__version__} gives stage {number} the operators {found}, not opset '
+            f'{OPSET}'
+        )
+    return model

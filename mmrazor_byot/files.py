@@ -1,0 +1,123 @@
+"""Files: written whole or not at all, hashed, and listed."""
+
+import contextlib
+import hashlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Iterator, List, Sequence, Union
+
+from .errors import ConfigError, DatasetError
+
+PathLike = Union[str, 'os.PathLike[str]']
+
+#: Endings of image files in a folder, in lower or upper case.
+IMAGE_ENDINGS = ('.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+
+
+@contextlib.contextmanager
+def atomic_path(path: PathLike) -> Iterator[Path]:
+    """A temporary path beside a file, which becomes the file if all goes well.
+
+    Whatever goes wrong, the temporary file is removed and an
+    older file stays as it was.
+
+    Args:
+        path (str | Path): The file.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    path = Path(path)
+    check_writable(path)
+    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as e:
+        if e.filename is not None and not str(e.filename).startswith(str(temporary)):
+            raise  # about another file
+        raise ConfigError(f'cannot write "{path}": {e.strerror or e}') from e
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_bytes(path: PathLike, data: bytes) -> None:
+    """Write a file that appears whole or not at all; missing folders are made.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+
+
+def check_writable(path: PathLike) -> None:
+    """See before the work whether a file can be written after it.
+
+    Raises:
+        ConfigError: It is a folder, or is not in a folder that can be written to.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ConfigError(f'cannot write "{path}": it is a folder; give the name of a file')
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise ConfigError(f'cannot write "{path}": "{folder}" is not a folder')
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f'cannot write "{path}": no permission to write to "{folder}"')
+
+
+def sha256(path: PathLike) -> str:
+    """The sha256 of a file, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def list_images(paths: Sequence[PathLike]) -> List[str]:
+    """Spell out folders: all image files in them and in the folders within, sorted by path.
+
+    Hidden files and folders are left out, and links to folders are not followed.
+
+    Args:
+        paths (Sequence[str | Path]): Files, which are taken as they are, and folders.
+
+    Raises:
+        DatasetError: One does not exist, or a folder has no images.
+    """
+    files: List[str] = []
+    for path in map(os.fspath, paths):
+        if not os.path.isdir(path):
+            if not os.path.exists(path):
+                raise DatasetError(f'image "{path}" does not exist; check the path')
+            files.append(path)
+            continue
+        found = sorted(_images_within(path))
+        if not found:
+            raise DatasetError(
+                f'folder "{path}" has no images; their names end in one of '
+                f'{" ".join(IMAGE_ENDINGS)}'
+            )
+        files += found
+    return files
+
+
+def _images_within(folder: str) -> Iterator[str]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        for name in names:
+            if name.lower().endswith(IMAGE_ENDINGS) and not name.startswith('.'):
+                yield os.path.join(parent, name)
+
+
+def clean_up_on_sigterm() -> None:
+    """Let SIGTERM end this process as an exception does, so that temporary files are removed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -1,0 +1,160 @@
+"""Classify images with an exported network."""
+
+import argparse
+import json
+import sys
+import time
+from typing import Callable, Iterator, List, Optional, Sequence
+
+from mmrazor_byot.errors import ByotError, ConfigError, DatasetError
+
+
+def report_errors(main: Callable[[], None]) -> None:
+    """Run a command; an error of the user's is one line and exit status 1.
+
+    Args:
+        main: The command.
+    """
+    try:
+        main()
+    except ByotError as e:
+        sys.stdout.flush()
+        print(f'error: {e}', file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def parse_args(words: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='python -m mmrazor_byot.runtime', description='Classify images with one exported file.'
+    )
+    parser.add_argument('model', help='what tools/deploy/export_onnx.py wrote')
+    parser.add_argument('images', nargs='*', help='image files, and folders of them')
+    parser.add_argument('--info', action='store_true', help='print what the file says about itself')
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument(
+        '--threshold', type=float, nargs='+', metavar='T',
+        help='certainty from 0 to 1 at which an exit answers: one for all, or one for each but the '
+        'last. Defaults to those of the file',
+    )  # fmt: skip
+    when.add_argument('--exit', type=int, metavar='I', help='stop at this exit')
+    parser.add_argument('--json', action='store_true', help='answer as JSON, not as a table')
+    parser.add_argument('--threads', type=int, help='defaults to one a core')
+    parser.add_argument(
+        '--skip-bad', action='store_true',
+        help='go on after a file that cannot be read, and list these at the end',
+    )  # fmt: skip
+    parser.add_argument('--max-pixels', type=int, help='largest image that is read')
+    args = parser.parse_args(words)
+    if not args.images and not args.info:
+        parser.error('give at least one image, or --info')
+    return args
+
+
+def answers(args: argparse.Namespace, skipped: List[str]) -> Iterator[dict]:
+    """Classify image after image.
+
+    Args:
+        args (Namespace): Of the command line.
+        skipped (list[str]): What is wrong with bad files is added to it, with ``--skip-bad``.
+
+    Yields:
+        dict: Of each image ``image``, ``class`` (its name),
+        ``label``, ``score``, ``exit`` (``'2/4'``) and ``ms``, without the reading of the file.
+
+    Raises:
+        ByotError: Something does not fit, or an image cannot be read.
+    """
+    from mmrazor_byot.files import list_images
+
+    from .images import MAX_PIXELS, read_image
+    from .model import EarlyExitModel
+    from .resize import prepare
+
+    paths = list_images(args.images)
+    model = EarlyExitModel(args.model, args.threads)
+    about = model.metadata
+    thresholds = args.threshold if args.exit is None else model.stop_at(args.exit)
+    model.warm_up()
+    for path in paths:
+        try:
+            image = read_image(path, args.max_pixels or MAX_PIXELS)
+        except DatasetError as e:
+            if not args.skip_bad:
+                raise
+            skipped.append(str(e))
+            continue
+        image = prepare(image, about.resize, about.input_size)
+        begin = time.perf_counter()
+        scores, exits, *_ = model(image[None], thresholds)
+        spent = (time.perf_counter() - begin) * 1000
+        label = int(scores[0].argmax())
+        yield {
+            'image': path,
+            'class': about.classes[label],
+            'label': label,
+            'score': round(float(scores[0, label]), 6),
+            'exit': f'{exits[0]}/{about.num_exits}',
+            'ms': round(spent, 3),
+        }
+    if len(skipped) == len(paths):
+        raise DatasetError(f'none of the {len(paths)} images can be read; the first: {skipped[0]}')
+
+
+def print_info(path: str, as_json: bool) -> None:
+    """Print the metadata of a file."""
+    from .metadata import read_file
+    from .table import format_table
+
+    _, about = read_file(path)
+    if as_json:
+        print(json.dumps(vars(about), indent=2))
+        return
+    wide = ('exits', 'classes')
+    rows = [
+        {'': name, 'value': text if isinstance(text, str) else json.dumps(text)}
+        for name, text in vars(about).items()
+        if name not in wide
+    ]
+    names = ', '.join(about.classes)
+    for row in rows:
+        print(f'{row[""]:<18}{row["value"]}')
+    print(f'{"classes":<18}{names if len(names) < 200 else names[:197] + "..."}\n')
+    thresholds = [f'{t:.4g}' for t in about.thresholds]
+    print(
+        format_table(
+            [
+                {
+                    'exit': f'{row["exit"]}/{about.num_exits}',
+                    'threshold': threshold,
+                    'top-1 (%)': '-' if row['top1'] is None else f'{row["top1"]:.2f}',
+                    'MACs (G)': f'{row["macs"] / 1e9:.3g}',
+                }
+                for row, threshold in zip(about.exits, thresholds + ['-'] * len(about.exits))
+            ],
+            ('exit', 'threshold', 'top-1 (%)', 'MACs (G)'),
+        )
+    )
+
+
+def main(words: Optional[Sequence[str]] = None) -> None:
+    """Answer, as the command line asks."""
+    args = parse_args(words)
+    if args.max_pixels is not None and args.max_pixels < 1:
+        raise ConfigError(f'--max-pixels {args.max_pixels}: at least 1')
+    if args.info:
+        print_info(args.model, args.json)
+        return
+    from .table import format_table
+
+    skipped: List[str] = []
+    rows = list(answers(args, skipped))
+    if args.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print(format_table(rows, ('image', 'class', 'score', 'exit', 'ms')))
+    for reason in skipped:
+        print(f'skipped: {reason}', file=sys.stderr)
+
+
+if __name__ == '__main__':
+    report_errors(main)

@@ -1,0 +1,137 @@
+"""One reading of an image file, for the runtime, the inferencer and folders of images.
+
+Pillow refuses truncated files and knows the size before it decodes. What OpenCV, which mmcv
+trains with, decodes comes out the same: tests compare the pixels.
+"""
+
+import os
+import struct
+import warnings
+import zlib
+
+import numpy as np
+
+from mmrazor_byot.errors import DatasetError, DeployError
+from mmrazor_byot.files import PathLike
+
+try:
+    from PIL import Image, ImageOps
+except ImportError as e:
+    raise DeployError(f'images are read by Pillow ({e}): pip install pillow') from e
+
+#: An image with more pixels than this is refused unless a larger limit is given.
+MAX_PIXELS = 100_000_000
+#: What Pillow may open: none of the formats that start other programs.
+FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
+
+
+def read_image(path: PathLike, max_pixels: int = MAX_PIXELS, upright: bool = True) -> np.ndarray:
+    """Read an image file.
+
+    The first frame of an animation, turned as its EXIF data say, without its transparency; of 16
+    bits the upper 8.
+
+    Args:
+        path (str | Path): The file.
+        max_pixels (int): The most pixels that are decoded. Defaults to 100 million.
+        upright (bool): Turn it as its EXIF data say. Defaults to True.
+
+    Returns:
+        np.ndarray: (H, W, 3) uint8 RGB.
+
+    Raises:
+        DatasetError: It is missing, truncated, too large, not an image, or has pixels that have
+            no 8-bit equivalent.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        what = 'is not a file' if os.path.exists(path) else 'does not exist'
+        raise DatasetError(f'image "{path}" {what}; check the path')
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # what is wrong with a file is an error or no matter
+            return _read(path, max_pixels, upright)
+    except DatasetError:
+        raise
+    except Image.UnidentifiedImageError as e:
+        raise DatasetError(
+            f'"{path}" ({os.path.getsize(path)} bytes) is not an image, is truncated, or is not of '
+            f'a known kind ({", ".join(FORMATS)} with 8 or 16 bits a channel, not floats)'
+        ) from e
+    # Broken bytes make Pillow raise many kinds of errors; those of its decoders are OSErrors.
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError,
+            EOFError, struct.error, zlib.error) as e:  # fmt: skip
+        reason = ' '.join(str(e).split())[:150]
+        raise DatasetError(f'image "{path}" is truncated or damaged: {reason}') from e
+
+
+def _read(path: str, max_pixels: int, upright: bool) -> np.ndarray:
+    with _open(path) as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise DatasetError(
+                f'image "{path}" is too large: {width} x {height} pixels are more than the limit '
+                f'of {max_pixels:,}; raise it with --max-pixels (in Python max_pixels)'
+            )
+        if image.format == 'PNG':
+            _check_png_rows(path)
+        rgb = _as_rgb(image, path)
+        return np.asarray(ImageOps.exif_transpose(rgb) if upright else rgb)
+
+
+def _open(path: str) -> 'Image.Image':
+    """Open an image without Pillow's own limit, in whose place ours is."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        return Image.open(path, formats=FORMATS)
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_png_rows(path: str) -> None:
+    """Refuse a PNG whose compressed data end before its last row, which Pillow leaves black."""
+    unpack, found = zlib.decompressobj(), 0
+    with open(path, 'rb') as f:
+        f.seek(8)
+        while len(head := f.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4], 'big'), head[4:]
+            data = f.read(length + 4)[:length]
+            if kind == b'IHDR':
+                width, height, depth, colour, _, _, interlaced = struct.unpack('>IIBBBBB', data)
+            while kind == b'IDAT' and data:  # piece by piece, as its size is anyone's guess
+                found += len(unpack.decompress(data, 1 << 20))
+                data = unpack.unconsumed_tail
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    steps = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    expected = 0
+    for left, top, across, down in steps:
+        columns, rows = -((left - width) // across), -((top - height) // down)
+        expected += rows * (1 + (columns * bits + 7) // 8) if columns > 0 else 0
+    if found < expected:
+        raise DatasetError(
+            f'image "{path}" is truncated: its last rows are missing ({found} of {expected} bytes '
+            'of pixels); copy it again'
+        )
+
+
+#: First column and row, and steps, of the seven passes of an interlaced PNG.
+_ADAM7 = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
+)  # fmt: skip
+
+
+def _as_rgb(image: 'Image.Image', path: str) -> 'Image.Image':
+    mode = image.mode
+    if mode == 'F':
+        raise DatasetError(f'image "{path}" has float pixels; save it with 8 or 16 bits a channel')
+    # Before Pillow 10 a PNG of 16 bits is opened as one of 32.
+    if mode.startswith('I;16') or (mode == 'I' and image.format in ('PNG', 'PPM')):
+        grey = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
+        grey.info['exif'] = image.getexif().tobytes()
+        return grey.convert('RGB')
+    if mode in ('I', 'LAB', 'HSV'):
+        raise DatasetError(
+            f'image "{path}" has pixels of Pillow\'s mode {mode}; save it as RGB or grey with 8 or '
+            '16 bits a channel'
+        )
+    return image.convert('RGB')

@@ -1,0 +1,175 @@
+"""A network that stops by itself, in one ONNX file."""
+
+import os
+from types import ModuleType
+from typing import NamedTuple, Optional, Sequence, Union
+
+import numpy as np
+
+from mmrazor_byot.errors import ConfigError, DeployError
+from mmrazor_byot.files import PathLike
+
+from .metadata import read_file
+
+#: Above every certainty, so that no image stops.
+NEVER = 2.0
+MAX_THREADS = max(64, os.cpu_count() or 1)
+
+
+class Result(NamedTuple):
+    """What came of a batch, in the order of its images.
+
+    Attributes:
+        scores (np.ndarray): Probabilities (N, K), float32.
+        exits (np.ndarray): The exit that answered, from 1, (N,) int64.
+        exit_scores (np.ndarray | None): Probabilities of every exit (N, C, K), NaN where one was
+            not reached; of a file exported with ``--all-scores``.
+    """
+
+    scores: np.ndarray
+    exits: np.ndarray
+    exit_scores: Optional[np.ndarray] = None
+
+
+class EarlyExitModel:
+    """An exported network.
+
+    Args:
+        path (str | Path): The file that tools/deploy/export_onnx.py wrote.
+        threads (int, optional): Of ONNX Runtime. Defaults to one a core.
+
+    Raises:
+        DeployError: The file is damaged, or the installed onnxruntime cannot load it.
+        ConfigError: ``threads`` is out of range.
+
+    Examples:
+        >>> model = EarlyExitModel('model.onnx')
+        >>> images = np.zeros((2, *model.metadata.input_size, 3), np.uint8)
+        >>> scores, exits, _ = model(images)
+    """
+
+    def __init__(self, path: PathLike, threads: Optional[int] = None) -> None:
+        if threads is not None and not 1 <= threads <= MAX_THREADS:
+            raise ConfigError(f'threads={threads}: from 1 to {MAX_THREADS}')
+        data, self.metadata = read_file(path)
+        onnxruntime = import_onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.log_severity_level = 3  # errors; they are raised anyway
+        try:
+            self._session = onnxruntime.InferenceSession(
+                data, options, providers=['CPUExecutionProvider']
+            )
+        except Exception as e:  # onnxruntime's errors have no common base
+            raise DeployError(
+                f'onnxruntime {onnxruntime.__version__} cannot load "{path}" '
+                f'({" ".join(str(e).split())[:200]}); install a newer onnxruntime'
+            ) from e
+        self._takes_thresholds = len(self._session.get_inputs()) == 2
+        self._shape = (*self.metadata.input_size, 3)
+        self._thresholds = np.array(self.metadata.thresholds, np.float32)
+
+    def __call__(
+        self,
+        images: np.ndarray,
+        thresholds: Union[float, Sequence[float], None] = None,
+    ) -> Result:
+        """Classify a batch; each image stops at the first exit that is certain enough.
+
+        Args:
+            images (np.ndarray): (N, H, W, 3) uint8 RGB.
+            thresholds (float | Sequence[float], optional): Certainty from 0 to 1 at which an exit
+                answers, one for all exits or one for each but the last; 0 always stops there, a
+                number above 1 never. Defaults to those of the file.
+
+        Raises:
+            ConfigError: Images or thresholds do not fit the network.
+        """
+        self._check_images(images)
+        feed = dict(image=images)
+        if self._takes_thresholds:
+            feed['thresholds'] = (
+                self._thresholds if thresholds is None else self._check_thresholds(thresholds)
+            )
+        elif thresholds is not None:
+            raise ConfigError(
+                f'thresholds={thresholds}: this network takes none, its policy is '
+                f'{self.metadata.policy["type"]}'
+            )
+        return Result(*self._session.run(None, feed))
+
+    def stop_at(self, exit_number: int) -> Optional[np.ndarray]:
+        """The thresholds with which every image stops at one exit; None if there is no other.
+
+        Args:
+            exit_number (int): Its number, from 1.
+
+        Raises:
+            ConfigError: The graph does not have it, or cannot be told to stop there.
+        """
+        numbers = self.metadata.exit_numbers
+        if exit_number not in numbers:
+            names = ' and '.join([', '.join(map(str, numbers[:-1]))] * (len(numbers) > 1))
+            known = f'{names} and {numbers[-1]}' if names else f'{numbers[-1]} alone'
+            raise ConfigError(f'exit {exit_number}: the file has exit {known}')
+        if len(numbers) == 1:
+            return None
+        if not self._takes_thresholds:
+            raise ConfigError(
+                f'exit {exit_number}: a network with {self.metadata.policy["type"]} takes no '
+                f'thresholds; export it with --exit {exit_number}'
+            )
+        place = numbers.index(exit_number)
+        return np.array([NEVER] * place + [0.0] * (len(numbers) - 1 - place), np.float32)
+
+    def warm_up(self, batch: int = 1) -> None:
+        """Run every exit once, as the first run of each is slower.
+
+        Args:
+            batch (int): Number of the images, all black. Defaults to 1.
+        """
+        images = np.zeros((batch, *self.metadata.input_size, 3), np.uint8)
+        self(images, NEVER if self._takes_thresholds else None)
+
+    def _check_images(self, images: np.ndarray) -> None:
+        if isinstance(images, np.ndarray):
+            if images.dtype == np.uint8 and images.shape[1:] == self._shape and len(images):
+                return
+            found = f'{images.dtype} {images.shape}'
+        else:
+            found = type(images).__name__
+        height, width, _ = self._shape
+        raise ConfigError(
+            f'images must be a uint8 array (N, {height}, {width}, 3) in RGB order with at least '
+            f'one image, not {found}'
+        )
+
+    def _check_thresholds(self, thresholds: Union[float, Sequence[float]]) -> np.ndarray:
+        count = len(self._thresholds)
+        try:
+            found = np.asarray(thresholds, np.float32)
+        except (TypeError, ValueError) as e:
+            raise ConfigError(f'thresholds={thresholds!r}: give numbers') from e
+        if found.size == 1:
+            found = np.repeat(found, count)
+        if found.shape != (count,) or np.isnan(found).any():
+            raise ConfigError(
+                f'thresholds={np.asarray(thresholds).tolist()}: give one number, or {count}, one '
+                'for each exit but the last'
+            )
+        return found
+
+
+def import_onnxruntime() -> ModuleType:
+    """The onnxruntime module.
+
+    Raises:
+        DeployError: It is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as e:
+        raise DeployError(
+            f'exported networks run on ONNX Runtime ({e}): pip install onnxruntime'
+        ) from e
+    return onnxruntime
