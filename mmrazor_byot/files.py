@@ -36,8 +36,9 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as e:
-        if e.filename is not None and not str(e.filename).startswith(str(temporary)):
-            raise  # about another file
+        about = str(path if e.filename is None else e.filename)
+        if not about.startswith(str(temporary)) and not path.is_relative_to(about):
+            raise  # about neither this file nor a folder that it is in
         raise ConfigError(f'cannot write "{path}": {e.strerror or e}') from e
     finally:
         with contextlib.suppress(OSError):
@@ -65,7 +66,7 @@ def check_writable(path: PathLike) -> None:
     if path.is_dir():
         raise ConfigError(f'cannot write "{path}": it is a folder; give the name of a file')
     folder = path.absolute().parent
-    while not folder.exists():
+    while not os.path.lexists(folder):
         folder = folder.parent
     if not folder.is_dir():
         raise ConfigError(f'cannot write "{path}": "{folder}" is not a folder')

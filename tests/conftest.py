@@ -14,7 +14,6 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope, init_default_scope
 from mmpretrain.structures import DataSample
-
 from run import DIGITS, succeeded, tool
 
 from mmrazor_byot.registry import MODELS

@@ -148,7 +148,10 @@ class _Graph:
                 renamed[name] = next(self.names)
             return renamed[name]
 
+        used = {name for node in graph.node for name in node.input}
         for source in graph.initializer:
+            if source.name not in used:  # batch norms that are in the convolutions now
+                continue
             array = TensorProto()
             array.CopyFrom(source)
             array.ClearField('doc_string')

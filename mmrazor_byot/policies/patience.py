@@ -32,6 +32,9 @@ class PatiencePolicy(ExitPolicy):
                 f'{self.name}: patience={patience!r}; it must be a whole number, at least 1'
             )
 
+    def last(self, num_exits: int) -> int:
+        return 1 if self.patience == 1 else num_exits
+
     def leaves(self, reached: List[Tensor], exit_number: int) -> Tensor:
         labels = torch.stack([p.argmax(-1) for p in reached], -1)
         return agreement(labels) >= self.patience

@@ -6,6 +6,7 @@ trains with, decodes comes out the same: tests compare the pixels.
 
 import os
 import struct
+import threading
 import warnings
 import zlib
 
@@ -15,7 +16,7 @@ from mmrazor_byot.errors import DatasetError, DeployError
 from mmrazor_byot.files import PathLike
 
 try:
-    from PIL import Image, ImageOps
+    from PIL import Image
 except ImportError as e:
     raise DeployError(f'images are read by Pillow ({e}): pip install pillow') from e
 
@@ -75,43 +76,54 @@ def _read(path: str, max_pixels: int, upright: bool) -> np.ndarray:
             )
         if image.format == 'PNG':
             _check_png_rows(path)
-        rgb = _as_rgb(image, path)
-        return np.asarray(ImageOps.exif_transpose(rgb) if upright else rgb)
+        pixels = _as_rgb(image, path)
+        # Only now, as those of a PNG may come behind its pixels.
+        return _turned(pixels, image.info.get('exif', b'') if upright else b'')
 
 
 def _open(path: str) -> 'Image.Image':
     """Open an image without Pillow's own limit, in whose place ours is."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        return Image.open(path, formats=FORMATS)
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    with _OPENING:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path, formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+#: Threads open one after the other, or one would put back the limit that another has taken away.
+_OPENING = threading.Lock()
 
 
 def _check_png_rows(path: str) -> None:
     """Refuse a PNG whose compressed data end before its last row, which Pillow leaves black."""
-    unpack, found = zlib.decompressobj(), 0
+    unpack, found, expected = zlib.decompressobj(), 0, 1
     with open(path, 'rb') as f:
         f.seek(8)
-        while len(head := f.read(8)) == 8:
+        while found < expected and len(head := f.read(8)) == 8:
             length, kind = int.from_bytes(head[:4], 'big'), head[4:]
             data = f.read(length + 4)[:length]
             if kind == b'IHDR':
-                width, height, depth, colour, _, _, interlaced = struct.unpack('>IIBBBBB', data)
-            while kind == b'IDAT' and data:  # piece by piece, as its size is anyone's guess
+                expected = _png_bytes(*struct.unpack('>IIBBBBB', data))
+            # Piece by piece, and no further than needed, as its size is anyone's guess.
+            while kind == b'IDAT' and data and found < expected:
                 found += len(unpack.decompress(data, 1 << 20))
                 data = unpack.unconsumed_tail
-    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
-    steps = _ADAM7 if interlaced else ((0, 0, 1, 1),)
-    expected = 0
-    for left, top, across, down in steps:
-        columns, rows = -((left - width) // across), -((top - height) // down)
-        expected += rows * (1 + (columns * bits + 7) // 8) if columns > 0 else 0
     if found < expected:
         raise DatasetError(
             f'image "{path}" is truncated: its last rows are missing ({found} of {expected} bytes '
             'of pixels); copy it again'
         )
+
+
+def _png_bytes(width: int, height: int, depth: int, colour: int, *rest: int) -> int:
+    """How many bytes the rows of a PNG are before compression, by the fields of its header."""
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    size = 0
+    for left, top, across, down in _ADAM7 if rest[-1] else ((0, 0, 1, 1),):
+        columns, rows = -((left - width) // across), -((top - height) // down)
+        size += rows * (1 + (columns * bits + 7) // 8) if columns > 0 else 0
+    return size
 
 
 #: First column and row, and steps, of the seven passes of an interlaced PNG.
@@ -120,18 +132,40 @@ _ADAM7 = (
 )  # fmt: skip
 
 
-def _as_rgb(image: 'Image.Image', path: str) -> 'Image.Image':
+def _as_rgb(image: 'Image.Image', path: str) -> np.ndarray:
     mode = image.mode
     if mode == 'F':
         raise DatasetError(f'image "{path}" has float pixels; save it with 8 or 16 bits a channel')
     # Before Pillow 10 a PNG of 16 bits is opened as one of 32.
     if mode.startswith('I;16') or (mode == 'I' and image.format in ('PNG', 'PPM')):
-        grey = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
-        grey.info['exif'] = image.getexif().tobytes()
-        return grey.convert('RGB')
+        return np.dstack([(np.asarray(image) >> 8).astype(np.uint8)] * 3)
     if mode in ('I', 'LAB', 'HSV'):
         raise DatasetError(
             f'image "{path}" has pixels of Pillow\'s mode {mode}; save it as RGB or grey with 8 or '
             '16 bits a channel'
         )
-    return image.convert('RGB')
+    return np.asarray(image.convert('RGB'))
+
+
+def _turned(pixels: np.ndarray, exif: bytes) -> np.ndarray:
+    """A copy, turned upright by EXIF data."""
+    orientation = _orientation(exif)
+    if orientation > 4:
+        pixels = pixels.swapaxes(0, 1)
+    down = -1 if orientation in (3, 4, 7, 8) else 1
+    across = -1 if orientation in (2, 3, 6, 7) else 1
+    return pixels[::down, ::across].copy()
+
+
+def _orientation(exif: bytes) -> int:
+    """1 to 8; 1, which is upright, if EXIF data are missing or damaged."""
+    data = exif[6:] if exif[:6] == b'Exif\0\0' else exif
+    order = {b'II*\0': '<', b'MM\0*': '>'}.get(data[:4])
+    try:
+        (start,) = struct.unpack_from(f'{order}I', data, 4)
+        (count,) = struct.unpack_from(f'{order}H', data, start)
+        places = range(start + 2, start + 2 + 12 * count, 12)
+        fields = dict(struct.unpack_from(f'{order}H6xH2x', data, place) for place in places)
+    except (struct.error, TypeError):  # no such order, or they end early, or are a text
+        return 1
+    return fields[0x112] if fields.get(0x112) in range(1, 9) else 1

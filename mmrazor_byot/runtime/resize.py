@@ -69,7 +69,7 @@ def resize(
     if backend == 'pillow':
         resampling = getattr(Image, 'Resampling', Image)  # before Pillow 9.1 they are in Image
         code = getattr(resampling, PILLOW_FILTERS[interpolation])
-        return np.asarray(Image.fromarray(image).resize((width, height), code))
+        return np.array(Image.fromarray(image).resize((width, height), code))  # writable
     if interpolation == 'nearest':
         rows, columns = (
             np.minimum((np.arange(n) * (1 / (n / m))).astype(int), m - 1)

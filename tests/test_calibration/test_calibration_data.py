@@ -17,9 +17,17 @@ FAST = 'byot_resnet18-fast_2xb64_digits'
 WARNS = 'the config trains on the images that it calibrates on'
 
 
+def trained_on_everything(name):
+    """A recipe of the digits that holds nothing out, and calibrates on every tenth image."""
+    cfg = load(name)
+    del cfg.train_dataloader.dataset['hold_out_every']
+    cfg.calibration_dataloader.dataset.hold_out_every = 10
+    return cfg
+
+
 @pytest.fixture
 def digits():
-    return load(DIGITS)
+    return trained_on_everything(DIGITS)
 
 
 @pytest.fixture
@@ -57,7 +65,6 @@ def test_loader_keeps_the_order(digits):
 
 @pytest.mark.parametrize('every', [10, 7])
 def test_images_that_were_trained_on(digits, every):
-    """The recipes train on everything, unless told otherwise."""
     digits.calibration_dataloader.dataset.hold_out_every = every
     with pytest.warns(
         UserWarning,
@@ -140,7 +147,7 @@ def test_test_images_that_are_tested_on_too(digits, every):
 def test_nothing_but_a_calibration_loader(no_warning):
     """A config may name no other data."""
     cfg = Config(dict(calibration_dataloader=load(DIGITS).calibration_dataloader))
-    assert len(calibration_loader(cfg).dataset) == 116
+    assert len(calibration_loader(cfg).dataset) == 236  # of each digit every fifth
 
 
 def test_errors_of_the_data_come_through(digits):
@@ -152,6 +159,8 @@ def test_errors_of_the_data_come_through(digits):
 @pytest.mark.parametrize('held_out', [dict(), dict(hold_out_every=5)])
 def test_whole_batches_of_held_out_images(digits, held_out):
     fast = load(FAST)
+    fast.train_dataloader.dataset.dataset.pop('hold_out_every')
+    fast.calibration_dataloader.dataset.dataset.hold_out_every = 10
     for cfg in (digits, fast):
         cfg.calibration_dataloader.dataset.update(held_out)
     found = []
@@ -195,8 +204,8 @@ def test_recipes_hold_out_a_part_of_the_training_images(name, monkeypatch):
     calibration, train, test = (
         per_image(cfg[f'{s}_dataloader']).dataset for s in ('calibration', 'train', 'test')
     )
-    every = 2 if 'early-exit' in name else 10
+    every = 2 if 'early-exit' in name else 5 if 'digits' in name else 10
     assert (calibration.hold_out_every, calibration.held_out) == (every, True)
-    assert train.get('hold_out_every') == (every if every == 2 else None)
+    assert train.get('hold_out_every') == (None if every == 10 else every)
     assert calibration.split == train.split == 'train'
     assert calibration.pipeline == test.pipeline

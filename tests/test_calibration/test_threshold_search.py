@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
 from mmrazor_byot.calibration.threshold_search import (
     Costs,
@@ -10,9 +11,8 @@ from mmrazor_byot.calibration.threshold_search import (
     best_joint,
     best_shared,
 )
-from mmrazor_byot.evaluation.curves import RecordedNetwork
 from mmrazor_byot.evaluation.policy_test import policy_flops
-from mmrazor_byot.policies import build_policy, softmax
+from mmrazor_byot.policies import RecordedNetwork, build_policy, softmax
 
 KINDS = ['ConfidencePolicy', 'MarginPolicy', 'EntropyPolicy']
 SECTIONS, HEADS = [4.0, 3.0, 2.0], [1.0, 0.5, 0.0]
@@ -30,7 +30,7 @@ def some_logits(count=300, classes=5):
 
 def exits_of(kind='ConfidencePolicy', ensemble=False):
     logits, labels = some_logits()
-    return Exits(softmax(logits), labels, COSTS, kind, ensemble)
+    return Exits(softmax(torch.from_numpy(logits)).numpy(), labels, COSTS, kind, ensemble)
 
 
 def by_hand():
@@ -82,12 +82,12 @@ def test_equal_to_running_the_policy(kind, ensemble):
     levels = [exits.levels(0)[::9], exits.levels(1)[::9]]
     for thresholds in itertools.product(*levels):
         policy = build_policy(dict(type=kind, thresholds=thresholds, ensemble=ensemble))
-        outcome = RecordedNetwork(logits).run(policy)
+        outcome = RecordedNetwork(torch.from_numpy(logits)).run(policy)
         costs = policy_flops(dict(sections=SECTIONS, heads=HEADS), outcome)
         tried = exits.try_out(thresholds)
-        assert tried.accuracy == (outcome.scores.argmax(1) == labels).mean()
+        assert tried.accuracy == (outcome.scores.argmax(1).numpy() == labels).mean()
         assert tried.cost == pytest.approx(costs.mean())
-        assert tried.shares.tolist() == [(outcome.exits == n).mean() for n in (1, 2, 3)]
+        assert tried.shares.tolist() == [(outcome.exits.numpy() == n).mean() for n in (1, 2, 3)]
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -63,8 +63,8 @@ def test_flops_by_hand():
     nan = float('nan')
     outcome = EarlyExit(
         None,
-        np.array([1, 3, 3]),
-        np.array([[0.1, nan, nan], [0.2, 0.3, 0.4], [0.2, nan, 0.4]])[..., None],
+        torch.tensor([1, 3, 3]),
+        torch.tensor([[0.1, nan, nan], [0.2, 0.3, 0.4], [0.2, nan, 0.4]])[..., None],
     )
     costs = dict(sections=[5, 3, 2], heads=[0.5, 0.25, 0])
     assert policy_flops(costs, outcome).tolist() == [5.5, 10.75, 10.5]
@@ -72,7 +72,7 @@ def test_flops_by_hand():
 
 def test_result_is_that_of_the_logits(network, loader):
     data = collect_logits(network, loader)
-    scores = softmax(data.logits)
+    scores = softmax(torch.from_numpy(data.logits)).numpy()
     policy = ConfidencePolicy(float(np.median(scores[:, 0].max(1))))
     sure = scores[:, :-1].max(2) >= policy.thresholds
     exits = np.where(sure.any(1), sure.argmax(1), 3)  # 0 to 3

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.policies import (
@@ -123,6 +124,7 @@ def test_no_temperatures_is_one(array):
         (MarginPolicy([None, 0.5, None], ensemble=True), [1, 1, 1], 4),
         (EntropyPolicy([None, 0, None]), [0, 1, 0], 4),
         (PatiencePolicy(3), [1, 1, 1], 4),
+        (PatiencePolicy(1), [1, 1, 1], 1),
         (FixedExitPolicy(), [0, 0, 0], 4),
         (FixedExitPolicy(2), [0, 0, 0], 2),
         (FixedExitPolicy(2, ensemble=True), [1, 1, 1], 2),
@@ -293,17 +295,20 @@ def test_a_policy_of_ones_own():
                 self.odd = odd
 
             def leaves(self, reached, exit_number):
-                return (np.arange(len(reached[-1])) % 2 == 1) == self.odd
+                return (torch.arange(len(reached[-1])) % 2 == 1) == self.odd
 
         policy = build_policy(dict(type='EveryOther', odd=False))
-        assert policy.leaves([np.zeros((3, 2))], 1).tolist() == [1, 0, 1]
+        assert policy.leaves([torch.zeros(3, 2)], 1).tolist() == [1, 0, 1]
         assert policy.config() == dict(type='EveryOther', odd=False)
     finally:
         POLICY_TYPES.pop('EveryOther', None)
 
 
 def test_policies_are_in_the_registry():
+    import mmrazor_byot.inference  # noqa: F401  (it registers them)
     from mmrazor_byot.registry import POLICIES
 
-    built = POLICIES.build(dict(type='mmrazor_byot.MarginPolicy', thresholds=0.5))
-    assert type(built) is MarginPolicy and built.thresholds == 0.5
+    for scope in ('', 'mmrazor_byot.'):
+        built = POLICIES.build(dict(type=f'{scope}MarginPolicy', thresholds=0.5))
+        assert type(built) is MarginPolicy and built.thresholds == 0.5
+    assert all(POLICIES.get(name) is kind for name, kind in POLICY_TYPES.items())

@@ -35,7 +35,7 @@ def test_flatness(twins, tmp_path):
     assert found['sigmas'] == [0, 0.08] and found['images'] == 599
     byot, alone = found['models']
     at_rest = [round(row['top1'][0], 2) for row in byot['exits']]
-    assert at_rest == [98.16, 99.17, 99.33, 99.67, 99.67]
+    assert at_rest == [97.33, 98.66, 99.0, 99.0, 99.0]
     # The same network, noise and images: what differs is rounding.
     (deepest,) = alone['exits']
     assert deepest['exit'] == '1/1' and byot['exits'][3]['exit'] == '4/4'
@@ -65,7 +65,7 @@ def test_separability(twins, tmp_path):
     found = analyse('separability', tmp_path, DIGITS, WEIGHTS)
     assert [row['exit'] for row in found['exits']] == ['1/4', '2/4', '3/4', '4/4']
     top1 = [round(row['top1'], 2) for row in found['exits']]
-    assert top1 == [98.16, 99.17, 99.33, 99.67]
+    assert top1 == [97.33, 98.66, 99.0, 99.0]
     features, labels = features_by_hand(1)
     second = found['exits'][1]
     assert second['size'] == features.shape[1]

@@ -29,7 +29,7 @@ def test_policy_file(policy):
     data = json.loads(path.read_text())
     facts = data['calibration']
     assert facts['checkpoint'] == WEIGHTS.name
-    assert facts['images'] == 116  # every tenth of each digit
+    assert facts['images'] == 236  # every fifth of each digit
     assert facts['target']['max_drop'] == 0.5
     lost = facts['exit_accuracy'][-1] - facts['expected']['accuracy']
     assert lost <= 0.5 + 1e-9
@@ -40,8 +40,7 @@ def test_policy_file(policy):
     assert kinds == {'FixedExitPolicy', 'ConfidencePolicy'}
     chosen = dict(facts['expected']['policy'], temperatures=data['policy']['temperatures'])
     assert build_policy(chosen).config() == data['policy']
-    # The recipe trained on these images, and the tool says so.
-    assert 'train_dataloader.dataset.hold_out_every=10' in text
+    assert 'hold_out_every' not in text  # the recipe trains without them
 
 
 def test_the_policy_tested(policy, tmp_path):
@@ -49,8 +48,9 @@ def test_the_policy_tested(policy, tmp_path):
     text = succeeded(tool('test.py', DIGITS, WEIGHTS, '--policy', policy[0], '--out', out))
     result = json.loads(out.read_text())
     assert result['images'] == 599
-    assert result['deepest_top1'] == pytest.approx(99.67, abs=0.01)
-    assert result['top1'] > 97
+    assert result['deepest_top1'] == pytest.approx(99.0, abs=0.01)
+    # Half a point may be lost, on other images; three of these are half a point.
+    assert result['top1'] > result['deepest_top1'] - 0.51
     assert sum(result['exit_shares']) == pytest.approx(1)
     assert result['flops_share'] < 1
     assert 'batch  64' in text and 'ms an image' in text
@@ -77,7 +77,7 @@ def test_figures(policy, tmp_path):
         assert '</svg>' in (tmp_path / f'{name}.svg').read_text()
     found = json.loads((tmp_path / 'exits.json').read_text())
     top1 = [round(point['top1'], 2) for point in found['exits']]
-    assert top1 == [98.16, 99.17, 99.33, 99.67, 99.67]
+    assert top1 == [97.33, 98.66, 99.0, 99.0, 99.0]
     assert found['policies'][0]['name'] == 'policy'
     everyone_at_once = found['curve'][0]
     assert everyone_at_once['threshold'] == 0
@@ -113,8 +113,7 @@ def test_times_of_a_device(tmp_path):
         json.dumps(
             dict(
                 costs=dict(
-                    sections=[3.0, 3.0, 3.0, 3.0],
-                    heads=[9.0, 9.0, 9.0, 0.0],
+                    cumulative=[7.0, 20.0, 30.0, 40.0],
                     fixed=[7.0, 8.0, 9.0, 10.0],
                     unit='ms',
                 )
@@ -132,7 +131,7 @@ def test_times_of_a_device(tmp_path):
     assert facts['expected']['policy'] == dict(type='FixedExitPolicy', exit_number=1)
     costs.write_text('{"rows": []}')
     done = tool('calibrate_exits.py', DIGITS, WEIGHTS, '--max-drop', '0.5', '--costs', costs)
-    assert 'no result of tools/deploy/bench.py' in failed(done)
+    assert 'not a result of tools/deploy/bench.py' in failed(done)
 
 
 def test_budget_out_of_reach(tmp_path):

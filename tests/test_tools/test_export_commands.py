@@ -11,7 +11,7 @@ from mmengine.config import Config
 from run import DIGITS, exits, failed, run, succeeded, tool
 from students import logits
 
-from mmrazor_byot.deploy.export import export_student
+from mmrazor_byot.export.export_student import export_student
 from mmrazor_byot.registry import MODELS
 
 EXPORT = 'model_converters/export_student.py'

@@ -11,9 +11,9 @@ from run import RECIPES
 from students import BACKBONES, logits, save_weights, write_config
 from torch import nn
 
-from mmrazor_byot.deploy.export import export_student
 from mmrazor_byot.errors import CheckpointError, ConfigError
 from mmrazor_byot.evaluation import exit_complexity
+from mmrazor_byot.export.export_student import export_student
 from mmrazor_byot.registry import MODELS
 
 CIFAR = RECIPES / 'byot_logits_resnet18_cifar100_8xb16_in1k.py'

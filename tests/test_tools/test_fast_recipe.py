@@ -8,8 +8,8 @@ from recipes import load
 from run import RECIPES, exits, failed, succeeded, tool
 from students import save_weights
 
-from mmrazor_byot.deploy.export import export_student
-from mmrazor_byot.deploy.preparation import resize_steps
+from mmrazor_byot.export.export_student import export_student
+from mmrazor_byot.export.preprocessing import resize_steps
 from mmrazor_byot.inference.channels import network_order
 from mmrazor_byot.inference.image_pipeline import data_transforms
 
@@ -20,14 +20,14 @@ WEIGHTS = next((RECIPES / 'weights').glob('byot_resnet18_2xb64_digits-*.pth'))
 def test_testing_finds_what_the_readme_says(tmp_path):
     succeeded(tool('test.py', FAST, WEIGHTS, '--work-dir', tmp_path))
     top1 = [round(row['top1'], 2) for row in exits(tmp_path)]
-    assert top1 == [98.16, 99.17, 99.33, 99.67, 99.67]
+    assert top1 == [97.33, 98.66, 99.0, 99.0, 99.0]
 
 
 def test_calibration(tmp_path):
     out = tmp_path / 'policy.json'
     text = succeeded(tool('calibrate_exits.py', FAST, WEIGHTS, '--max-drop', '0.5', '--out', out))
-    assert json.loads(out.read_text())['calibration']['images'] == 116
-    assert 'train_dataloader.dataset.hold_out_every=10' in text
+    assert json.loads(out.read_text())['calibration']['images'] == 236
+    assert 'hold_out_every' not in text  # the recipe trains without them
 
 
 def test_two_processes_learn(tmp_path):
@@ -39,11 +39,12 @@ def test_two_processes_learn(tmp_path):
             '--work-dir',
             tmp_path,
             '--cfg-options',
-            'train_cfg.max_epochs=2',
+            'train_cfg.max_epochs=8',
+            'train_cfg.val_interval=8',
             'train_dataloader.dataset.samples_per_class=40',
             'train_dataloader.batch_size=20',
             'param_scheduler=None',
-            'optim_wrapper.optimizer.lr=0.02',
+            'optim_wrapper.optimizer.lr=0.1',
             'default_hooks.logger.interval=1',
             PORT='29614',
         )
@@ -53,8 +54,8 @@ def test_two_processes_learn(tmp_path):
         for line in text.splitlines()
         if 'Epoch(train)' in line
     ]
-    assert len(losses) == 20  # 400 images, 2 x 20 a step, 2 epochs
-    assert sum(losses[-5:]) < sum(losses[:5])
+    assert len(losses) == 80  # 400 images, 2 x 20 a step, 8 epochs
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
     assert len(exits(tmp_path)) == 5
 
 

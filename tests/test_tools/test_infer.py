@@ -135,5 +135,40 @@ def test_a_broken_image_leaves_nothing_half_written(folder, tmp_path):
     (folder / '07.png').write_bytes(b'x')
     out = tmp_path / 'results.json'
     done = tool('infer.py', folder, '--model', NAME, '--out', out, '--show-dir', tmp_path / 'shown')
-    assert re.search(r'07\.png" \(1 bytes\) cannot be read', failed(done))
+    assert f'"{folder / "07.png"}" (1 bytes)' in failed(done)
     assert done.stdout == '' and sorted(tmp_path.iterdir()) == [folder]
+
+
+def test_bad_images_of_nested_folders_are_skipped(folder, scores, tmp_path):
+    deep = folder / 'deep' / 'er'
+    deep.mkdir(parents=True)
+    for name in ('09.png', '10.png', '11.png'):
+        (folder / name).rename(deep / name)
+    (folder / '07.png').write_bytes(b'x')
+    (deep / '10.png').write_bytes((deep / '10.png').read_bytes()[:-60])
+    cv2.imwrite(str(deep / 'large.png'), np.zeros((33, 32), np.uint8))
+    bad = [folder / '07.png', deep / '10.png', deep / 'large.png']
+    out = tmp_path / 'results.json'
+    words = 'infer.py', folder, '--model', NAME, '--skip-bad', '--max-pixels', 1024, '--out', out
+    done = tool(*words, '--batch-size', 4)
+    succeeded(done)
+    skipped = [line for line in done.stderr.splitlines() if line.startswith('skipped: ')]
+    assert len(skipped) == 3
+    for line, path, reason in zip(skipped, bad, ['(1 bytes)', 'truncated', '32 x 33 pixels']):
+        assert f'"{path}"' in line and reason in line and str(path) not in done.stdout
+    rows = json.loads(out.read_text())['images']
+    images = [folder / f'{i:02}.png' for i in (*range(7), 8, *range(12, 20))]
+    images += [deep / '09.png', deep / '11.png']
+    assert [row['image'] for row in rows] == [str(path) for path in images]
+    for row, path in zip(rows, images):
+        expected = scores[int(path.stem), -1]
+        np.testing.assert_allclose(row['pred_scores'], expected, atol=1e-5)
+        assert f'{path}: {expected.argmax()} (' in done.stdout
+
+
+def test_nothing_but_bad_images(folder, tmp_path):
+    out = tmp_path / 'results.json'
+    words = folder, '--model', NAME, '--skip-bad', '--max-pixels', 1023, '--out', out
+    done = tool('infer.py', *words)
+    assert str(folder / '00.png') in failed(done)
+    assert done.stdout == '' and 'skipped: ' not in done.stderr and not out.exists()

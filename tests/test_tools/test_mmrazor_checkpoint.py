@@ -15,9 +15,9 @@ from peers import mmrazor_config
 from run import RECIPES, exits, succeeded, tool
 
 from mmrazor_byot.datasets.packed_images import PackedImages, pack_images
-from mmrazor_byot.deploy.export import export_student
 from mmrazor_byot.engine import CheckpointCheckHook
 from mmrazor_byot.errors import CheckpointError
+from mmrazor_byot.export.export_student import export_student
 from mmrazor_byot.registry import MODELS
 
 RECIPE = RECIPES / 'byot_mmrazor_resnet18_8xb16_cifar100.py'

@@ -1,0 +1,183 @@
+"""Files that are written whole or not at all, and lists of images."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from run import environment
+
+from mmrazor_byot.errors import ConfigError, DatasetError
+from mmrazor_byot.files import atomic_path, check_writable, list_images, sha256, write_bytes
+from mmrazor_byot.runtime.images import read_image
+
+
+def test_all_images_of_a_folder(tmp_path):
+    taken = ['B.PNG', 'a.jpg', 'deep/er/c.Tiff', 'x.png/d.webp', 'x.png/e.jpeg', 'z.pgm']
+    left = ['.a.jpg', '.cache/b.png', 'deep/._c.tif', 'notes.txt', 'png', 'a.png.txt']
+    for name in taken + left:
+        path = tmp_path / 'in' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / 'elsewhere').mkdir()
+    (tmp_path / 'elsewhere' / 'f.png').touch()
+    links = dict(linked='../elsewhere', **{'link.png': '../elsewhere/f.png', 'gone.bmp': 'nowhere'})
+    for name, target in links.items():
+        (tmp_path / 'in' / name).symlink_to(target)
+    expected = sorted(str(tmp_path / 'in' / n) for n in (*taken, 'link.png', 'gone.bmp'))
+    assert list_images([tmp_path / 'in']) == expected
+    with pytest.raises(DatasetError, match=r'gone\.bmp" does not exist'):
+        read_image(tmp_path / 'in' / 'gone.bmp')
+
+
+def test_files_are_taken_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('.hidden.png', 'data.bin', 'folder/b.png', 'folder/a.png'):
+        os.makedirs(os.path.dirname(name) or '.', exist_ok=True)
+        (tmp_path / name).touch()
+    found = list_images(['data.bin', 'folder', tmp_path / '.hidden.png', 'data.bin'])
+    inside = ['folder/a.png', 'folder/b.png']
+    assert found == ['data.bin', *inside, str(tmp_path / '.hidden.png'), 'data.bin']
+    assert list_images([]) == []
+
+
+def test_images_that_are_not_there(tmp_path):
+    for name in ('empty/.hidden', 'empty/sub'):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / 'broken.png').symlink_to('nowhere.png')
+    for name, reason in (
+        ('empty', 'has no images; .* .tiff .webp'),
+        ('gone.png', 'does not exist'),
+        ('broken.png', 'does not exist'),
+    ):
+        with pytest.raises(DatasetError, match=f'{name}" {reason}'):
+            list_images([tmp_path, tmp_path / name])
+
+
+def contents(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+
+def test_bytes_are_written(tmp_path):
+    path = tmp_path / 'new' / 'er' / 'a.bin'
+    for data in (b'old', b'', b'new'):
+        write_bytes(path, data)
+        assert contents(path.parent) == {'a.bin': data}
+    write_bytes(str(path), b'by its name')
+    assert path.read_bytes() == b'by its name'
+
+
+def fail(path, *_, **__):
+    raise OSError(28, 'No space left', str(path))
+
+
+@pytest.mark.parametrize('step', ['os.replace', 'pathlib.Path.write_bytes', 'pathlib.Path.mkdir'])
+def test_a_failed_writing_changes_nothing(tmp_path, monkeypatch, step):
+    path = tmp_path / 'a.bin'
+    path.write_bytes(b'old')
+    monkeypatch.setattr(step, fail)
+    with pytest.raises(ConfigError, match=r'cannot write ".*a\.bin": No space left'):
+        write_bytes(path, b'new')
+    assert contents(tmp_path) == {'a.bin': b'old'}
+
+
+@pytest.mark.parametrize(
+    'name, reason',
+    [
+        ('folder', 'a folder'),
+        ('file/a.bin', 'file" is not a folder'),
+        ('file/new/a.bin', 'file" is not a folder'),
+        ('broken/new/a.bin', 'broken" is not a folder'),
+    ],
+)
+def test_where_nothing_can_be_written(tmp_path, name, reason):
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'file').write_bytes(b'old')
+    (tmp_path / 'broken').symlink_to('nowhere')
+    before = sorted(tmp_path.rglob('*'))
+    for write in (check_writable, lambda path: write_bytes(path, b'new')):
+        with pytest.raises(ConfigError, match=f'cannot write ".*{name}": .*{reason}'):
+            write(tmp_path / name)
+    assert sorted(tmp_path.rglob('*')) == before and (tmp_path / 'file').read_bytes() == b'old'
+
+
+def test_whether_a_file_can_be_written(tmp_path, monkeypatch):
+    (tmp_path / 'old').touch()
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / 'old', 'old', 'new', 'a/b/c/new', tmp_path / 'a' / 'new'):
+        check_writable(path)
+    assert os.listdir() == ['old']
+    asked = []
+    monkeypatch.setattr('os.access', lambda *question: asked.append(question))
+    with pytest.raises(ConfigError, match='cannot write "a/new": no permission'):
+        check_writable('a/new')
+    assert [(str(path), mode) for path, mode in asked] == [(str(tmp_path), os.W_OK)]
+
+
+@pytest.mark.parametrize(
+    'error, expected',
+    [
+        (ValueError('mine'), ValueError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (OSError(28, 'No space left'), ConfigError),
+        (FileNotFoundError(2, 'No such file', 'another'), FileNotFoundError),
+    ],
+)
+def test_what_goes_wrong_while_a_file_is_written(tmp_path, error, expected):
+    path = tmp_path / 'a.bin'
+    path.write_bytes(b'old')
+    with pytest.raises(expected) as raised, atomic_path(path) as temporary:
+        assert temporary.parent == tmp_path and temporary != path
+        temporary.write_bytes(b'half')
+        raise error
+    assert raised.value is error or raised.value.__cause__ is error
+    assert contents(tmp_path) == {'a.bin': b'old'}
+
+
+def test_an_error_about_the_temporary_file_names_the_file(tmp_path):
+    with (
+        pytest.raises(ConfigError, match=r'/gone/a\.bin": No such file'),
+        atomic_path(tmp_path / 'gone' / 'a.bin') as temporary,
+    ):
+        temporary.write_bytes(b'new')
+
+
+@pytest.mark.parametrize(
+    'data, expected',  # of FIPS 180-2, Appendix B.1 and B.3, and of nothing
+    [
+        (b'abc', 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'),
+        (b'a' * 1_000_000, 'cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0'),
+        (b'', 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'),
+    ],
+)
+def test_sha256(tmp_path, data, expected):
+    (tmp_path / 'a').write_bytes(data)
+    assert sha256(tmp_path / 'a') == sha256(str(tmp_path / 'a')) == expected
+
+
+def test_sha256_of_more_than_one_block(tmp_path):
+    system = subprocess.run(['sha256sum'], input=bytes(2_500_000), capture_output=True)
+    (tmp_path / 'a').write_bytes(bytes(2_500_000))
+    assert sha256(tmp_path / 'a') == system.stdout.split()[0].decode()
+
+
+def test_sigterm_leaves_no_temporary_file(tmp_path):
+    program = (
+        'import sys, time\n'
+        'from mmrazor_byot.files import atomic_path, clean_up_on_sigterm\n'
+        'clean_up_on_sigterm()\n'
+        'with atomic_path(sys.argv[1]) as temporary:\n'
+        '    temporary.write_bytes(b"half")\n'
+        '    print("ready", flush=True)\n'
+        '    time.sleep(60)\n'
+    )
+    path = tmp_path / 'a.bin'
+    path.write_bytes(b'old')
+    command = [sys.executable, '-c', program, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment({})) as process:
+        assert process.stdout.readline() == b'ready\n'
+        assert len(contents(tmp_path)) == 2
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 143
+    assert contents(tmp_path) == {'a.bin': b'old'}

@@ -1,0 +1,216 @@
+"""An exported file, run without torch: answers, thresholds, and what it refuses."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from mmrazor_byot.errors import ConfigError, DeployError
+from mmrazor_byot.export.export_onnx import _write
+from mmrazor_byot.export.graph import early_exit_graph
+from mmrazor_byot.policies import ConfidencePolicy, PatiencePolicy
+from mmrazor_byot.runtime import EarlyExitModel
+from mmrazor_byot.runtime.metadata import read_file
+
+
+@pytest.fixture(scope='module')
+def model(exported):
+    return EarlyExitModel(exported, threads=1)
+
+
+@pytest.fixture(scope='module')
+def probabilities(digits_logits):
+    """Softmax of torch's logits, (599, 4, 10)."""
+    return digits_logits.double().softmax(-1).numpy()
+
+
+def test_it_answers_and_stops_as_torch(model, digits_images, probabilities):
+    images = digits_images[0]
+    certain = probabilities.max(-1)
+    assert np.abs(certain - 0.95).min() > 1e-6
+    exits = 1 + (certain[:, :3] < 0.95).cumprod(1).sum(1)
+    assert set(exits) == {1, 2, 3, 4}
+    expected = probabilities[np.arange(len(images)), exits - 1]
+    found = model(images)
+    np.testing.assert_array_equal(found.exits, exits)
+    np.testing.assert_allclose(found.scores, expected, atol=1e-5)
+    assert found.scores.dtype == np.float32 and found.exit_scores is None
+    for number in (1, 2, 3, 4):
+        i = int(np.flatnonzero(exits == number)[0])
+        alone = model(images[i : i + 1])
+        assert alone.exits.tolist() == [number]
+        np.testing.assert_allclose(alone.scores[0], expected[i], atol=1e-5)
+
+
+def test_thresholds_of_the_caller(model, digits_images, probabilities):
+    images = digits_images[0][:40]
+    for number in (1, 2, 3, 4):
+        found = model(images, model.stop_at(number))
+        assert found.exits.tolist() == [number] * 40
+        np.testing.assert_allclose(found.scores, probabilities[:40, number - 1], atol=1e-5)
+    assert model(images, 0.0).exits.tolist() == [1] * 40
+    assert model(images, [2, 0, 2]).exits.tolist() == [2] * 40
+
+
+@pytest.mark.parametrize(
+    'thresholds, named',
+    [
+        ([0.5, 0.5], r'\[0.5, 0.5\]'),
+        ([0.5] * 4, '0.5, 0.5, 0.5, 0.5'),
+        (float('nan'), 'nan'),
+        ([0.5, float('nan'), 0.5], 'nan'),
+        ('high', 'high'),
+        ([[0.5, 0.5, 0.5]], r'\[\[0.5'),
+    ],
+)
+def test_thresholds_that_cannot_be(model, digits_images, thresholds, named):
+    with pytest.raises(ConfigError, match=named):
+        model(digits_images[0][:2], thresholds)
+
+
+@pytest.mark.parametrize(
+    'images, named',
+    [
+        (np.zeros((2, 28, 32, 3), np.uint8), r'uint8 \(2, 28, 32, 3\)'),
+        (np.zeros((32, 32, 3), np.uint8), r'uint8 \(32, 32, 3\)'),
+        (np.zeros((0, 32, 32, 3), np.uint8), r'\(0, 32, 32, 3\)'),
+        (np.zeros((1, 32, 32, 3), np.float32), 'float32'),
+        ([[0]], 'list'),
+        (torch.zeros(1, 32, 32, 3), 'Tensor'),
+        (None, 'NoneType'),
+    ],
+)
+def test_images_that_cannot_be(model, images, named):
+    with pytest.raises(ConfigError, match=named):
+        model(images)
+
+
+@pytest.mark.parametrize('exit_number', [0, 5, -1])
+def test_exits_that_are_not_there(model, exit_number):
+    with pytest.raises(ConfigError, match=f'exit {exit_number}: .* 1, 2, 3 and 4'):
+        model.stop_at(exit_number)
+
+
+@pytest.mark.parametrize('threads', [0, -1, 10000])
+def test_threads(exported, threads):
+    with pytest.raises(ConfigError, match=f'threads={threads}'):
+        EarlyExitModel(exported, threads=threads)
+
+
+def test_what_the_file_says(exported, model, digits_images, probabilities):
+    props = {x.key: x.value for x in onnx.load(exported).metadata_props}
+    about = model.metadata
+    assert props == about.props() and props['format_version'] == '1'
+    assert about.recipe == 'byot_resnet18_2xb64_digits' and about.precision == 'fp32'
+    assert about.classes == list('0123456789') and about.input_size == [32, 32]
+    assert about.thresholds == [0.95] * 3 and json.loads(props['thresholds']) == [0.95] * 3
+    assert about.checkpoint_sha256.startswith(about.checkpoint.split('-')[-1][:8])
+    # Of the cut networks, and the heads before: three convolutions with their batch norms (a norm
+    # is two operations a number), pooling, and the classifier.
+    head_1 = (64 * 1024 + 2 * 8192) + (64 * 64 * 16 + 2 * 128) + (512 * 16 + 2 * 1024) + 1024 + 640
+    head_2 = (256 * 256 + 2 * 4096) + (256 * 16 * 16 + 2 * 256) + (1024 * 16 + 2 * 1024) + 1664
+    macs = [2822016, 4960384 + head_1, 6989952 + head_1 + head_2, 9418496]
+    assert [row['macs'] for row in about.exits] == macs
+    answers = probabilities.argmax(-1) == digits_images[1][:, None]
+    assert [row['top1'] for row in about.exits] == pytest.approx(100 * answers.mean(0), abs=1e-3)
+
+
+@pytest.fixture
+def file(digits_stages, model, tmp_path):
+    """Writes a file of the digits network with another policy, or other metadata."""
+
+    def write(chosen=None, **changes):
+        about = type(model.metadata)(**{**vars(model.metadata), **changes})
+        graph = early_exit_graph(digits_stages, chosen or ConfidencePolicy(0.9), chosen is None)
+        _write(tmp_path / 'a.onnx', graph, about)
+        return tmp_path / 'a.onnx'
+
+    return write
+
+
+def test_all_scores(file, digits_images, probabilities):
+    found = EarlyExitModel(file())(digits_images[0][:50])
+    reached = np.arange(1, 5) <= found.exits[:, None]
+    np.testing.assert_array_equal(~np.isnan(found.exit_scores).any(-1), reached)
+    np.testing.assert_allclose(found.exit_scores[reached], probabilities[:50][reached], atol=1e-5)
+
+
+def test_patience_takes_no_thresholds(file, digits_images):
+    policy = PatiencePolicy(2)
+    model = EarlyExitModel(file(policy, thresholds=[], policy=policy.config()))
+    assert set(model(digits_images[0]).exits) == {2, 3, 4}
+    for call in (lambda: model(digits_images[0], 0.5), lambda: model.stop_at(2)):
+        with pytest.raises(ConfigError, match='PatiencePolicy'):
+            call()
+
+
+def change(path, old: bytes, new: bytes):
+    data = path.read_bytes()
+    assert old in data and len(old) == len(new)
+    path.write_bytes(data.replace(old, new))
+
+
+def refused(path, reason):
+    with pytest.raises(DeployError, match=reason) as caught:
+        EarlyExitModel(path)
+    assert path.name in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_files_that_are_not_ours(file, tmp_path, digits_stages):
+    path = file()
+    whole = path.read_bytes()
+    for size in (0, 1, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        refused(path, 'truncated or not an ONNX file|lacks our metadata')
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + bytes(1000))
+    refused(path, 'not an ONNX file')
+    onnx.save(digits_stages[0].model, path)
+    refused(path, 'lacks our metadata')
+    refused(tmp_path / 'none.onnx', 'cannot read .*No such file')
+    (tmp_path / 'old').mkdir()
+    refused(tmp_path / 'old', 'is a folder; .*export_onnx.py CONFIG CHECKPOINT --out')
+    (tmp_path / 'old/manifest.json').touch()
+    refused(tmp_path / 'old', 'a folder, an export of mmrazor_byot 0.1')
+
+
+def test_a_changed_graph_is_refused(file):
+    path = file()
+    weight = onnx.load(path).graph.initializer[0].raw_data
+    change(path, weight[:8], weight[1:8] + weight[:1])
+    refused(path, 'changed after its export')
+
+
+@pytest.mark.parametrize(
+    'old, new, reason',
+    [
+        (b'format_version\x12\x011', b'format_version\x12\x012', 'format version 2, .* reads 1'),
+        (b'[32, 32]', b'[32, 3x]', 'damaged metadata'),
+        (b'[32, 32]', b'[32, -3]', 'damaged metadata'),
+        (b'[32, 32]', b'[3, 2,3]', 'damaged metadata'),
+        (b'"exit": 2', b'"exit": 1', 'damaged metadata'),
+        (b'"exit": 4', b'"exit": 9', 'damaged metadata'),
+        (b'"exit": 1', b'"uxit": 1', 'damaged metadata'),
+        (b'"8", "9"]', b'"8",   9]', None),
+        (b'"8", "9"]', b'"8 , 9"] ', 'damaged metadata'),
+        (b'[0.95, 0.95, 0.95]', b'[0.95,     0.95  ]', 'damaged metadata'),
+        (b'[0.95, 0.95, 0.95]', b'[0.95, 0.95, "no"]', 'damaged metadata'),
+        (b'graph_sha256', b'graph_sha512', 'damaged metadata'),
+    ],
+)
+def test_damaged_metadata(file, old, new, reason):
+    path = file()
+    change(path, old, new)
+    if reason is None:
+        read_file(path)
+    else:
+        refused(path, reason)
+
+
+def test_an_onnxruntime_that_cannot_load_it(file, tmp_path):
+    path = file()
+    model = onnx.load(path)
+    model.opset_import[0].version = 999
+    onnx.save(model, path)
+    refused(path, 'cannot load')
