@@ -75,7 +75,8 @@ def separating_policy(policy: ExitPolicy, logits: Tensor) -> ExitPolicy:
     """
     count = logits.shape[1]
     used = used_exits(policy, count)
-    thresholds: List[Optional[float]] = [None] * (count - 1)
+    # An exit that no sample reaches needs one too, as it is in the graph.
+    thresholds: List[Optional[float]] = [0.5 if i in used else None for i in range(1, count)]
     reached, left = [], torch.ones(len(logits), dtype=torch.bool)
     for k, number in enumerate(used[:-1]):
         reached.append(policy.probabilities(logits[:, number - 1], number))
@@ -84,7 +85,11 @@ def separating_policy(policy: ExitPolicy, logits: Tensor) -> ExitPolicy:
         gaps = (order[1:] - order[:-1]).abs()
         middle, slack = len(order) // (len(used) - k), len(order) // 8
         first = max(middle - 1 - slack, 0)
-        place = first + int(gaps[first : middle + slack].argmax())
+        gaps = gaps[first : middle + slack]
+        if gaps.sum() == 0:  # these cannot be told apart: all stop here
+            thresholds[number - 1] = 0.0 if policy.larger_is_surer else 1.0
+            break
+        place = first + int(gaps.argmax())
         thresholds[number - 1] = float((order[place] + order[place + 1]) / 2)
         stays = scores < thresholds[number - 1]
         left &= stays if policy.larger_is_surer else ~stays

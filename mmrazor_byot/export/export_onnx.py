@@ -26,7 +26,7 @@ from mmrazor_byot.policies import (
     read_policy,
 )
 from mmrazor_byot.runtime import EarlyExitModel, Metadata
-from mmrazor_byot.runtime.metadata import graph_sha256
+from mmrazor_byot.runtime.metadata import seal
 from mmrazor_byot.runtime.model import NEVER
 from mmrazor_byot.runtime.table import format_table
 from mmrazor_byot.version import __version__
@@ -224,12 +224,11 @@ def _measured(metadata: Metadata, precision: str, accuracy: Optional[Accuracy]) 
 
 
 def _write(path: Path, model: ModelProto, metadata: Metadata) -> None:
-    """Write a model with its metadata, and the hash of its graph among them."""
-    metadata.graph_sha256 = graph_sha256(model.SerializeToString())
+    """Write a model with its metadata."""
     for key, value in metadata.props().items():
         model.metadata_props.add(key=key, value=value)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(model.SerializeToString())
+    path.write_bytes(seal(model.SerializeToString()))
 
 
 def format_export(export: Export) -> str:

@@ -102,38 +102,26 @@ def answers(args: argparse.Namespace, skipped: List[str]) -> Iterator[dict]:
 
 def print_info(path: str, as_json: bool) -> None:
     """Print the metadata of a file."""
-    from .metadata import read_file
+    from .model import EarlyExitModel
     from .table import format_table
 
-    _, about = read_file(path)
+    about = EarlyExitModel(path, threads=1).metadata
     if as_json:
         print(json.dumps(vars(about), indent=2))
         return
-    wide = ('exits', 'classes')
+    for name, value in vars(about).items():
+        if name != 'exits':
+            text = value if isinstance(value, str) else json.dumps(value)
+            print(f'{name:<18}{text if len(text) < 200 else text[:197] + "..."}')
     rows = [
-        {'': name, 'value': text if isinstance(text, str) else json.dumps(text)}
-        for name, text in vars(about).items()
-        if name not in wide
+        {
+            'exit': f'{row["exit"]}/{about.num_exits}',
+            'MACs (G)': f'{row["macs"] / 1e9:.3g}',
+            'top-1 (%)': '-' if row['top1'] is None else f'{row["top1"]:.2f}',
+        }
+        for row in about.exits
     ]
-    names = ', '.join(about.classes)
-    for row in rows:
-        print(f'{row[""]:<18}{row["value"]}')
-    print(f'{"classes":<18}{names if len(names) < 200 else names[:197] + "..."}\n')
-    thresholds = [f'{t:.4g}' for t in about.thresholds]
-    print(
-        format_table(
-            [
-                {
-                    'exit': f'{row["exit"]}/{about.num_exits}',
-                    'threshold': threshold,
-                    'top-1 (%)': '-' if row['top1'] is None else f'{row["top1"]:.2f}',
-                    'MACs (G)': f'{row["macs"] / 1e9:.3g}',
-                }
-                for row, threshold in zip(about.exits, thresholds + ['-'] * len(about.exits))
-            ],
-            ('exit', 'threshold', 'top-1 (%)', 'MACs (G)'),
-        )
-    )
+    print('\n' + format_table(rows, tuple(rows[0])))
 
 
 def main(words: Optional[Sequence[str]] = None) -> None:

@@ -6,7 +6,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from mmrazor_byot.errors import ConfigError, DatasetError
+from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.files import PathLike, list_images
 
 from .images import read_image
@@ -25,7 +25,7 @@ class Images(NamedTuple):
     Attributes:
         array (np.ndarray): (N, H, W, 3) uint8 RGB.
         labels (np.ndarray | None): Their classes (N,), if known.
-        origin (str): What they are.
+        origin (str): What they are; empty for random pixels.
     """
 
     array: np.ndarray
@@ -33,53 +33,19 @@ class Images(NamedTuple):
     origin: str
 
 
-def random_images(about: Metadata, count: int = 64) -> Images:
-    """Random pixels: enough to time exits, but not a policy."""
-    shape = (count, *about.input_size, 3)
-    array = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    return Images(array, None, 'random pixels')
-
-
-def read_images(path: PathLike, about: Metadata) -> Images:
-    """Images of a folder or of a NumPy file.
-
-    Args:
-        path (str | Path): A folder; if each image is in a folder named as its class, they are
-            labelled. Or ``.npz`` with ``images``, uint8 (N, H, W, 3) RGB, and perhaps
-            ``labels`` (N,).
-        about (Metadata): Of the file they are for.
+def read_images(folder: PathLike, about: Metadata) -> Images:
+    """Images of a folder; if each is in a folder named as its class, they are labelled.
 
     Raises:
-        DatasetError: There are none, or they do not fit the network.
+        DatasetError: There are none, or one cannot be read.
     """
-    path = Path(path)
-    if path.suffix == '.npz':
-        return _read_arrays(path, about)
-    files = list_images([path])
+    files = list_images([folder])
     if len(files) > MOST_FILES:  # spread over all folders
         files = [files[i] for i in np.linspace(0, len(files) - 1, MOST_FILES).astype(int)]
     array = np.stack([prepare(read_image(f), about.resize, about.input_size) for f in files])
     numbers = {name: i for i, name in enumerate(about.classes)}
     labels = [numbers.get(Path(f).parent.name) for f in files]
-    known = None if None in labels else np.array(labels)
-    return Images(array, known, f'{len(files)} images of {path.name}')
-
-
-def _read_arrays(path: Path, about: Metadata) -> Images:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            images, labels = file['images'], file.get('labels')
-    except (OSError, ValueError, KeyError, EOFError) as e:
-        raise DatasetError(f'"{path}" is not an .npz file with an array "images": {e}') from e
-    shape = (*about.input_size, 3)
-    if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
-        raise DatasetError(
-            f'"{path}" holds {images.dtype} {images.shape}; the network takes uint8 '
-            f'(N, {shape[0]}, {shape[1]}, 3)'
-        )
-    if labels is not None and labels.shape != (len(images),):
-        raise DatasetError(f'"{path}" holds labels {labels.shape} for {len(images)} images')
-    return Images(images, labels, f'{len(images)} images of {path.name}')
+    return Images(array, None if None in labels else np.array(labels), f'{len(files)} images')
 
 
 def ways(model: EarlyExitModel, policy: bool) -> Dict[str, Optional[Sequence[float]]]:
@@ -127,7 +93,7 @@ def bench(
         raise ConfigError(f'batch={batch}, seconds={seconds}: both must be positive')
     calls: Dict[Tuple[str, str], Callable[[], object]] = {}
     for name, model in models.items():
-        for what, thresholds in ways(model, images.origin != 'random pixels').items():
+        for what, thresholds in ways(model, bool(images.origin)).items():
             calls[name, what] = _call(model, thresholds, images.array, batch)
     if not calls:
         raise ConfigError('there is nothing to time: a policy without thresholds needs --images')

@@ -9,7 +9,7 @@ import numpy as np
 from mmrazor_byot.errors import ConfigError, DeployError
 from mmrazor_byot.files import PathLike
 
-from .metadata import read_file
+from .metadata import Metadata, read_sealed
 
 #: Above every certainty, so that no image stops.
 NEVER = 2.0
@@ -51,7 +51,7 @@ class EarlyExitModel:
     def __init__(self, path: PathLike, threads: Optional[int] = None) -> None:
         if threads is not None and not 1 <= threads <= MAX_THREADS:
             raise ConfigError(f'threads={threads}: from 1 to {MAX_THREADS}')
-        data, self.metadata = read_file(path)
+        data = read_sealed(path)
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
@@ -65,6 +65,8 @@ class EarlyExitModel:
                 f'onnxruntime {onnxruntime.__version__} cannot load "{path}" '
                 f'({" ".join(str(e).split())[:200]}); install a newer onnxruntime'
             ) from e
+        props = self._session.get_modelmeta().custom_metadata_map
+        self.metadata = Metadata.of_props(props, path)
         self._takes_thresholds = len(self._session.get_inputs()) == 2
         self._shape = (*self.metadata.input_size, 3)
         self._thresholds = np.array(self.metadata.thresholds, np.float32)

@@ -9,6 +9,8 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
+
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.files import check_writable, clean_up_on_sigterm, write_bytes
 from mmrazor_byot.runtime import EarlyExitModel, Metadata
@@ -18,7 +20,6 @@ from mmrazor_byot.runtime.bench import (
     accuracy,
     bench,
     exit_costs,
-    random_images,
     read_images,
 )
 from mmrazor_byot.runtime.table import format_table
@@ -40,9 +41,8 @@ def parse_args() -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         '--images',
-        help='real images: a folder, labelled if its folders are named as the classes, or .npz '
-        'with images (N, H, W, 3) uint8 RGB and labels. Without them pixels are random, and no '
-        'policy is timed',
+        help='folder of real images, labelled if its folders are named as the classes. Without '
+        'it pixels are random, and no policy is timed',
     )
     what.add_argument('--config', help='a recipe, whose test images are taken (this needs torch)')
     parser.add_argument(
@@ -56,7 +56,8 @@ def choose_images(args: argparse.Namespace, about: Metadata) -> Images:
     if args.images:
         return read_images(args.images, about)
     if not args.config:
-        return random_images(about)
+        shape = (64, *about.input_size, 3)
+        return Images(np.random.default_rng(0).integers(0, 256, shape, np.uint8), None, '')
     from mmrazor_byot.export.images import test_images
 
     array, labels = test_images(args.config, 1024)
@@ -87,7 +88,7 @@ def main() -> None:
     result = dict(
         network=first.recipe,
         machine=describe_machine(),
-        images=images.origin,
+        images=images.origin or 'random pixels',
         files={name: model.metadata.policy for name, model in models.items()},
         rows=rows,
         costs=costs,

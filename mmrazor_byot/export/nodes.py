@@ -1,0 +1,62 @@
+"""Nodes and constants of an ONNX graph, one after the other."""
+
+from typing import Dict, Iterator, List, Optional, Sequence
+
+import numpy as np
+from onnx import NodeProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx.helper import make_node, make_tensor_value_info
+
+from .stages import ExportedStage
+
+
+class Graph:
+    """Nodes and constants of one graph or branch.
+
+    Args:
+        names (Iterator[str]): Gives names that are unique in the whole model.
+    """
+
+    def __init__(self, names: Iterator[str]) -> None:
+        self.names = names
+        self.nodes: List[NodeProto] = []
+        self.constants: List[TensorProto] = []
+
+    def add(self, op: str, *inputs: str, outputs: Sequence[str] = (), **attributes) -> str:
+        """Add a node; returns the name of its first output."""
+        outputs = outputs or [next(self.names)]
+        self.nodes.append(make_node(op, list(inputs), list(outputs), **attributes))
+        return outputs[0]
+
+    def constant(self, value, dtype: type = np.int64) -> str:
+        """Add a constant; returns its name."""
+        name = next(self.names)
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
+
+    def add_stage(self, stage: ExportedStage, state: Dict[str, str]) -> None:
+        """Add nodes and weights of a stage, under short names and without the exporter's notes.
+
+        Args:
+            stage (ExportedStage): The stage; its outputs keep their names.
+            state (dict): Names of its inputs to names here.
+        """
+        source = stage.model.graph
+        renamed = {'': '', **state, **{x.name: x.name for x in source.output}}
+        for node in source.node:
+            for name in (*node.input, *node.output):
+                renamed.setdefault(name, f'{stage.number}.{len(renamed)}')
+            copied = NodeProto(op_type=node.op_type, domain=node.domain, attribute=node.attribute)
+            copied.input.extend(renamed[name] for name in node.input)
+            copied.output.extend(renamed[name] for name in node.output)
+            self.nodes.append(copied)
+        for array in source.initializer:
+            if array.name in renamed:  # not those of batch norms, which are in convolutions now
+                name = renamed[array.name]
+                self.constants.append(numpy_helper.from_array(numpy_helper.to_array(array), name))
+
+
+def tensor_info(
+    name: str, shape: Optional[Sequence] = None, kind: int = TensorProto.FLOAT
+) -> ValueInfoProto:
+    """An input or output, of floats unless told otherwise."""
+    return make_tensor_value_info(name, kind, shape)
