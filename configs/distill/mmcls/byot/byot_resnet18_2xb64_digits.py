@@ -8,3 +8,4 @@ _base_ = [
 
 default_hooks = dict(logger=dict(interval=10))
 randomness = dict(seed=0)
+license = 'Apache-2.0'  # of the weights that ship
