@@ -18,6 +18,7 @@ from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from torch.torch_version import TorchVersion
 
 from .errors import CheckpointError
+from .files import write_bytes
 
 #: torch.load takes allowed globals by name from here on.
 NAMED_GLOBALS = TorchVersion(torch.__version__) >= '2.6'
@@ -189,13 +190,7 @@ class AtomicBackend(LocalBackend):
             obj: The bytes.
             filepath (str | Path): Where to.
         """
-        temporary = f'{filepath}.{os.getpid()}.tmp'
-        try:
-            super().put(obj, temporary)
-            os.replace(temporary, filepath)
-        finally:
-            if os.path.exists(temporary):
-                os.remove(temporary)
+        write_bytes(filepath, obj)
 
     def put_text(self, obj: str, filepath, encoding: str = 'utf-8') -> None:
         """Write text to a file, see :meth:`put`."""

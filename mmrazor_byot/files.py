@@ -56,6 +56,11 @@ def write_bytes(path: PathLike, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_text(path: PathLike, text: str) -> None:
+    """Write text in UTF-8, see :func:`write_bytes`."""
+    write_bytes(path, text.encode('utf-8'))
+
+
 def check_writable(path: PathLike) -> None:
     """See before the work whether a file can be written after it.
 

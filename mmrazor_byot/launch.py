@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from copy import deepcopy
-from typing import Callable
+from typing import Callable, Optional
 
 import torch
 import torch.distributed as dist
@@ -19,6 +19,7 @@ from mmengine.utils.dl_utils import set_multi_processing
 
 from .compat import no_cuda_device
 from .errors import ByotError, ConfigError
+from .files import PathLike
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 #: A rank waits so long before it reports what rank 0 may have reported; by
@@ -106,22 +107,22 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config that the arguments name, with their changes.
+def load_config(path: PathLike, options: Optional[dict] = None) -> Config:
+    """Read a config, with changes.
 
     Args:
-        args: With ``config`` and ``cfg_options``.
+        path (str | Path): Its file.
+        options (dict, optional): Dotted names of settings to their values, as ``--cfg-options``
+            gives them.
 
     Raises:
         ConfigError: The file is missing or does not parse.
     """
-    path = args.config
     if not os.path.isfile(path):
         raise ConfigError(f'config "{path}" does not exist; check the path')
     try:
         cfg = Config.fromfile(path)
-        if args.cfg_options:
-            cfg.merge_from_dict(args.cfg_options)
+        cfg.merge_from_dict(options or {})
     except Exception as e:  # a config is code: anything can go wrong in it
         reason = str(e).strip() or 'no message'
         raise ConfigError(f'config "{path}" cannot be read: {type(e).__name__}: {reason}') from e

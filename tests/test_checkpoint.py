@@ -5,11 +5,11 @@ import pickle
 import re
 import zipfile
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mmengine.fileio import LocalBackend
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.optim import OneCycleLR
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
@@ -17,7 +17,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import nn
 
 from mmrazor_byot import checkpoint as ours
-from mmrazor_byot.errors import CheckpointError
+from mmrazor_byot.errors import CheckpointError, ConfigError
 
 
 def load(path):
@@ -225,17 +225,16 @@ def test_missing(path, monkeypatch):
 @pytest.mark.parametrize('before', [{}, {'a.pth': b'old'}])
 @pytest.mark.parametrize('fails', [False, True])
 def test_put_replaces_all_or_nothing(tmp_path, monkeypatch, before, fails):
-    def fill_disk(self, obj, filepath):
-        with open(filepath, 'wb') as f:
-            f.write(obj[: len(obj) // 2])
+    def fill_disk(self, data):
+        self.touch()
         raise OSError(28, 'No space left on device')
 
     for name, data in before.items():
         (tmp_path / name).write_bytes(data)
     backend = ours.AtomicBackend()
     if fails:
-        monkeypatch.setattr(LocalBackend, 'put', fill_disk)
-        with pytest.raises(OSError, match='No space left'):
+        monkeypatch.setattr(Path, 'write_bytes', fill_disk)
+        with pytest.raises(ConfigError, match='a.pth": No space left'):
             backend.put(b'new', tmp_path / 'a.pth')
     else:
         backend.put_text('neu: ä', str(tmp_path / 'a.pth'))

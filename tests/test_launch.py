@@ -29,9 +29,10 @@ def test_load_config(tmp_path):
     path = tmp_path / 'a.py'
     path.write_text("model = dict(depth=18, out=(0, 1), name='a')\nx = 1\n")
     changes = ['model.depth=50', 'model.out="[2,3]"', 'y.z=0.5', 'x=None']
-    cfg = launch.load_config(arguments(path, '--cfg-options', *changes))
+    args = arguments(path, '--cfg-options', *changes)
+    cfg = launch.load_config(args.config, args.cfg_options)
     assert cfg.to_dict() == dict(model=dict(depth=50, out=[2, 3], name='a'), x=None, y=dict(z=0.5))
-    assert launch.load_config(arguments(path)).x == 1
+    assert launch.load_config(path).x == 1
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_config_that_cannot_be_read(tmp_path, name, text, reason):
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        launch.load_config(arguments(path))
+        launch.load_config(path)
     message = f'config "{path}" cannot be read: {reason}'
     assert str(caught.value).startswith(message)
 
@@ -58,7 +59,7 @@ def test_change_that_does_not_fit(tmp_path):
     path = tmp_path / 'a.py'
     path.write_text('x = [1]\n')
     with pytest.raises(ConfigError, match='cannot be read: KeyError'):
-        launch.load_config(arguments(path, '--cfg-options', 'x.7=2'))
+        launch.load_config(path, {'x.7': 2})
 
 
 def test_a_tool_reports_one_line(tmp_path):

@@ -15,11 +15,11 @@ from mmrazor_byot.calibration import (
     calibration_loader,
     format_calibration,
 )
-from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation import stage_flops
 from mmrazor_byot.evaluation.collect import collect_logits, network_inputs
 from mmrazor_byot.evaluation.latency import stage_times
+from mmrazor_byot.files import write_text
 from mmrazor_byot.inference import StagedNetwork
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
 from mmrazor_byot.models.loading import load_byot
@@ -123,7 +123,7 @@ def read_costs(path: str, num_exits: int) -> Costs:
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args)
+    cfg = load_config(args.config, args.cfg_options)
     model, _, _ = load_byot(cfg, args.checkpoint)
     loader = calibration_loader(cfg)
     model.to(args.device)
@@ -152,7 +152,7 @@ def main() -> None:
         target=dict(max_drop=args.max_drop, budget=args.budget, latency_ms=args.latency_ms),
     )
     content = PolicyFile(found.policy, model.num_exits, model.num_classes, facts)
-    AtomicBackend().put_text(policy_text(content), args.out)
+    write_text(args.out, policy_text(content))
     print(
         f'\npolicy written to {args.out}; '
         f'try it on the test images: python tools/test.py {args.config} '

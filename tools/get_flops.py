@@ -5,8 +5,8 @@ import json
 
 from mmengine.registry import init_default_scope
 
-from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.evaluation import exit_complexity, format_exit_table
+from mmrazor_byot.files import write_text
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
 from mmrazor_byot.registry import MODELS
 from mmrazor_byot.structures import image_size
@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args)
+    cfg = load_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     if args.shape and cfg.model.type.endswith('BYOT'):
         cfg.model.input_size = args.shape
@@ -38,7 +38,7 @@ def main() -> None:
     print(f'{args.config}, images of {size}; a multiply-add is one FLOP')
     print(format_exit_table(rows))
     if args.out:
-        AtomicBackend().put_text(json.dumps(rows, indent=2), args.out)
+        write_text(args.out, json.dumps(rows, indent=2))
 
 
 if __name__ == '__main__':

@@ -10,8 +10,8 @@ import argparse
 import json
 import sys
 
-from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.files import write_text
 from mmrazor_byot.launch import (
     add_config_options,
     load_config,
@@ -78,10 +78,7 @@ def write_results(path: str, policy: ExitPolicy, images: list, results: list) ->
         if result is not None
     ]
     text = json.dumps(dict(policy=policy.config(), images=rows), indent=2)
-    try:
-        AtomicBackend().put_text(text + '\n', path)
-    except OSError as e:
-        raise ConfigError(f'cannot write to {path}: {e.strerror or e}') from e
+    write_text(path, text + '\n')
 
 
 def main() -> None:
@@ -97,7 +94,7 @@ def main() -> None:
     policy = chosen_policy(args)
     args.config = recipe_path(args.model)
     inferencer = ByotInferencer(
-        load_config(args),
+        load_config(args.config, args.cfg_options),
         pretrained=args.weights or True,
         device=args.device,
         policy=policy,

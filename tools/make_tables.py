@@ -7,10 +7,10 @@ from typing import Dict, List, Optional, Sequence
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.datasets import image_settings
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation import exit_complexity
+from mmrazor_byot.files import write_text
 from mmrazor_byot.launch import run_tool
 from mmrazor_byot.registry import MODELS
 
@@ -80,7 +80,7 @@ def main() -> None:
                 )
         print(f'{args.table} is right for {", ".join(args.check)}')
         return
-    AtomicBackend().put_text(whole_table(), args.table)
+    write_text(args.table, whole_table())
     print(f'wrote {args.table}')
 
 

@@ -12,12 +12,12 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
-from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation.policy_test import (
     evaluate_policy,
     format_policy_test,
 )
+from mmrazor_byot.files import write_text
 from mmrazor_byot.launch import (
     add_runner_arguments,
     apply_runner_arguments,
@@ -101,7 +101,7 @@ def test_policy(cfg: Config, args: argparse.Namespace) -> dict:
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args)
+    cfg = load_config(args.config, args.cfg_options)
     apply_arguments(cfg, args)
     if args.policy:
         metrics = test_policy(cfg, args)
@@ -112,7 +112,7 @@ def main() -> None:
             runner.test_evaluator.metrics.append(DumpResults(args.out))
         metrics = runner.test()
     if args.out and args.out_item == 'metrics' and is_main_process():
-        AtomicBackend().put_text(json.dumps(metrics, indent=2), args.out)
+        write_text(args.out, json.dumps(metrics, indent=2))
 
 
 if __name__ == '__main__':

@@ -66,7 +66,7 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args)
+    cfg = load_config(args.config, args.cfg_options)
     apply_arguments(cfg, args)
     start_processes(cfg, args)
     build_runner(cfg).train()

@@ -126,7 +126,7 @@ def load_network(
     """
     if not 0 <= args.seed < 2**32:
         raise ConfigError(f'--seed {args.seed}: 0 to {2**32 - 1}')
-    cfg = load_config(argparse.Namespace(config=config, cfg_options=args.cfg_options))
+    cfg = load_config(config, args.cfg_options)
     if cfg.get('model') is None:
         raise ConfigError(f'config "{config}" has no model; give a recipe')
     model = build_model(cfg)

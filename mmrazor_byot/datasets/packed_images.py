@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from mmrazor_byot.errors import DatasetError
+from mmrazor_byot.files import atomic_path
 from mmrazor_byot.registry import DATASETS
 
 from .in_memory import InMemoryDataset
@@ -94,11 +95,5 @@ def pack_images(path: str, classes: List[str], **splits) -> None:
         arrays[f'{split}_jpeg'] = np.frombuffer(b''.join(files), np.uint8)
         arrays[f'{split}_offset'] = np.cumsum([0, *map(len, files)])
         arrays[f'{split}_label'] = np.asarray(labels, np.int64)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    try:
-        with open(temporary, 'wb') as f:
-            np.savez(f, **arrays)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    with atomic_path(path) as temporary, open(temporary, 'wb') as f:
+        np.savez(f, **arrays)

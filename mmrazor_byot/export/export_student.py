@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.files import write_bytes, write_text
 from mmrazor_byot.models.algorithms import BYOT
 from mmrazor_byot.models.loading import load_byot
 from mmrazor_byot.registry import MODELS
@@ -132,16 +132,11 @@ def _checked_student(
 
 def _write(exported: ExportedStudent, text: str, data: bytes, force: bool) -> None:
     """Write both files whole, the weights first."""
-    config, folder = exported.config, exported.config.parent
-    try:
-        if config.exists() and config.read_text() != text and not force:
-            raise ConfigError(
-                f'{config} is there and says something else: '
-                'choose another --out, or replace it with '
-                '--force'
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        AtomicBackend().put(data, str(exported.checkpoint))
-        AtomicBackend().put_text(text, str(config))
-    except OSError as e:
-        raise ConfigError(f'cannot write to {folder}: {e.strerror or e}') from e
+    config = exported.config
+    if config.exists() and config.read_text() != text and not force:
+        raise ConfigError(
+            f'{config} exists and has other content: choose another --out, or replace it with '
+            '--force'
+        )
+    write_bytes(exported.checkpoint, data)
+    write_text(config, text)

@@ -2,7 +2,6 @@
 
 import copy
 import warnings
-from argparse import Namespace
 from typing import Iterator, List, NamedTuple, Tuple
 
 import numpy as np
@@ -91,7 +90,7 @@ def test_images(config: str, count: int) -> Tuple[np.ndarray, np.ndarray]:
     Raises:
         ConfigError: The file does not exist or does not parse.
     """
-    cfg = load_config(Namespace(config=config, cfg_options=None))
+    cfg = load_config(config)
     images, labels = [], []
     for pictures, numbers in labelled_batches(cfg)[1]:
         images.append(pictures)

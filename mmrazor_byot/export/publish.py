@@ -10,8 +10,8 @@ import mmpretrain
 import torch
 from mmengine.runner import CheckpointLoader
 
-from mmrazor_byot.checkpoint import AtomicBackend
-from mmrazor_byot.errors import CheckpointError, ConfigError
+from mmrazor_byot.errors import CheckpointError
+from mmrazor_byot.files import write_bytes
 from mmrazor_byot.version import __version__
 
 
@@ -41,11 +41,7 @@ def publish(checkpoint: str, out: Union[str, Path], name: str) -> Path:
     kept = {key: meta[key] for key in ('epoch', 'seed') if key in meta}
     data = checkpoint_bytes({**plain_meta(meta), **kept}, state)
     path = Path(out, hashed_name(name, data))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        AtomicBackend().put(data, str(path))
-    except OSError as e:
-        raise ConfigError(f'cannot write {path}: {e.strerror or e}') from e
+    write_bytes(path, data)
     return path
 
 

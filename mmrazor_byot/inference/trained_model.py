@@ -1,6 +1,5 @@
 """A trained network by config, by its name in the zoo, or as it is."""
 
-import argparse
 import os
 from typing import Any, List, Optional, Sequence, Union
 
@@ -90,7 +89,7 @@ def read_recipe(model: Recipe) -> Config:
             'the model is a config, its file, a name in the zoo '
             f'or a built network, not a {type(model).__name__}'
         )
-    return load_config(argparse.Namespace(config=recipe_path(model), cfg_options=None))
+    return load_config(recipe_path(model))
 
 
 def move_model(model: BaseModel, device: Union[str, torch.device]) -> None:

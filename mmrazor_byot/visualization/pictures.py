@@ -7,8 +7,8 @@ from typing import List, Optional, Sequence
 import cv2
 import numpy as np
 
-from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.files import write_bytes
 from mmrazor_byot.inference.image_inputs import Image, image_names
 from mmrazor_byot.runtime.images import MAX_PIXELS, read_image
 
@@ -90,7 +90,4 @@ def _window():
 
 def _write(picture: np.ndarray, path: Path) -> None:
     _, data = cv2.imencode('.png', picture[..., ::-1])
-    try:
-        AtomicBackend().put(data.tobytes(), str(path))
-    except OSError as e:
-        raise ConfigError(f'cannot write to {path.parent}: {e.strerror or e}') from e
+    write_bytes(path, data.tobytes())

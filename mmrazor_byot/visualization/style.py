@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from mmrazor_byot.checkpoint import AtomicBackend
+from mmrazor_byot.files import write_bytes
 
 #: Formats that every figure is written in.
 SUFFIXES = ('.png', '.svg')
@@ -72,5 +72,5 @@ def save_figure(figure: Figure, path: Union[str, Path]) -> List[Path]:
         content = io.BytesIO()
         figure.savefig(content, format=suffix[1:], dpi=200, bbox_inches='tight')
         files.append(Path(f'{path}{suffix}'))
-        AtomicBackend().put(content.getvalue(), str(files[-1]))
+        write_bytes(files[-1], content.getvalue())
     return files

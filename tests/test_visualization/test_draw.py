@@ -155,7 +155,7 @@ def test_a_window(monkeypatch):
 
 def test_what_cannot_be_written(tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises(ConfigError, match='cannot write to'):
+    with pytest.raises(ConfigError, match='cannot write'):
         Pictures([image(8, 8)], show_dir=tmp_path / 'file').draw([result()])
     assert os.listdir(tmp_path) == ['file']
     for settings in (dict(resize=0), dict(rescale_factor=-1)):

@@ -47,7 +47,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args)
+    cfg = load_config(args.config, args.cfg_options)
     policies = {Path(p).stem: read_policy(p) for p in args.policy}
     model, _, _ = load_byot(cfg, args.checkpoint)
     for content in policies.values():

@@ -60,7 +60,7 @@ def main() -> None:
     from mmrazor_byot.export.export_onnx import export_onnx, format_export
 
     export = export_onnx(
-        load_config(args),
+        load_config(args.config, args.cfg_options),
         args.checkpoint,
         args.out,
         policy=args.policy,

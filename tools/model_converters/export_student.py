@@ -41,7 +41,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     only_warnings()
-    exported = export_student(load_config(args), args.checkpoint, args.out, args.exit, args.force)
+    exported = export_student(
+        load_config(args.config, args.cfg_options), args.checkpoint, args.out, args.exit, args.force
+    )
     print(f'{exported.params} parameters, same logits as in {args.checkpoint}:')
     print(exported.config)
     print(exported.checkpoint)

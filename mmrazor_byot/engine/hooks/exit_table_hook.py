@@ -7,12 +7,12 @@ from typing import Dict, Optional, Sequence, Union
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.evaluation import (
     exit_complexity,
     exit_rows,
     format_exit_table,
 )
+from mmrazor_byot.files import write_text
 from mmrazor_byot.registry import HOOKS
 from mmrazor_byot.structures import image_size
 
@@ -57,5 +57,5 @@ class ExitTableHook(Hook):
         size = self.input_size or getattr(model, 'input_size', 32)
         rows = exit_rows(exit_complexity(model, image_size(size)), metrics)
         path = os.path.join(runner.log_dir, 'exits.json')
-        AtomicBackend().put_text(json.dumps(rows, indent=2) + '\n', path)
+        write_text(path, json.dumps(rows, indent=2) + '\n')
         runner.logger.info(f'All exits (also in {path}):\n{format_exit_table(rows)}')
