@@ -1,12 +1,9 @@
 """Checkpoints: read safely, written whole."""
 
 import codecs
-import io
 import os
 import pickle
 import re
-import types
-from _compat_pickle import IMPORT_MAPPING
 from collections import Counter
 from typing import Any, Dict
 
@@ -15,13 +12,9 @@ import torch
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
-from torch.torch_version import TorchVersion
 
 from .errors import CheckpointError
 from .files import write_bytes
-
-#: torch.load takes allowed globals by name from here on.
-NAMED_GLOBALS = TorchVersion(torch.__version__) >= '2.6'
 
 
 def mmengine_globals() -> Dict[str, Any]:
@@ -81,10 +74,9 @@ def _known_method(owner: Any, name: str) -> Any:
 
 def allow_mmengine_globals() -> None:
     """Let ``torch.load(weights_only=True)`` read MMEngine's checkpoints."""
-    if NAMED_GLOBALS:
-        torch.serialization.add_safe_globals(
-            [(value, name) for name, value in mmengine_globals().items()]
-        )
+    torch.serialization.add_safe_globals(
+        [(value, name) for name, value in mmengine_globals().items()]
+    )
 
 
 def load_from_local(filename: str, map_location: Any = None) -> dict:
@@ -107,7 +99,7 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
     if not os.path.isfile(filename):
         raise CheckpointError(f'checkpoint "{filename}" does not exist; check the path')
     try:
-        checkpoint = _load(filename, map_location)
+        checkpoint = torch.load(filename, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as e:
         raise _refused(filename, str(e)) from e
     except Exception as e:  # what broken bytes lead to can be anything
@@ -118,37 +110,6 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
             'checkpoint (a dict with "state_dict", or a state dict)'
         )
     return checkpoint
-
-
-def _load(filename: str, map_location: Any) -> Any:
-    if NAMED_GLOBALS:
-        return torch.load(filename, map_location=map_location, weights_only=True)
-    # weights_only cannot be told of names here, so unpickle through an
-    # Unpickler that finds nothing but torch's own list and ours.
-    return torch.load(
-        filename, map_location=map_location, pickle_module=_restricted_pickle(), weights_only=False
-    )
-
-
-def _restricted_pickle() -> types.ModuleType:
-    from torch._weights_only_unpickler import _get_allowed_globals
-
-    allowed = {**_get_allowed_globals(), **mmengine_globals()}
-
-    class Unpickler(pickle.Unpickler):
-        def find_class(self, module, name):
-            module = IMPORT_MAPPING.get(module, module)  # Python 2's names
-            try:
-                return allowed[f'{module}.{name}']
-            except KeyError:
-                raise pickle.UnpicklingError(f'Unsupported global: {module}.{name}') from None
-
-    restricted = types.ModuleType('restricted_pickle')
-    restricted.__dict__.update(pickle.__dict__)
-    restricted.Unpickler = Unpickler
-    restricted.load = lambda f, **kw: Unpickler(f, **kw).load()
-    restricted.loads = lambda b, **kw: Unpickler(io.BytesIO(b), **kw).load()
-    return restricted
 
 
 def _refused(filename: str, reason: str) -> CheckpointError:

@@ -1,6 +1,6 @@
 """What today's torch breaks in the OpenMMLab stack, and the mends.
 
-Four faults, seen on torch 2.1 to 2.15 with MMEngine 0.10.7 and MMRazor 1.0.0:
+Four faults, seen on torch 2.6 to 2.15 with MMEngine 0.10.7 and MMRazor 1.0.0:
 
 1. ``import mmrazor.models`` raises "`torch>=1.13` is not installed properly".
    ``mmrazor.structures.quantization`` builds tables at import time out of

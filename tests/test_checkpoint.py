@@ -33,10 +33,8 @@ def refused(path, *words):
     assert [w for w in [str(path), *words] if w not in message] == []
 
 
-@pytest.fixture(params=['torch', 'pickle'] if ours.NAMED_GLOBALS else ['pickle'])
-def path(request, monkeypatch, tmp_path):
-    """Where to save; loaded by torch's unpickler or that for torch < 2.6."""
-    monkeypatch.setattr(ours, 'NAMED_GLOBALS', request.param == 'torch')
+@pytest.fixture
+def path(tmp_path):
     return tmp_path / 'epoch_2.pth'
 
 
@@ -90,7 +88,6 @@ def test_mmengine_loads_its_own(path, checkpoint, zipped):
     assert torch.equal(model.weight, checkpoint['state_dict']['weight'])
 
 
-@pytest.mark.skipif(not ours.NAMED_GLOBALS, reason='torch < 2.6 takes no names')
 def test_bare_torch_load(tmp_path, checkpoint):
     torch.save(checkpoint, tmp_path / 'a.pth')
     check(torch.load(tmp_path / 'a.pth', weights_only=True), checkpoint)

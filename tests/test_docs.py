@@ -4,7 +4,6 @@ import re
 import sys
 
 import pytest
-import torch
 from mmengine.config import Config
 from run import RECIPES, ROOT, run, succeeded
 
@@ -53,7 +52,6 @@ def test_every_path_exists(page):
     assert not missing
 
 
-@pytest.mark.skipif(torch.__version__ < '2.5', reason='torch < 2.5')
 def test_inference_page_runs(tmp_path):
     text = (ROOT / 'docs/inference.md').read_text()
     for part in ('configs', 'tools'):
@@ -69,7 +67,6 @@ def test_inference_page_runs(tmp_path):
     assert (tmp_path / 'results.json').is_file()
 
 
-@pytest.mark.skipif(torch.__version__ < '2.5', reason='torch < 2.5')
 def test_early_exit_page(tmp_path):
     text = (ROOT / 'docs/early_exit.md').read_text()
     (program,) = [

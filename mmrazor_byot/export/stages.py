@@ -9,14 +9,11 @@ from onnx import ModelProto
 from onnxruntime import InferenceSession
 from torch import Tensor, nn
 from torch.fx import GraphModule
-from torch.torch_version import TorchVersion
 
 from mmrazor_byot.errors import DeployError
 from mmrazor_byot.inference import StagedNetwork
 
 OPSET = 18
-#: The oldest torch whose exporter goes by way of torch.export.
-OLDEST_TORCH = '2.6'
 ADAPTIVE = torch.ops.aten.adaptive_avg_pool2d.default
 
 
@@ -104,10 +101,6 @@ def export_stages(
     Raises:
         DeployError: torch cannot export it.
     """
-    if TorchVersion(torch.__version__) < OLDEST_TORCH:
-        raise DeployError(
-            f'exporting needs torch {OLDEST_TORCH} or newer; this is {torch.__version__}'
-        )
     size = tuple(network.input_size[1:])
     generator = torch.Generator().manual_seed(0)
     state = (torch.randint(256, (2, *size, 3), dtype=torch.uint8, generator=generator),)

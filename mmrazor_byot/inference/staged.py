@@ -5,7 +5,6 @@ from typing import Optional, Tuple
 
 import torch
 from mmengine.model import BaseModel
-from mmengine.utils import digit_version
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
@@ -17,7 +16,6 @@ from .split import split_stages
 
 State = Tuple[Tensor, ...]
 
-OLDEST_TORCH = '2.5'
 #: What torch.export, or code that it runs on stand-ins, raises.
 UNTRACEABLE = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
 
@@ -96,14 +94,9 @@ class _Logits(nn.Module):
 
 
 def _trace(model: BaseModel) -> GraphModule:
-    if digit_version(torch.__version__) < digit_version(OLDEST_TORCH):
-        raise ConfigError(
-            f'leaving early needs torch {OLDEST_TORCH} or newer; this is {torch.__version__}'
-        )
     weight = next(model.parameters())
     images = torch.zeros(2, *model.input_size).to(weight)
-    # Without an end, torch 2.5 takes a slice like x[:, 0] for a limit.
-    batch = torch.export.Dim('batch', max=2**31)
+    batch = torch.export.Dim('batch', max=2**31)  # an end, as torch may take a slice for one
     try:
         with looking(model), warnings.catch_warnings(), symbolic_batch():
             warnings.simplefilter('ignore')

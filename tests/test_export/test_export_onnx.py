@@ -16,7 +16,6 @@ from run import DIGITS, ROOT, environment
 
 from mmrazor_byot.errors import ConfigError, DeployError
 from mmrazor_byot.export import export_onnx as module
-from mmrazor_byot.export import stages as stages_module
 from mmrazor_byot.export.check import separating_policy
 from mmrazor_byot.export.export_onnx import export_onnx
 from mmrazor_byot.export.preprocessing import Preprocessing
@@ -182,13 +181,6 @@ def test_the_check_lets_samples_leave_everywhere(kind, ensemble):
     counts = torch.bincount(exits, minlength=5)[1:].tolist()
     reached = (0, 1, 2, 3) if ensemble else (0, 2, 3)
     assert all(counts[i] >= 64 // len(reached) - 10 for i in reached) and sum(counts) == 64
-
-
-def test_an_old_torch(bgr, tmp_path, monkeypatch):
-    cfg, checkpoint, _ = bgr
-    monkeypatch.setattr(stages_module, 'OLDEST_TORCH', '99')
-    with pytest.raises(DeployError, match='torch 99 or newer'):
-        export_onnx(cfg, checkpoint, tmp_path / 'a.onnx', no_data=True)
 
 
 def broken_policy(tmp_path, num_classes=7):

@@ -1,18 +1,11 @@
 """Networks whose answers differ from image to image."""
 
-import pytest
 import torch
-from mmengine.utils import digit_version
 from recipes import load
 from torch import nn
 
-from mmrazor_byot.inference.staged import OLDEST_TORCH
 from mmrazor_byot.registry import MODELS
 
-NEEDS_EXPORT = pytest.mark.skipif(
-    digit_version(torch.__version__) < digit_version(OLDEST_TORCH),
-    reason=f'leaving early needs torch {OLDEST_TORCH}',
-)
 #: Swin's windows of 7 x 7 need that much of the last map.
 SMALLEST = {'byot_swin-tiny_16xb64_in1k': 224}
 

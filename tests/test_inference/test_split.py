@@ -3,12 +3,9 @@
 import pytest
 import torch
 import toys
-from lively import NEEDS_EXPORT
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.inference import StagedNetwork
-
-pytestmark = NEEDS_EXPORT
 
 CUTTABLE = [
     toys.several_cross,

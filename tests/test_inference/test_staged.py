@@ -4,7 +4,7 @@ import logging
 
 import pytest
 import torch
-from lively import NEEDS_EXPORT, lively, recipe_network
+from lively import lively, recipe_network
 from mmengine.analysis import FlopAnalyzer
 from recipes import BYOT, load
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,8 +14,6 @@ from mmrazor_byot.evaluation.complexity import _CutNetwork
 from mmrazor_byot.inference import StagedNetwork
 from mmrazor_byot.policies import ConfidencePolicy, run_policy
 from mmrazor_byot.registry import MODELS
-
-pytestmark = NEEDS_EXPORT
 
 #: Half a minute each to trace, or the same network as another's.
 SLOW = (

@@ -18,8 +18,6 @@ from mmrazor_byot.policies import (
 )
 from mmrazor_byot.registry import MODELS
 
-pytestmark = pytest.mark.skipif(torch.__version__ < '2.5', reason='leaving early needs torch 2.5')
-
 NAME = 'byot_resnet18_2xb64_digits'
 WEIGHTS = next((RECIPES / 'weights').glob(f'{NAME}-*.pth'))
 
