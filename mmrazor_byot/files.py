@@ -20,7 +20,7 @@ IMAGE_ENDINGS = ('.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif'
 def atomic_path(path: PathLike) -> Iterator[Path]:
     """A temporary path beside a file, which becomes the file if all goes well.
 
-    Whatever goes wrong, the temporary file is removed and an
+    Missing folders are made. Whatever goes wrong, these and the temporary file are removed, and an
     older file stays as it was.
 
     Args:
@@ -32,9 +32,12 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     path = Path(path)
     check_writable(path)
     temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    made = [folder for folder in path.parents if not folder.exists()]
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
+        made = []
     except OSError as e:
         about = str(path if e.filename is None else e.filename)
         if not about.startswith(str(temporary)) and not path.is_relative_to(about):
@@ -43,16 +46,18 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def write_bytes(path: PathLike, data: bytes) -> None:
-    """Write a file that appears whole or not at all; missing folders are made.
+    """Write a file, see :func:`atomic_path`.
 
     Raises:
         ConfigError: It cannot be written.
     """
     with atomic_path(path) as temporary:
-        temporary.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)
 
 

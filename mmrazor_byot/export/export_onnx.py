@@ -227,7 +227,6 @@ def _write(path: Path, model: ModelProto, metadata: Metadata) -> None:
     """Write a model with its metadata."""
     for key, value in metadata.props().items():
         model.metadata_props.add(key=key, value=value)
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(seal(model.SerializeToString()))
 
 

@@ -44,10 +44,7 @@ def parse_args(words: Optional[Sequence[str]] = None) -> argparse.Namespace:
         help='go on after a file that cannot be read, and list these at the end',
     )  # fmt: skip
     parser.add_argument('--max-pixels', type=int, help='largest image that is read')
-    args = parser.parse_args(words)
-    if not args.images and not args.info:
-        parser.error('give at least one image, or --info')
-    return args
+    return parser.parse_args(words)
 
 
 def answers(args: argparse.Namespace, skipped: List[str]) -> Iterator[dict]:
@@ -127,6 +124,8 @@ def print_info(path: str, as_json: bool) -> None:
 def main(words: Optional[Sequence[str]] = None) -> None:
     """Answer, as the command line asks."""
     args = parse_args(words)
+    if not args.images and not args.info:
+        raise ConfigError('no images: give image files, folders of them, or --info')
     if args.max_pixels is not None and args.max_pixels < 1:
         raise ConfigError(f'--max-pixels {args.max_pixels}: at least 1')
     if args.info:

@@ -111,6 +111,7 @@ def test_bad_images_are_skipped_if_asked(bare, exported, pictures, tmp_path):
     'words, reason',
     [
         (['--exit', '5'], 'exit 5'),
+        (['--threads', '1'], 'no images'),
         (['--threshold', 'nan'], 'nan'),
         (['--threshold', '0.5', '0.5'], '[0.5, 0.5]'),
         (['--threads', '10000'], '10000'),
@@ -119,7 +120,8 @@ def test_bad_images_are_skipped_if_asked(bare, exported, pictures, tmp_path):
     ],
 )
 def test_wrong_words_are_one_line(bare, exported, pictures, words, reason):
-    done = start(bare, RUNTIME, exported, pictures / '0.png', *words)
+    images = [] if reason == 'no images' else [pictures / '0.png']
+    done = start(bare, RUNTIME, exported, *images, *words)
     assert reason in failed(done)
     assert done.stderr.count('\n') == 1
 
