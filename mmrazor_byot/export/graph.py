@@ -108,7 +108,7 @@ class _Composer:
     ) -> None:
         self.stages, self.policy, self.all_scores = stages, policy, all_scores
         self.by_threshold = type(policy) in THRESHOLD_POLICIES
-        self.names = (f'v{i}' for i in itertools.count())
+        self.names = (f'{i:x}' for i in itertools.count())  # short: there are thousands
 
     def model(self) -> ModelProto:
         """The whole model, checked."""

@@ -44,7 +44,8 @@ class Graph:
         renamed = {'': '', **state, **{x.name: x.name for x in source.output}}
         for node in source.node:
             for name in (*node.input, *node.output):
-                renamed.setdefault(name, f'{stage.number}.{len(renamed)}')
+                if name not in renamed:
+                    renamed[name] = next(self.names)
             copied = NodeProto(op_type=node.op_type, domain=node.domain, attribute=node.attribute)
             copied.input.extend(renamed[name] for name in node.input)
             copied.output.extend(renamed[name] for name in node.output)
