@@ -4,11 +4,9 @@ from .base import BatchTransform
 from .compose import BatchCompose
 from .crop import BatchRandomCrop
 from .cutout import BatchCutout
-from .erasing import BatchRandomErasing
 from .flip import BatchRandomFlip
 from .mix import BatchCutMix, BatchMixChoice, BatchMixup
 from .policies import BatchAutoAugment, BatchRandAugment
-from .trivial_augment import BatchTrivialAugment
 
 __all__ = [
     'BatchAutoAugment',
@@ -19,8 +17,6 @@ __all__ = [
     'BatchMixup',
     'BatchRandAugment',
     'BatchRandomCrop',
-    'BatchRandomErasing',
     'BatchRandomFlip',
     'BatchTransform',
-    'BatchTrivialAugment',
 ]

@@ -39,8 +39,8 @@ def fill_boxes(
         images (torch.Tensor): uint8 (N, C, H, W).
         rows (torch.Tensor): See :func:`sides`.
         columns (torch.Tensor): Likewise.
-        fill (torch.Tensor): uint8; a colour (C, 1, 1), one for each image
-            (N, C, 1, 1) or whole images (N, C, H, W).
+        fill (torch.Tensor): uint8; a colour (C, 1, 1), or one for each image
+            (N, C, 1, 1).
 
     Returns:
         torch.Tensor: uint8 (N, C, H, W).

@@ -70,12 +70,8 @@ def warp_matrices(its: Op, magnitude: np.ndarray, size: Tuple[int, int]) -> np.n
     x, y = x.astype(np.float32), y.astype(np.float32)
     shear_x = (magnitude * its.shear_x).astype(np.float32)
     shear_y = (magnitude * its.shear_y).astype(np.float32)
-    move_x, move_y = (
-        np.where(its.pixels, np.trunc(move), move * length).astype(np.float32)
-        for move, length in ((magnitude * its.move_x, width), (magnitude * its.move_y, height))
-    )
-    move_x += shear_x * its.pivot
-    move_y += shear_y * its.pivot
+    move_x = (magnitude * its.move_x * width).astype(np.float32)
+    move_y = (magnitude * its.move_y * height).astype(np.float32)
     rows = [
         cos,
         sin + shear_x,

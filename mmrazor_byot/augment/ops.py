@@ -59,10 +59,8 @@ class Op(NamedTuple):
     turn: float = 0.0  # ... the angle in degrees,
     shear_x: float = 0.0  # ... the shift of x a row,
     shear_y: float = 0.0  # ... the shift of y a column,
-    move_x: float = 0.0  # ... the shift of x, in widths or pixels,
-    move_y: float = 0.0  # ... the shift of y, in heights or pixels.
-    pixels: float = 0.0  # whether move_x, move_y are in whole pixels
-    pivot: float = 0.0  # a shear leaves the line -pivot
+    move_x: float = 0.0  # ... the shift of x, in widths,
+    move_y: float = 0.0  # ... the shift of y, in heights.
     center_x: float = np.nan  # of a rotation; the middle if not a number
     center_y: float = np.nan
     scale: float = 1.0

@@ -26,9 +26,7 @@ AUGMENTS = [
     dict(type='BatchRandAugment', policies='timm_increasing', num_policies=2,
          magnitude_level=8, magnitude_std='inf',
          hparams=dict(interpolation='bicubic')),
-    dict(type='BatchTrivialAugment', interpolation='bilinear'),
     dict(type='BatchCutout', shape=16, pad_val=0, prob=1.0),
-    dict(type='BatchRandomErasing', mode='rand'),
 ]  # yapf: disable
 
 
@@ -86,7 +84,7 @@ def test_nothing_waits_for_the_device(config):
     assert not torch.equal(changed, images)
 
 
-@pytest.mark.parametrize('config', AUGMENTS[:-1], ids=lambda c: c['type'])
+@pytest.mark.parametrize('config', AUGMENTS, ids=lambda c: c['type'])
 def test_all_work_is_on_the_device(config):
     """Meta tensors have no values, and refuse to meet a CPU tensor."""
     images = torch.empty(64, 3, 32, 32, dtype=torch.uint8, device='meta')
@@ -149,7 +147,7 @@ def test_compose_is_one_after_the_other():
         dict(AUGMENTS[0], crop_size=24),
         AUGMENTS[1],
         dict(type='BatchAutoAugment', policies=config.policies),
-        dict(AUGMENTS[5], shape=8),
+        dict(AUGMENTS[4], shape=8),
     ]
     transforms = [build(part) for part in parts]
     compose = TRANSFORMS.build(dict(type='mmrazor_byot.BatchCompose', transforms=transforms))
@@ -164,7 +162,7 @@ def test_compose_is_one_after_the_other():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
-@pytest.mark.parametrize('config', AUGMENTS[:-1], ids=lambda c: c['type'])
+@pytest.mark.parametrize('config', AUGMENTS, ids=lambda c: c['type'])
 def test_a_gpu_gives_the_same_without_waiting(config):
     transform, images = build(config), photographs(256)
     steps = transform.draw(tuple(images.shape))
