@@ -77,11 +77,10 @@ class WeightedMix(BatchMix):
     """
 
     def __init__(self, alpha: float, prob: float = 1.0):
-        name = type(self).__name__
-        if not alpha > 0:
-            raise ConfigError(f'{name}: alpha={alpha}; above 0')
-        if not 0 <= prob <= 1:
-            raise ConfigError(f'{name}: prob={prob}; from 0 to 1')
+        if not (alpha > 0 and 0 <= prob <= 1):
+            raise ConfigError(
+                f'{type(self).__name__}: alpha={alpha}, prob={prob}; above 0, and from 0 to 1'
+            )
         both = torch.tensor([alpha, alpha], dtype=torch.float64)
         self.beta, self.prob = torch.distributions.Dirichlet(both), prob
 
@@ -95,12 +94,7 @@ class WeightedMix(BatchMix):
 class BatchMixup(WeightedMix):
     """mmpretrain's ``Mixup``, with a weight for each image.
 
-    Args:
-        alpha (float): The weights are Beta(alpha, alpha).
-        prob (float): Chance that an image is mixed. Defaults to 1.
-
-    Raises:
-        ConfigError: A setting out of range.
+    Its settings are those of :class:`WeightedMix`.
     """
 
     def draw(self, n: int, size: Tuple[int, int]) -> Mixing:
@@ -112,13 +106,8 @@ class BatchMixup(WeightedMix):
 class BatchCutMix(WeightedMix):
     """mmpretrain's ``CutMix``, with a box for each image.
 
-    Args:
-        alpha (float): The area outside the box is Beta(alpha, alpha), before
-            the image's border cuts it.
-        prob (float): Chance that an image is mixed. Defaults to 1.
-
-    Raises:
-        ConfigError: A setting out of range.
+    Its settings are those of :class:`WeightedMix`; the weight is the area
+    outside the box, before the image's border cuts it.
     """
 
     def draw(self, n: int, size: Tuple[int, int]) -> Mixing:
@@ -139,11 +128,6 @@ class BatchMixChoice(BatchMix):
 
     Raises:
         ConfigError: The chances do not fit.
-
-    Examples:
-        >>> mix = BatchMixChoice(
-        ...     [BatchMixup(alpha=0.2), BatchCutMix(alpha=1.)], [0.5, 0.3])
-        >>> images, scores = mix(images, scores)
     """
 
     def __init__(
@@ -161,25 +145,21 @@ class BatchMixChoice(BatchMix):
 
     def draw(self, n: int, size: Tuple[int, int]) -> Mixing:
         choice = np.searchsorted(self.bounds, uniform(n), side='right')
-        label, pixel = np.ones((2, n), np.float32)
-        boxes = np.zeros((n, 4), np.int64)
+        mixed = Mixing(*np.ones((2, n), np.float32), np.zeros((n, 4), np.int64))
         for i, one in enumerate(self.mixes):
-            chosen, drawn = choice == i, one.draw(n, size)
-            label[chosen] = drawn.label[chosen]
-            if drawn.pixel is not None:
-                pixel[chosen] = drawn.pixel[chosen]
-            if drawn.boxes is not None:
-                boxes[chosen] = drawn.boxes[chosen]
-        return Mixing(label, pixel, boxes)
+            for whole, part in zip(mixed, one.draw(n, size)):
+                if part is not None:
+                    whole[choice == i] = part[choice == i]
+        return mixed
 
 
 def cutmix_boxes(weights: np.ndarray, places: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Boxes as mmpretrain's ``CutMix.rand_bbox``.
+    """Boxes as mmpretrain's ``CutMix`` places them.
 
     Args:
-        weights (np.ndarray): What stays of each image's area, (N,).
+        weights (np.ndarray): Area outside each box, of the image's, (N,).
         places (np.ndarray): Two numbers from [0, 1) for each, (N, 2).
-        size (tuple): Height and width.
+        size (tuple): Height and width of the images.
 
     Returns:
         np.ndarray: Top, left, bottom, right, int64 (N, 4).
@@ -187,12 +167,7 @@ def cutmix_boxes(weights: np.ndarray, places: np.ndarray, size: Tuple[int, int])
     size = np.array(size)
     half = (size * np.sqrt(1 - weights)[:, None]).astype(np.int64) // 2
     center = (places * size).astype(np.int64)
-    return np.hstack(
-        [
-            np.clip(center - half, 0, size),
-            np.clip(center + half, 0, size),
-        ]
-    )
+    return np.hstack([np.clip(center - half, 0, size), np.clip(center + half, 0, size)])
 
 
 def mix(
@@ -203,7 +178,7 @@ def mix(
     pixel: Optional[torch.Tensor] = None,
     rows: Optional[torch.Tensor] = None,
     columns: Optional[torch.Tensor] = None,
-) -> Tuple[torch.Tensor, ...]:
+) -> Tuple[torch.Tensor, torch.Tensor]:
     """Mix images and scores with those of partners.
 
     Args:
@@ -211,11 +186,10 @@ def mix(
         scores (torch.Tensor): Floats (N, K).
         partner (torch.Tensor): Number of each one's partner, (N,).
         label (torch.Tensor): Weight of the own scores, (N, 1).
-        pixel (torch.Tensor, optional): Weight of the own pixels,
-            (N, 1, 1, 1).
-        rows (torch.Tensor, optional): Which rows the partner covers, where
-            it covers the column too, see :func:`~.boxes.sides`.
-        columns (torch.Tensor, optional): Likewise.
+        pixel (torch.Tensor, optional): Weight of the own pixels, (N, 1, 1, 1).
+        rows (torch.Tensor, optional): Rows of the partner's box, see
+            :func:`~.boxes.sides`.
+        columns (torch.Tensor, optional): Columns of the partner's box.
 
     Returns:
         tuple: Mixed images (N, C, H, W) and scores (N, K).
