@@ -1,10 +1,8 @@
 """Random augmentations of whole batches, on the device of the images."""
 
-from .base import BatchTransform
-from .compose import BatchCompose
-from .crop import BatchRandomCrop
+from .base import BatchCompose, BatchTransform
+from .crop_flip import BatchRandomCrop, BatchRandomFlip
 from .cutout import BatchCutout
-from .flip import BatchRandomFlip
 from .mix import BatchCutMix, BatchMixChoice, BatchMixup
 from .policies import BatchAutoAugment, BatchRandAugment
 

@@ -1,12 +1,13 @@
 """What batch transforms have in common: draw on the CPU, act on the device."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Callable, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, List, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 import torch
 
 from mmrazor_byot.errors import ConfigError, DatasetError
+from mmrazor_byot.registry import TRANSFORMS
 
 from .transfer import Draws, to_device
 
@@ -14,7 +15,7 @@ Shape = Tuple[int, int, int, int]
 
 
 class Step(NamedTuple):
-    """Work for the device: a pure function and the numbers drawn for it.
+    """A pure function for the device and the numbers drawn for it.
 
     ``kernel(images, **draws)`` answers the new images; the draws are arrays
     here and tensors on the images' device there.
@@ -35,10 +36,7 @@ class BatchTransform(ABC):
 
     @abstractmethod
     def draw(self, shape: Shape) -> List[Step]:
-        """Draw for a batch.
-
-        Args:
-            shape (tuple): Of the images, (N, 3, H, W).
+        """Draw for a batch of images of a shape, (N, 3, H, W).
 
         Returns:
             list[Step]: What to do, in this order.
@@ -60,20 +58,59 @@ class BatchTransform(ABC):
         Raises:
             DatasetError: Not a batch of uint8 images of three channels.
         """
-        check_images(images, type(self).__name__)
+        if images.dtype != torch.uint8 or images.dim() != 4 or images.size(1) != 3:
+            raise DatasetError(
+                f'{type(self).__name__}: images are {images.dtype} of shape '
+                f'{tuple(images.shape)}; it takes torch.uint8 (N, 3, H, W), so '
+                'put it before the normalisation'
+            )
         return take_steps(images, self.draw(tuple(images.shape)))
 
 
-def take_steps(images: torch.Tensor, steps: Sequence[Step]) -> torch.Tensor:
-    """Take drawn steps; all that was drawn moves in one copy.
+@TRANSFORMS.register_module()
+class BatchCompose(BatchTransform):
+    """Batch transforms, one after the other.
+
+    It draws for all of them first, so that on a GPU all drawn numbers move
+    in one copy.
 
     Args:
-        images (torch.Tensor): (N, 3, H, W).
-        steps (Sequence[Step]): See :meth:`BatchTransform.draw`.
-
-    Returns:
-        torch.Tensor: The images after the last step.
+        transforms (Sequence[BatchTransform | dict]): Them, or their configs.
     """
+
+    def __init__(self, transforms: Sequence[Union[BatchTransform, dict]]):
+        self.transforms = [TRANSFORMS.build(t) if isinstance(t, dict) else t for t in transforms]
+
+    def draw(self, shape: Shape) -> List[Step]:
+        steps = []
+        for transform in self.transforms:
+            steps += transform.draw(shape)
+            shape = transform.out_shape(shape)
+        return steps
+
+    def out_shape(self, shape: Shape) -> Shape:
+        for transform in self.transforms:
+            shape = transform.out_shape(shape)
+        return shape
+
+
+class OpGroup(NamedTuple):
+    """The operations of one family drawn for some images, one for each."""
+
+    counts: List[int]  # images of each kind of the family; they are in this order
+    magnitude: np.ndarray  # with its sign, (N,)
+    params: np.ndarray  # settings that the family reads, (N, P)
+    size: Tuple[int, int]  # height and width of the images
+    grey_weights: np.ndarray  # of the channels, (3, 1, 1)
+
+    @property
+    def colors(self) -> np.ndarray:
+        """The first three settings as colours, uint8 (N, 3, 1, 1)."""
+        return self.params[:, :3, None, None].astype(np.uint8)
+
+
+def take_steps(images: torch.Tensor, steps: Sequence[Step]) -> torch.Tensor:
+    """Images (N, 3, H, W) after drawn steps; all draws move in one copy."""
     draws = to_device([step.draws for step in steps], images.device)
     for step, tensors in zip(steps, draws):
         images = step.kernel(images, **tensors)
@@ -85,45 +122,44 @@ def uniform(*shape: int) -> np.ndarray:
     return torch.rand(shape, dtype=torch.float64).numpy()
 
 
-def check_images(images: torch.Tensor, name: str) -> None:
-    """Refuse what is no batch of uint8 RGB images."""
-    if images.dtype != torch.uint8 or images.dim() != 4 or images.size(1) != 3:
-        raise DatasetError(
-            f'{name}: images are {images.dtype} of shape '
-            f'{tuple(images.shape)}; it takes torch.uint8 (N, 3, H, W), so '
-            'put it before the normalisation'
-        )
+def pad(
+    images: torch.Tensor, color: torch.Tensor, borders: Tuple[int, int, int, int]
+) -> torch.Tensor:
+    """Put a frame of one colour around images.
+
+    Args:
+        images (torch.Tensor): (N, C, H, W).
+        color (torch.Tensor): (C, 1, 1), or one for each, (N, C, 1, 1).
+        borders (tuple): Pixels left, top, right, bottom.
+
+    Returns:
+        torch.Tensor: (N, C, H + top + bottom, W + left + right).
+    """
+    n, channels, height, width = images.shape
+    left, top, right, bottom = borders
+    frame = color.expand(n, channels, height + top + bottom, width + left + right).contiguous()
+    frame[:, :, top : top + height, left : left + width] = images
+    return frame
 
 
-def rule(kind: Callable, *args, **kwargs) -> Any:
-    """mmpretrain's or mmcv's own transform, asked for its settings.
-
-    So defaults and checks are theirs.
+def reference_transform(kind: Callable, *args) -> Any:
+    """mmpretrain's or mmcv's own transform, so that defaults and checks are theirs.
 
     Args:
         kind (Callable): The transform's class.
         *args: Its settings.
-        **kwargs: Its settings.
 
     Raises:
-        ConfigError: They refused the settings.
+        ConfigError: It refused the settings.
     """
     try:
-        return kind(*args, **kwargs)
+        return kind(*args)
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as e:
-        raise ConfigError(f'{kind.__name__} refused its settings: {e or args or kwargs}') from e
+        raise ConfigError(f'{kind.__name__} refused its settings: {e or args}') from e
 
 
-def several(value, count: int, name: str) -> np.ndarray:
-    """A setting that is one number for all, or one for each.
-
-    Args:
-        value: The number or numbers.
-        count (int): How many there are to be.
-        name (str): Of the setting, for the message.
-
-    Returns:
-        np.ndarray: (count,).
+def broadcast_setting(value, count: int, name: str) -> np.ndarray:
+    """A setting that is one number for all, or one for each, as (count,).
 
     Raises:
         ConfigError: It is neither.
@@ -139,5 +175,5 @@ def opencv_color(value, name: str) -> np.ndarray:
 
     A single number fills the first channel only; the others get 0.
     """
-    color = several(value, 3, name)
+    color = broadcast_setting(value, 3, name)
     return color * [1, 0, 0] if np.isscalar(value) else color

@@ -10,7 +10,7 @@ from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import TRANSFORMS
 
 from .base import uniform
-from .boxes import sides
+from .cutout import sides
 from .transfer import to_device
 
 
@@ -188,7 +188,7 @@ def mix(
         label (torch.Tensor): Weight of the own scores, (N, 1).
         pixel (torch.Tensor, optional): Weight of the own pixels, (N, 1, 1, 1).
         rows (torch.Tensor, optional): Rows of the partner's box, see
-            :func:`~.boxes.sides`.
+            :func:`~.cutout.sides`.
         columns (torch.Tensor, optional): Columns of the partner's box.
 
     Returns:

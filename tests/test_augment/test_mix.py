@@ -32,12 +32,12 @@ def theirs(kind, weight: float, partner: torch.Tensor, monkeypatch, box=None):
     """mmpretrain's batch augment with its draws replaced by ours."""
     monkeypatch.setattr(np.random, 'beta', lambda a, b: weight)
     monkeypatch.setattr(torch, 'randperm', lambda n: partner)
-    its = kind(alpha=1.0)
+    reference = kind(alpha=1.0)
     if box is not None:
         centers = iter(box)
         monkeypatch.setattr(np.random, 'randint', lambda low, high, size=None: next(centers))
     images, scores = batch()
-    return its(images, scores)
+    return reference(images, scores)
 
 
 def test_mixup_of_each_sample_is_mmpretrains(monkeypatch):
@@ -77,9 +77,11 @@ def test_mixup_weights_are_beta(alpha):
 
 @pytest.mark.parametrize('alpha', [0.2, 1.0])
 def test_cutmix_boxes_are_mmpretrains(alpha):
-    its = CutMix(alpha)
+    reference = CutMix(alpha)
     np.random.seed(0)
-    wanted = [its.cutmix_bbox_and_lam((32, 24), np.random.beta(alpha, alpha)) for _ in range(N)]
+    wanted = [
+        reference.cutmix_bbox_and_lam((32, 24), np.random.beta(alpha, alpha)) for _ in range(N)
+    ]
     drawn = BatchCutMix(alpha).draw(N, (32, 24))
     top, bottom, left, right = np.array([box for box, _ in wanted]).T
     for a, b in zip(drawn.boxes.T, (top, left, bottom, right)):

@@ -48,7 +48,7 @@ def both(images: torch.Tensor, policies: list, batch=None):
     """Images through the batch, and each alone with the same magnitudes."""
     batch = batch or BatchAutoAugment(policies)
     drawn = batch.sample(len(images))
-    ours = take_steps(images, batch.plan(drawn, tuple(images.shape)))
+    ours = take_steps(images, batch.schedule(drawn, tuple(images.shape)))
     configs = [None, *(config for policy in policies for config in policy)]
     chains = [
         [
@@ -185,7 +185,7 @@ def test_rand_augment_is_equal():
     batch = BatchRandAugment(policies, 3, 7, magnitude_std=0.5, hparams=hparams)
     images = photographs(200)
     drawn = batch.sample(200)
-    ours = take_steps(images, batch.plan(drawn, tuple(images.shape)))
+    ours = take_steps(images, batch.schedule(drawn, tuple(images.shape)))
     configs = [
         dict(p, **hparams) if p['type'] in ('Rotate', 'Shear', 'Translate') else p for p in policies
     ]

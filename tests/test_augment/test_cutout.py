@@ -7,7 +7,7 @@ from augmented import likely, photographs, same_distribution, share_fits
 from mmpretrain.datasets import Cutout
 
 from mmrazor_byot.augment import BatchCutout
-from mmrazor_byot.augment.boxes import fill_boxes, sides
+from mmrazor_byot.augment.cutout import fill_boxes, sides
 from mmrazor_byot.errors import ConfigError
 
 N = 20000
@@ -58,10 +58,10 @@ def test_cutout_places_have_mmcvs_chances(shape):
 
 
 def test_cutout_places_are_mmpretrains():
-    its, image = Cutout(16, 0, 1.0), white(1, 32, 32)[0].permute(1, 2, 0)
+    reference, image = Cutout(16, 0, 1.0), white(1, 32, 32)[0].permute(1, 2, 0)
     np.random.seed(0)
     theirs = torch.stack(
-        [torch.from_numpy(its(dict(img=image.numpy()))['img']) for _ in range(4000)]
+        [torch.from_numpy(reference(dict(img=image.numpy()))['img']) for _ in range(4000)]
     ).permute(0, 3, 1, 2)
     ours = BatchCutout(16, 0, 1.0)(white(4000, 32, 32))
     for a, b in zip(box_of(ours).T, box_of(theirs).T):

@@ -1,16 +1,22 @@
-"""Random crops, each image at its own place."""
+"""Random crops and flips, each image at its own place and in its own direction."""
 
 from functools import lru_cache, partial
 from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
+from mmcv.transforms import RandomFlip
 from mmpretrain.datasets import RandomCrop
 
-from mmrazor_byot.errors import DatasetError
+from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.registry import TRANSFORMS
 
-from .base import BatchTransform, Shape, Step, opencv_color, rule, uniform
+from .base import BatchTransform, Shape, Step, opencv_color, pad, reference_transform, uniform
+
+Borders = Tuple[int, int, int, int]  # left, top, right, bottom
+
+#: Which dimensions of (N, C, H, W) each direction reverses.
+DIRECTIONS = dict(horizontal=(3,), vertical=(2,), diagonal=(2, 3))
 
 
 @TRANSFORMS.register_module()
@@ -45,13 +51,15 @@ class BatchRandomCrop(BatchTransform):
         pad_val: Union[float, Sequence[float]] = 0,
         padding_mode: str = 'constant',
     ):
-        its = rule(RandomCrop, crop_size, padding, pad_if_needed, pad_val, padding_mode)
-        self.size = tuple(its.crop_size)
-        self.borders = rule(_borders, its.padding)
-        self.pad_if_needed = its.pad_if_needed
-        color = opencv_color(its.pad_val, 'pad_val').astype(np.uint8)
+        reference = reference_transform(
+            RandomCrop, crop_size, padding, pad_if_needed, pad_val, padding_mode
+        )
+        self.size = tuple(reference.crop_size)
+        self.borders = _borders(reference.padding)
+        self.pad_if_needed = reference.pad_if_needed
+        color = opencv_color(reference.pad_val, 'pad_val').astype(np.uint8)
         self.color = color.reshape(3, 1, 1)
-        self.mode = its.padding_mode
+        self.mode = reference.padding_mode
 
     def draw(self, shape: Shape) -> List[Step]:
         """A corner for each image, from all places with equal chance."""
@@ -70,37 +78,39 @@ class BatchRandomCrop(BatchTransform):
         if any(borders):
             steps.append(self._pad(height, width, borders))
         if max(places) > 1:
-            steps.append(
-                Step(
-                    partial(crop, size=self.size),
-                    dict(start=starts(corners, padded), offsets=offsets(padded[1:], self.size)),
-                )
-            )
+            draws = dict(start=starts(corners, padded), offsets=offsets(padded[1:], self.size))
+            steps.append(Step(partial(crop, size=self.size), draws))
         return steps
 
     def out_shape(self, shape: Shape) -> Shape:
         return (*shape[:2], *self.size)
 
-    def _pads(self, height: int, width: int) -> Tuple[int, int, int, int]:
-        left, top, right, bottom = self.borders
+    def _pads(self, height: int, width: int) -> Borders:
         if not self.pad_if_needed:
             return self.borders
+        left, top, right, bottom = self.borders
         rows = max(0, self.size[0] - height - top - bottom)
         columns = max(0, self.size[1] - width - left - right)
         rows, columns = -(-rows // 2), -(-columns // 2)
         return left + columns, top + rows, right + columns, bottom + rows
 
-    def _pad(self, height: int, width: int, borders: Tuple[int, int, int, int]) -> Step:
+    def _pad(self, height: int, width: int, borders: Borders) -> Step:
         if self.mode == 'constant':
             return Step(partial(pad, borders=borders), dict(color=self.color))
         left, top, right, bottom = borders
-        return Step(
-            take_lines,
-            dict(
-                rows=np.pad(np.arange(height), (top, bottom), self.mode),
-                columns=np.pad(np.arange(width), (left, right), self.mode),
-            ),
+        rows = np.pad(np.arange(height), (top, bottom), self.mode)
+        columns = np.pad(np.arange(width), (left, right), self.mode)
+        return Step(take_lines, dict(rows=rows, columns=columns))
+
+
+def _borders(padding) -> Borders:
+    if padding is None or np.isscalar(padding):
+        return (padding or 0,) * 4
+    if np.shape(padding) not in ((2,), (4,)):
+        raise ConfigError(
+            f'RandomCrop refused its settings: padding={padding}: one, two or four numbers'
         )
+    return tuple(padding) * (4 // len(padding))
 
 
 def crop(
@@ -127,7 +137,7 @@ def crop(
 
 @lru_cache(maxsize=8)
 def offsets(shape: Tuple[int, int, int], size: Tuple[int, int]) -> np.ndarray:
-    """Where, behind its first pixel, the rows of a window begin.
+    """Where, after its first pixel, the rows of a window begin.
 
     Args:
         shape (tuple): Of the images, (C, H, W).
@@ -157,35 +167,56 @@ def starts(corners: np.ndarray, shape: Shape) -> np.ndarray:
     return (first + corners[:, 0] * width + corners[:, 1])[:, None]
 
 
-def pad(
-    images: torch.Tensor, color: torch.Tensor, borders: Tuple[int, int, int, int]
-) -> torch.Tensor:
-    """Put a frame of one colour around images.
-
-    Args:
-        images (torch.Tensor): (N, C, H, W).
-        color (torch.Tensor): (C, 1, 1), or one for each, (N, C, 1, 1).
-        borders (tuple): Pixels left, top, right, bottom.
-
-    Returns:
-        torch.Tensor: (N, C, H + top + bottom, W + left + right).
-    """
-    n, channels, height, width = images.shape
-    left, top, right, bottom = borders
-    frame = color.expand(n, channels, height + top + bottom, width + left + right).contiguous()
-    frame[:, :, top : top + height, left : left + width] = images
-    return frame
-
-
 def take_lines(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """Images of chosen rows (H',) and columns (W',), (N, C, H', W')."""
     return images.index_select(2, rows).index_select(3, columns)
 
 
-def _borders(padding) -> Tuple[int, int, int, int]:
-    """Left, top, right, bottom."""
-    if padding is None or np.isscalar(padding):
-        return (padding or 0,) * 4
-    if len(padding) not in (2, 4):
-        raise ValueError(f'padding={padding}: one, two or four numbers')
-    return tuple(padding) * (4 // len(padding))
+@TRANSFORMS.register_module()
+class BatchRandomFlip(BatchTransform):
+    """MMCV's ``RandomFlip`` for a batch.
+
+    Args:
+        prob (float | list[float]): Chance of a flip, shared evenly by the
+            directions; or a chance for each.
+        direction (str | list[str]): 'horizontal', 'vertical', 'diagonal'.
+            Defaults to 'horizontal'.
+
+    Raises:
+        ConfigError: MMCV refuses the settings.
+    """
+
+    def __init__(
+        self,
+        prob: Union[float, Sequence[float]],
+        direction: Union[str, Sequence[str]] = 'horizontal',
+    ):
+        chances = reference_transform(RandomFlip, prob, direction).prob
+        self.directions = (direction,) if isinstance(direction, str) else tuple(direction)
+        if not isinstance(chances, list):
+            chances = [chances / len(self.directions)] * len(self.directions)
+        self.bounds = np.cumsum(chances)
+
+    def draw(self, shape: Shape) -> List[Step]:
+        """For each image the number of a direction, or none."""
+        n = shape[0]
+        choice = np.searchsorted(self.bounds, uniform(n), side='right')
+        turned = (choice + 1) % (len(self.directions) + 1)
+        kernel = partial(flip, directions=self.directions)
+        return [Step(kernel, dict(index=turned * n + np.arange(n)))]
+
+
+def flip(images: torch.Tensor, index: torch.Tensor, directions: Sequence[str]) -> torch.Tensor:
+    """Flip some images.
+
+    Args:
+        images (torch.Tensor): (N, C, H, W).
+        index (torch.Tensor): (N,): i for image i as it is, d * N + i for
+            image i in the d-th direction, counted from 1.
+        directions (Sequence[str]): See :data:`DIRECTIONS`.
+
+    Returns:
+        torch.Tensor: (N, C, H, W).
+    """
+    turned = [images.flip(DIRECTIONS[name]) for name in directions]
+    return torch.cat([images, *turned]).index_select(0, index)

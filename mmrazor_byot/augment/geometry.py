@@ -1,15 +1,19 @@
-"""Affine warps, with the arithmetic of OpenCV 5's ``warpAffine``.
+"""Rotations, shears and translations, with the arithmetic of OpenCV 5's ``warpAffine``.
 
 (OpenCV 4 rounds coordinates to 1/1024 of a pixel, or 1/32 when it
 interpolates: there the nearest pixel is another one for about 1 in 1,000.)
 """
 
-from typing import Tuple
+from functools import partial
+from typing import NamedTuple, Tuple
 
 import numpy as np
 import torch
+from mmcv.transforms import BaseTransform
 
-from .crop import pad
+from mmrazor_byot.errors import ConfigError
+
+from .base import OpGroup, Step, broadcast_setting, opencv_color, pad
 
 #: How to sample between pixels. For each tap (T): coefficients of its weight,
 #: a cubic in the place t between two pixels, from t^0 to t^3, and its offset
@@ -26,14 +30,112 @@ TAPS = {
         ],
     ).items()
 }
+#: Taps of each way to sample, and the axes along which pixels move.
+SAMPLINGS = dict(
+    nearest=(None, 'xy'),
+    linear=('linear', 'xy'),
+    cubic=('cubic', 'xy'),
+    cubic_x=('cubic', 'x'),
+    cubic_y=('cubic', 'y'),
+)
+#: cv2.warpAffine takes 'area' for 'bilinear'.
+INTERPOLATIONS = dict(nearest='nearest', bilinear='linear', area='linear', bicubic='cubic')
+
+
+class Warp(NamedTuple):
+    """Settings of a warp, numbers or arrays.
+
+    The first five after the colour are what the magnitude is multiplied with.
+    """
+
+    red: float
+    green: float
+    blue: float
+    turn: float = 0.0  # for the angle in degrees
+    shear_x: float = 0.0  # for the shift of x a row
+    shear_y: float = 0.0  # for the shift of y a column
+    move_x: float = 0.0  # for the shift of x, in widths
+    move_y: float = 0.0  # for the shift of y, in heights
+    center_x: float = np.nan  # of a rotation; the middle if not a number
+    center_y: float = np.nan
+    scale: float = 1.0
+
+
+def read_warp(transform: BaseTransform) -> Tuple[str, Warp]:
+    """Sampling and settings of mmpretrain's ``Rotate``, ``Shear`` or ``Translate``.
+
+    Raises:
+        ConfigError: Its interpolation cannot be done in batches.
+    """
+    interpolation = transform.interpolation
+    if interpolation not in INTERPOLATIONS:
+        raise ConfigError(
+            f'interpolation={interpolation!r} cannot be done in batches; '
+            f'these can: {", ".join(INTERPOLATIONS)}'
+        )
+    sampling, name = INTERPOLATIONS[interpolation], type(transform).__name__
+    if name == 'Rotate':
+        # mmcv.imrotate hands a single number on as it is.
+        color = opencv_color(transform.pad_val, 'pad_val')
+        x, y = transform.center or (np.nan, np.nan)
+        return sampling, Warp(*color, turn=1.0, center_x=x, center_y=y, scale=transform.scale)
+    axis = 'y' if transform.direction == 'vertical' else 'x'
+    if sampling == 'cubic':
+        sampling = f'cubic_{axis}'
+    verb = 'shear' if name == 'Shear' else 'move'
+    color = broadcast_setting(transform.pad_val, 3, 'pad_val')
+    return sampling, Warp(*color, **{f'{verb}_{axis}': 1.0})
+
+
+def warp_step(group: OpGroup, sampling: str) -> Step:
+    """Warps that sample alike, see :data:`SAMPLINGS`."""
+    matrices = warp_matrices(Warp(*group.params.T), group.magnitude, group.size)
+    slope, start = lines(inverse(matrices), group.size[0])
+    draws = dict(slope=slope, start=start, color=group.colors)
+    taps, axes = SAMPLINGS[sampling]
+    if taps is None:
+        return Step(warp_nearest, draws)
+    return Step(partial(warp_smooth, axes=axes), dict(draws, taps=TAPS[taps]))
+
+
+def warp_matrices(warp: Warp, magnitude: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Where rotations, shears and translations move pixels to.
+
+    Args:
+        warp (Warp): Settings, arrays (N,).
+        magnitude (np.ndarray): (N,).
+        size (tuple): Height and width of the images.
+
+    Returns:
+        np.ndarray: float64 (N, 2, 3).
+    """
+    height, width = size
+    angle = magnitude * warp.turn * (-np.pi / 180)
+    cos, sin = warp.scale * np.cos(angle), warp.scale * np.sin(angle)
+    x = np.where(np.isnan(warp.center_x), (width - 1) * 0.5, warp.center_x)
+    y = np.where(np.isnan(warp.center_y), (height - 1) * 0.5, warp.center_y)
+    # MMCV keeps shears and shifts, OpenCV centres, in float32.
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    shear_x = (magnitude * warp.shear_x).astype(np.float32)
+    shear_y = (magnitude * warp.shear_y).astype(np.float32)
+    move_x = (magnitude * warp.move_x * width).astype(np.float32)
+    move_y = (magnitude * warp.move_y * height).astype(np.float32)
+    rows = [
+        cos,
+        sin + shear_x,
+        (1 - cos) * x - sin * y + move_x,
+        shear_y - sin,
+        cos,
+        sin * x + (1 - cos) * y + move_y,
+    ]
+    return np.stack(rows, 1).reshape(-1, 2, 3)
 
 
 def inverse(matrices: np.ndarray) -> np.ndarray:
     """From places in the answer to places in the image.
 
     Args:
-        matrices (np.ndarray): From the image to the answer, float64
-            (N, 2, 3).
+        matrices (np.ndarray): From the image to the answer, float64 (N, 2, 3).
 
     Returns:
         np.ndarray: float32 (N, 2, 3).
@@ -81,17 +183,7 @@ def places(slope: torch.Tensor, start: torch.Tensor, width: int) -> torch.Tensor
 def warp_nearest(
     images: torch.Tensor, slope: torch.Tensor, start: torch.Tensor, color: torch.Tensor
 ) -> torch.Tensor:
-    """Warp, each pixel the nearest one.
-
-    Args:
-        images (torch.Tensor): uint8 (N, C, H, W).
-        slope (torch.Tensor): See :func:`lines`.
-        start (torch.Tensor): Likewise.
-        color (torch.Tensor): From outside, uint8 (N, C, 1, 1).
-
-    Returns:
-        torch.Tensor: uint8 (N, C, H, W).
-    """
+    """Warp, each pixel the nearest one; arguments as in :func:`warp_smooth`."""
     x, y = places(slope, start, images.size(3)).round_().split(1, 1)
     return take_pixels(images, color, x, y).view(images.shape)
 

@@ -8,8 +8,7 @@ from augmented import likely, photographs, share_fits
 from mmpretrain.datasets import RandomCrop
 
 from mmrazor_byot.augment import BatchRandomCrop, BatchRandomFlip
-from mmrazor_byot.augment.crop import crop, offsets, starts
-from mmrazor_byot.augment.flip import flip
+from mmrazor_byot.augment.crop_flip import crop, flip, offsets, starts
 from mmrazor_byot.errors import ConfigError, DatasetError
 
 
@@ -55,8 +54,8 @@ def test_crop_of_mmpretrain_has_the_same_places():
     """The range is mmpretrain's, to both ends."""
     image = numbered(1, 32, 32)[0].permute(1, 2, 0).numpy()
     np.random.seed(0)
-    its = RandomCrop(32, padding=4)
-    theirs = {its(dict(img=image))['img'][8, 8, 0] for _ in range(300)}
+    reference = RandomCrop(32, padding=4)
+    theirs = {reference(dict(img=image))['img'][8, 8, 0] for _ in range(300)}
     ours = BatchRandomCrop(32, padding=4)(numbered(300, 32, 32))
     assert set(ours[:, 0, 8, 8].tolist()) == theirs == set(range(4, 13))
 
