@@ -125,15 +125,12 @@ def uniform(*shape: int) -> np.ndarray:
 def pad(
     images: torch.Tensor, color: torch.Tensor, borders: Tuple[int, int, int, int]
 ) -> torch.Tensor:
-    """Put a frame of one colour around images.
+    """Put a frame of one colour around images (N, C, H, W).
 
     Args:
         images (torch.Tensor): (N, C, H, W).
         color (torch.Tensor): (C, 1, 1), or one for each, (N, C, 1, 1).
         borders (tuple): Pixels left, top, right, bottom.
-
-    Returns:
-        torch.Tensor: (N, C, H + top + bottom, W + left + right).
     """
     n, channels, height, width = images.shape
     left, top, right, bottom = borders

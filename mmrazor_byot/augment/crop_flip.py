@@ -116,19 +116,16 @@ def _borders(padding) -> Borders:
 def crop(
     images: torch.Tensor, start: torch.Tensor, offsets: torch.Tensor, size: Tuple[int, int]
 ) -> torch.Tensor:
-    """Cut a window of one size out of each image.
+    """Cut a window of one size, (h, w), out of each image (N, C, H, W).
 
     One gather of rows: the windows of all rows of all images are one view
     with overlapping rows.
 
     Args:
         images (torch.Tensor): (N, C, H, W).
-        start (torch.Tensor): (N, 1), see :func:`starts`.
-        offsets (torch.Tensor): (C * h,), see :func:`offsets`.
-        size (tuple): Height h and width w.
-
-    Returns:
-        torch.Tensor: (N, C, h, w).
+        start (torch.Tensor): See :func:`starts`.
+        offsets (torch.Tensor): See :func:`offsets`.
+        size (tuple): Height and width of the window.
     """
     rows = images.reshape(-1).unfold(0, size[1], 1)
     chosen = rows.index_select(0, (start + offsets).view(-1))
@@ -137,14 +134,11 @@ def crop(
 
 @lru_cache(maxsize=8)
 def offsets(shape: Tuple[int, int, int], size: Tuple[int, int]) -> np.ndarray:
-    """Where, after its first pixel, the rows of a window begin.
+    """Where, after its first pixel, the rows of a window begin, int64 (C * h,).
 
     Args:
         shape (tuple): Of the images, (C, H, W).
         size (tuple): Height h and width of the window.
-
-    Returns:
-        np.ndarray: (C * h,) int64.
     """
     channels, height, width = shape
     planes = np.arange(channels)[:, None] * height
@@ -152,14 +146,9 @@ def offsets(shape: Tuple[int, int, int], size: Tuple[int, int]) -> np.ndarray:
 
 
 def starts(corners: np.ndarray, shape: Shape) -> np.ndarray:
-    """Where, in a flat batch, the windows begin.
+    """Where, in a flat batch of a shape, the windows begin, int64 (N, 1).
 
-    Args:
-        corners (np.ndarray): Top and left of each, (N, 2).
-        shape (tuple): Of the batch, (N, C, H, W).
-
-    Returns:
-        np.ndarray: (N, 1) int64.
+    The corners are top and left of each, (N, 2).
     """
     n, channels, height, width = shape
     image = channels * height * width
@@ -207,16 +196,10 @@ class BatchRandomFlip(BatchTransform):
 
 
 def flip(images: torch.Tensor, index: torch.Tensor, directions: Sequence[str]) -> torch.Tensor:
-    """Flip some images.
+    """Flip some images (N, C, H, W).
 
-    Args:
-        images (torch.Tensor): (N, C, H, W).
-        index (torch.Tensor): (N,): i for image i as it is, d * N + i for
-            image i in the d-th direction, counted from 1.
-        directions (Sequence[str]): See :data:`DIRECTIONS`.
-
-    Returns:
-        torch.Tensor: (N, C, H, W).
+    ``index`` (N,) is i for image i as it is, d * N + i for image i in the
+    d-th direction, counted from 1.
     """
     turned = [images.flip(DIRECTIONS[name]) for name in directions]
     return torch.cat([images, *turned]).index_select(0, index)

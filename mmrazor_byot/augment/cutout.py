@@ -71,15 +71,12 @@ def cutout_step(group: OpGroup) -> Step:
 
 
 def cutout_boxes(places: np.ndarray, shape: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Boxes as ``mmcv.cutout`` places them.
+    """Boxes as ``mmcv.cutout`` places them, int64 (N, 4), see :func:`sides`.
 
     Args:
         places (np.ndarray): Two numbers from [0, 1) for each, (N, 2).
         shape (np.ndarray): Height and width of each box, (N, 2) int.
         size (tuple): Height and width of the images.
-
-    Returns:
-        np.ndarray: (N, 4) int64, see :func:`sides`.
     """
     size = np.array(size)
     # MMCV calls np.random.uniform(H): low=H, high=1, so (1, H].
@@ -115,17 +112,10 @@ def sides(boxes: np.ndarray, size: Tuple[int, int]) -> Dict[str, np.ndarray]:
 def fill_boxes(
     images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, fill: torch.Tensor
 ) -> torch.Tensor:
-    """Fill each image's box.
+    """Fill each image's box, see :func:`sides`.
 
-    Args:
-        images (torch.Tensor): uint8 (N, C, H, W).
-        rows (torch.Tensor): See :func:`sides`.
-        columns (torch.Tensor): Likewise.
-        fill (torch.Tensor): uint8; a colour (C, 1, 1), or one for each image
-            (N, C, 1, 1).
-
-    Returns:
-        torch.Tensor: uint8 (N, C, H, W).
+    Images are uint8 (N, C, H, W); ``fill`` is a colour (C, 1, 1), or one for
+    each image (N, C, 1, 1).
     """
     # Modulo 256 this is exact, and much quicker than torch.where on bytes.
     return (fill - images).mul_(rows * columns).add_(images)

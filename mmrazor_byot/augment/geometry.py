@@ -99,16 +99,7 @@ def warp_step(group: OpGroup, sampling: str) -> Step:
 
 
 def warp_matrices(warp: Warp, magnitude: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Where rotations, shears and translations move pixels to.
-
-    Args:
-        warp (Warp): Settings, arrays (N,).
-        magnitude (np.ndarray): (N,).
-        size (tuple): Height and width of the images.
-
-    Returns:
-        np.ndarray: float64 (N, 2, 3).
-    """
+    """Where warps with settings (N,) move pixels to, float64 (N, 2, 3)."""
     height, width = size
     angle = magnitude * warp.turn * (-np.pi / 180)
     cos, sin = warp.scale * np.cos(angle), warp.scale * np.sin(angle)
@@ -132,14 +123,7 @@ def warp_matrices(warp: Warp, magnitude: np.ndarray, size: Tuple[int, int]) -> n
 
 
 def inverse(matrices: np.ndarray) -> np.ndarray:
-    """From places in the answer to places in the image.
-
-    Args:
-        matrices (np.ndarray): From the image to the answer, float64 (N, 2, 3).
-
-    Returns:
-        np.ndarray: float32 (N, 2, 3).
-    """
+    """From places in the answer to places in the image, float32 (N, 2, 3)."""
     (a, b, x), (c, d, y) = matrices.transpose(1, 2, 0)
     unit = a * d - b * c
     unit = np.divide(1.0, unit, out=np.zeros_like(unit), where=unit != 0)
@@ -166,16 +150,7 @@ def lines(matrices: np.ndarray, height: int) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def places(slope: torch.Tensor, start: torch.Tensor, width: int) -> torch.Tensor:
-    """Where in the image each pixel of the answer lies.
-
-    Args:
-        slope (torch.Tensor): See :func:`lines`.
-        start (torch.Tensor): Likewise.
-        width (int): Of the images.
-
-    Returns:
-        torch.Tensor: x and y, float32 (N, 2, H, W).
-    """
+    """Where in the image each pixel of the answer lies: x and y, float32 (N, 2, H, W)."""
     across = torch.arange(width, dtype=slope.dtype, device=slope.device)
     return (slope * across).add(start).float()
 

@@ -154,15 +154,12 @@ class BatchMixChoice(BatchMix):
 
 
 def cutmix_boxes(weights: np.ndarray, places: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Boxes as mmpretrain's ``CutMix`` places them.
+    """Boxes as mmpretrain's ``CutMix`` places them: top, left, bottom, right, (N, 4).
 
     Args:
         weights (np.ndarray): Area outside each box, of the image's, (N,).
         places (np.ndarray): Two numbers from [0, 1) for each, (N, 2).
         size (tuple): Height and width of the images.
-
-    Returns:
-        np.ndarray: Top, left, bottom, right, int64 (N, 4).
     """
     size = np.array(size)
     half = (size * np.sqrt(1 - weights)[:, None]).astype(np.int64) // 2
@@ -179,20 +176,17 @@ def mix(
     rows: Optional[torch.Tensor] = None,
     columns: Optional[torch.Tensor] = None,
 ) -> Tuple[torch.Tensor, torch.Tensor]:
-    """Mix images and scores with those of partners.
+    """Mix images (N, C, H, W) and scores (N, K), floats, with those of partners.
 
     Args:
-        images (torch.Tensor): Floats (N, C, H, W).
-        scores (torch.Tensor): Floats (N, K).
+        images (torch.Tensor): (N, C, H, W).
+        scores (torch.Tensor): (N, K).
         partner (torch.Tensor): Number of each one's partner, (N,).
         label (torch.Tensor): Weight of the own scores, (N, 1).
         pixel (torch.Tensor, optional): Weight of the own pixels, (N, 1, 1, 1).
         rows (torch.Tensor, optional): Rows of the partner's box, see
             :func:`~.cutout.sides`.
         columns (torch.Tensor, optional): Columns of the partner's box.
-
-    Returns:
-        tuple: Mixed images (N, C, H, W) and scores (N, K).
     """
     other = images.index_select(0, partner)
     mixed = images

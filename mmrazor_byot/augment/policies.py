@@ -159,17 +159,14 @@ class BatchPolicy(BatchTransform):
         return Draw(op, chance < prob, np.where(sign < negative, -magnitude, magnitude))
 
     def schedule(self, draw: Draw, shape: Shape) -> List[Step]:
-        """Steps for what was drawn.
+        """Steps for what was drawn: the first makes a copy, the others work on it.
 
-        Before each operation the batch is sorted by kind, so that images of
-        one kind are one slice.
+        Before each operation the batch is sorted by kind, so that images of one
+        kind are one slice.
 
         Args:
             draw (Draw): See :meth:`sample`.
             shape (tuple): Of the images, (N, 3, H, W).
-
-        Returns:
-            list[Step]: The first makes a copy, the others work on it.
         """
         steps, now = [], np.arange(shape[0])
         for op, done, magnitude in draw.turns():

@@ -91,20 +91,11 @@ def change_tone(
     beta: Optional[torch.Tensor] = None,
     weights: Optional[torch.Tensor] = None,
 ) -> torch.Tensor:
-    """Change the tone of images sorted by operation.
+    """Change the tone of images, uint8 (N, 3, H, W), sorted by operation.
 
-    Args:
-        images (torch.Tensor): uint8 (N, 3, H, W): first the T with a table,
-            then the B to change the contrast of, then those to stretch, then
-            those to equalize.
-        tables (torch.Tensor): uint8 (T, 1, 256).
-        autocontrast (int): How many to stretch.
-        alpha (torch.Tensor, optional): See :func:`contrast_tables`, B of them.
-        beta (torch.Tensor, optional): Likewise.
-        weights (torch.Tensor, optional): Likewise.
-
-    Returns:
-        torch.Tensor: uint8 (N, 3, H, W).
+    First the T with a table, uint8 (T, 1, 256), then those to change the
+    contrast of, one for each ``alpha``, then as many as ``autocontrast`` says,
+    then those to equalize.
     """
     values = images.flatten(2).long()
     made, done = [tables.expand(-1, 3, -1)], len(tables)
@@ -125,14 +116,7 @@ def contrast_tables(
 ) -> torch.Tensor:
     """Blend with the mean grey, as ``mmcv.adjust_contrast``.
 
-    Args:
-        images (torch.Tensor): uint8 (N, 3, H, W).
-        alpha (torch.Tensor): See :func:`blend_weights`.
-        beta (torch.Tensor): Likewise.
-        weights (torch.Tensor): See :func:`grey`.
-
-    Returns:
-        torch.Tensor: uint8 (N, 3, 256), the same for all channels.
+    Tables of images (N, 3, H, W), uint8 (N, 3, 256), the same for all channels.
     """
     n, channels, height, width = images.shape
     total = grey(images, weights).sum((1, 2, 3), True, dtype=torch.float64)
@@ -145,11 +129,7 @@ def contrast_tables(
 def autocontrast_tables(images: torch.Tensor) -> torch.Tensor:
     """Stretch each channel to 0 ... 255, as ``mmcv.auto_contrast``.
 
-    Args:
-        images (torch.Tensor): uint8 (N, C, H, W).
-
-    Returns:
-        torch.Tensor: uint8 (N, C, 256).
+    Tables of images (N, C, H, W), uint8 (N, C, 256).
     """
     greys = torch.arange(256.0, dtype=torch.float64, device=images.device)
     pixels = images.flatten(2)
@@ -165,12 +145,7 @@ def autocontrast_tables(images: torch.Tensor) -> torch.Tensor:
 def equalize_tables(values: torch.Tensor) -> torch.Tensor:
     """Make each channel's values evenly frequent, as ``mmcv.imequalize``.
 
-    Args:
-        values (torch.Tensor): From 0 to 255, int64 (N, C, H * W); below
-            2**24 a channel.
-
-    Returns:
-        torch.Tensor: uint8 (N, C, 256).
+    Tables of values from 0 to 255, int64 (N, C, H * W), below 2**24 a channel.
     """
     pixels = values.size(2)
     counts = torch.zeros(*values.shape[:2], 256, device=values.device)
@@ -203,13 +178,9 @@ def adjust_sharpness(images: torch.Tensor, alpha: torch.Tensor, beta: torch.Tens
 
 
 def blend_weights(magnitude: np.ndarray) -> Dict[str, np.ndarray]:
-    """Weights for ``1 + magnitude`` of an image and the rest of another.
+    """Weights (N, 1, 1, 1) for 1 + magnitude (N) of an image and the rest of another.
 
-    Args:
-        magnitude (np.ndarray): N of them.
-
-    Returns:
-        dict: ``alpha`` and ``beta`` for :func:`blend`, (N, 1, 1, 1).
+    They are ``alpha`` and ``beta`` for :func:`blend`.
     """
     factor = (1 + magnitude).reshape(-1, 1, 1, 1)
     return dict(
@@ -220,7 +191,7 @@ def blend_weights(magnitude: np.ndarray) -> Dict[str, np.ndarray]:
 def blend(
     a: torch.Tensor, alpha: torch.Tensor, b: torch.Tensor, beta: torch.Tensor
 ) -> torch.Tensor:
-    """``alpha a + beta b``, rounded where ``cv2.addWeighted`` rounds.
+    """``alpha a + beta b``, float32, rounded where ``cv2.addWeighted`` rounds.
 
     OpenCV 5 has a fused multiply-add in float32; the product of two float32
     is exact in float64. (OpenCV 4 rounds once more: less than 1 % of the
@@ -231,35 +202,20 @@ def blend(
         alpha (torch.Tensor): float64 of float32 precision, to broadcast.
         b (torch.Tensor): float32, to broadcast.
         beta (torch.Tensor): float32, to broadcast.
-
-    Returns:
-        torch.Tensor: float32.
     """
     return (a * alpha).add_(b * beta).float()
 
 
 def grey(images: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Grey images, as ``cv2.cvtColor`` rounds them.
-
-    Args:
-        images (torch.Tensor): uint8 (N, 3, H, W).
-        weights (torch.Tensor): Of the channels, see :data:`GREY_WEIGHTS`.
-
-    Returns:
-        torch.Tensor: Whole numbers, float32 (N, 1, H, W).
-    """
+    """Grey images (N, 1, H, W), whole numbers in float32, as ``cv2.cvtColor`` rounds."""
     # No rounding before the last: the weights are multiples of 2**-15.
     return (images * weights).sum(1, keepdim=True).add_(0.5).floor_()
 
 
 def smooth(images: torch.Tensor) -> torch.Tensor:
-    """Mean of a pixel (weight 5) and its eight neighbours, rounded.
+    """Mean of a pixel (weight 5) and its eight neighbours, rounded, in float32.
 
-    Args:
-        images (torch.Tensor): uint8 (N, C, H, W); mirrored at the border.
-
-    Returns:
-        torch.Tensor: Whole numbers, float32 (N, C, H, W).
+    The images, uint8 (N, C, H, W), are mirrored at the border.
     """
     values = images.float()
     wide = F.pad(values, (1, 1, 1, 1), 'reflect')

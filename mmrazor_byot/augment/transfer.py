@@ -10,7 +10,7 @@ Draws = Dict[str, np.ndarray]
 
 
 def to_device(draws: Sequence[Draws], device: torch.device) -> List[Dict[str, torch.Tensor]]:
-    """Arrays as tensors on a device.
+    """Arrays as tensors on a device, under the same names.
 
     On the CPU they are shared. For any other device they are packed into one
     buffer, pinned for CUDA, and copied at once: the host does not wait.
@@ -18,9 +18,6 @@ def to_device(draws: Sequence[Draws], device: torch.device) -> List[Dict[str, to
     Args:
         draws (Sequence[dict]): Arrays by name, a dict a step.
         device (torch.device): Where to.
-
-    Returns:
-        list[dict]: The tensors under the same names.
     """
     if device.type == 'cpu':
         return [{name: torch.from_numpy(array) for name, array in step.items()} for step in draws]
@@ -31,14 +28,11 @@ def to_device(draws: Sequence[Draws], device: torch.device) -> List[Dict[str, to
 
 
 def pack(arrays: Sequence[np.ndarray], pinned: bool = False) -> Tuple[torch.Tensor, List[int]]:
-    """One buffer of the bytes of all arrays.
+    """One buffer of the bytes of all arrays, uint8 (B,), and where in it each starts.
 
     Args:
         arrays (Sequence[np.ndarray]): Of any dtypes and shapes.
         pinned (bool): Whether in page-locked memory. Defaults to False.
-
-    Returns:
-        tuple: The buffer, uint8 (B,), and where in it each array starts.
     """
     offsets, size = [], 0
     for array in arrays:
@@ -55,30 +49,12 @@ def pack(arrays: Sequence[np.ndarray], pinned: bool = False) -> Tuple[torch.Tens
 def unpack(
     buffer: torch.Tensor, arrays: Sequence[np.ndarray], offsets: Sequence[int]
 ) -> List[torch.Tensor]:
-    """Views into a buffer, see :func:`pack`.
-
-    Args:
-        buffer (torch.Tensor): uint8 (B,), on any device.
-        arrays (Sequence[np.ndarray]): For their dtypes and shapes only.
-        offsets (Sequence[int]): Where each starts.
-
-    Returns:
-        list[torch.Tensor]: One for each array.
-    """
+    """Views into a buffer on any device, for arrays as :func:`pack` took them."""
     return [
-        buffer[start : start + array.nbytes].view(_TORCH[array.dtype.char]).view(array.shape)
+        buffer[start : start + array.nbytes].view(_dtype(array)).view(array.shape)
         for array, start in zip(arrays, offsets)
     ]
 
 
-_TORCH = {
-    np.dtype(numpy).char: dtype
-    for numpy, dtype in (
-        ('uint8', torch.uint8),
-        ('int32', torch.int32),
-        ('int64', torch.int64),
-        ('float32', torch.float32),
-        ('float64', torch.float64),
-        ('bool', torch.bool),
-    )
-}
+def _dtype(array: np.ndarray) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, array.dtype)).dtype
