@@ -185,18 +185,18 @@ def warp_smooth(
         torch.Tensor: uint8 (N, C, H, W).
     """
     x, y = places(slope, start, images.size(3)).split(1, 1)
-    if axes == 'x':
-        x, weights = _spread(x, taps)
-        total = _weighted(images, color, x, y, weights)
-    elif axes == 'y':
-        y, weights = _spread(y, taps)
-        total = _weighted(images, color, x, y, weights)
-    else:
+    if axes == 'xy':
         (x, across), (y, down) = _spread(x, taps), _spread(y, taps)
         total = sum(
             _weighted(images, color, x, row, across * weight)
             for row, weight in zip(y.split(1, 1), down.split(1, 1))
         )
+    else:
+        if axes == 'x':
+            x, weights = _spread(x, taps)
+        else:
+            y, weights = _spread(y, taps)
+        total = _weighted(images, color, x, y, weights)
     return total.round_().clamp_(0, 255).to(torch.uint8)
 
 

@@ -135,6 +135,7 @@ class BatchPolicy(BatchTransform):
         for row, op in zip(self.params, ops):
             row[: len(op.params)] = op.params
         self.chances = np.array([op[2:] for op in ops], dtype=np.float64).T
+        self.std = self.chances[-1]
 
     @abstractmethod
     def choose(self, n: int) -> np.ndarray:
@@ -148,13 +149,12 @@ class BatchPolicy(BatchTransform):
         op = self.choose(n)
         chance, sign = uniform(2, *op.shape)
         prob, negative, low, high, level, total, std = self.chances[:, op]
-        if np.isinf(self.chances[-1]).any():
+        if np.isinf(self.std).any():
             level = np.where(np.isinf(std), uniform(*op.shape) * level, level)
-        noisy = (std > 0) & np.isfinite(std)
-        if ((self.chances[-1] > 0) & np.isfinite(self.chances[-1])).any():
+        if ((self.std > 0) & np.isfinite(self.std)).any():
             noise = torch.randn(op.shape, dtype=torch.float64).numpy()
-            noise = np.clip(level + noise * np.where(noisy, std, 0), 0, total)
-            level = np.where(noisy, noise, level)
+            noise *= np.where(np.isfinite(std), std, 0)
+            level = np.where(std > 0, np.clip(level + noise, 0, total), level)
         magnitude = level / total * (high - low) + low
         return Draw(op, chance < prob, np.where(sign < negative, -magnitude, magnitude))
 

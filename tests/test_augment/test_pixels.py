@@ -44,22 +44,26 @@ WARPS = [
 ]
 
 
-def both(images: torch.Tensor, policies: list, batch=None):
+def compared(images: torch.Tensor, batch, configs: list):
     """Images through the batch, and each alone with the same magnitudes."""
-    batch = batch or BatchAutoAugment(policies)
     drawn = batch.sample(len(images))
     ours = take_steps(images, batch.schedule(drawn, tuple(images.shape)))
-    configs = [None, *(config for policy in policies for config in policy)]
     chains = [
         [
             fixed(configs[draw.op[i]], draw.magnitude[i])
             for draw in drawn.turns()
-            if draw.op[i] and draw.done[i]
+            if configs[draw.op[i]] and draw.done[i]
         ]
         for i in range(len(images))
     ]
     assert sum(map(len, chains)) > len(images) / 2
     return ours, per_image(images, chains)
+
+
+def both(images: torch.Tensor, policies: list):
+    """Images through AutoAugment, see :func:`compared`."""
+    configs = [None, *(config for policy in policies for config in policy)]
+    return compared(images, BatchAutoAugment(policies), configs)
 
 
 def always(config: dict, **settings) -> list:
@@ -183,23 +187,10 @@ def test_rand_augment_is_equal():
     policies = RANDAUG_POLICIES['timm_increasing']
     hparams = dict(pad_val=[5, 6, 7], interpolation='nearest')
     batch = BatchRandAugment(policies, 3, 7, magnitude_std=0.5, hparams=hparams)
-    images = photographs(200)
-    drawn = batch.sample(200)
-    ours = take_steps(images, batch.schedule(drawn, tuple(images.shape)))
     configs = [
         dict(p, **hparams) if p['type'] in ('Rotate', 'Shear', 'Translate') else p for p in policies
     ]
-    theirs = per_image(
-        images,
-        [
-            [
-                fixed(configs[draw.op[i]], draw.magnitude[i])
-                for draw in drawn.turns()
-                if draw.done[i]
-            ]
-            for i in range(200)
-        ],
-    )
+    ours, theirs = compared(photographs(200), batch, configs)
     wrong = (ours != theirs).any(1).float().mean()
     assert wrong == 0 if OPENCV_5 else wrong < 0.02
 

@@ -192,8 +192,8 @@ def build_batch_transform(cfg: Union[dict, Callable]) -> Callable:
     if isinstance(kind, type) and issubclass(kind, BaseTransform):
         raise ConfigError(
             f'BatchDataPreprocessor: {kind.__name__} works on single images '
-            'and belongs to the pipeline of a data set; here stand transforms '
-            'of whole batches, such as mmrazor_byot.BatchRandomCrop'
+            'and belongs to the pipeline of a data set; transforms here are of '
+            'whole batches, such as mmrazor_byot.BatchRandomCrop'
         )
     return TRANSFORMS.build(cfg) if isinstance(cfg, dict) else cfg
 
