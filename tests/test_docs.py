@@ -10,7 +10,12 @@ from run import RECIPES, ROOT, run, succeeded
 from mmrazor_byot.policies import POLICY_TYPES, read_policy
 from mmrazor_byot.registry import MODELS
 
-PAGES = [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md'), *(ROOT / 'configs').rglob('README.md')]
+PAGES = [
+    ROOT / 'README.md',
+    *(ROOT / 'docs').glob('*.md'),
+    *(ROOT / 'configs').rglob('README.md'),
+    *(ROOT / 'projects').glob('*/README.md'),
+]
 README = PAGES[0].read_text()
 SNIPPETS = re.findall(r'```python\n(.*?)```', README, re.S)
 
@@ -44,7 +49,7 @@ def test_every_path_exists(page):
     links = re.findall(r'\]\(((?!http)[^)#]+)\)', text)
     missing = [s for s in links if not (page.parent / s).exists()]
     named = re.findall(
-        r'(?:tools|configs|docs|benchmarks|requirements|mmrazor_byot)/'
+        r'(?:tools|configs|docs|benchmarks|projects|requirements|mmrazor_byot)/'
         r'[\w./-]+\.(?:py|sh|md|txt|yml|json)',
         text,
     )

@@ -11,6 +11,7 @@ from run import ROOT, run, succeeded
 PARTS = (
     'configs',
     'mmrazor_byot',
+    'projects',
     'requirements',
     'tools',
     'LICENSE',
@@ -64,9 +65,9 @@ def test_the_shipped_weights_are_carried(built):
     assert weights[0] in built[1]
 
 
-def test_no_tests_or_caches_are_installed(built):
+def test_no_tests_projects_or_caches_are_installed(built):
     wheel, _ = built
-    assert not [n for n in wheel if n.startswith('tests') or '.pyc' in n]
+    assert not [n for n in wheel if n.startswith('tests') or 'projects/' in n or '.pyc' in n]
     modules = {
         p.relative_to(ROOT).as_posix()
         for p in (ROOT / 'mmrazor_byot').rglob('*.py')

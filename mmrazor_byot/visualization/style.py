@@ -6,7 +6,6 @@ from typing import List, Union
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from mmrazor_byot.files import write_bytes
@@ -23,25 +22,6 @@ def exit_colours(count: int) -> List[tuple]:
     """
     scale = colormaps['viridis_r']
     return [scale(0.15 + 0.75 * i / max(1, count - 1)) for i in range(count)]
-
-
-def network_colours(count: int) -> List[tuple]:
-    """A colour for each network that is compared.
-
-    Args:
-        count (int): Number of networks.
-    """
-    first = [to_rgba(c) for c in ('#d1495b', '#30638e', '#edae49', '#2a9d8f')]
-    return (first + list(colormaps['tab20b'].colors))[:count]
-
-
-def class_colours(count: int) -> List[tuple]:
-    """A colour for each class.
-
-    Args:
-        count (int): Number of classes, at most 20.
-    """
-    return list(colormaps['tab10' if count <= 10 else 'tab20'].colors)[:count]
 
 
 def tidy(axes: Axes) -> None:

@@ -6,9 +6,12 @@ import sys
 import pytest
 from run import ROOT, run, succeeded
 
-TOOLS = sorted(
-    path for path in (ROOT / 'tools').rglob('*.py') if path.name != 'dist_run.py'
-)  # the scripts' own
+TOOLS = [
+    *sorted(
+        p for p in (ROOT / 'tools').rglob('*.py') if p.name != 'dist_run.py'
+    ),  # the scripts' own
+    *sorted((ROOT / 'projects').glob('*/plot_*.py')),
+]
 
 
 @pytest.mark.parametrize('path', TOOLS, ids=lambda path: path.stem)

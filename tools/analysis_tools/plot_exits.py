@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from mmengine.runner import Runner
 
-from mmrazor_byot.analysis import output_folder, write_results
 from mmrazor_byot.datasets import per_image
 from mmrazor_byot.evaluation.curves import gallery_rows, measure_trade_off
 from mmrazor_byot.inference.channels import reads_bgr
@@ -18,6 +17,7 @@ from mmrazor_byot.visualization.exit_plots import (
     plot_shares,
     plot_trade_off,
 )
+from mmrazor_byot.visualization.results import output_folder, write_results
 
 #: By which the gallery is sorted where no policy is given.
 GALLERY = ConfidencePolicy(0.7)

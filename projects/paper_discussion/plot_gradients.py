@@ -1,32 +1,22 @@
 """Mean magnitude of the gradient, layer by layer, in training.
 
 Example:
-    python tools/analysis_tools/plot_gradients.py --model CONFIG CKPT \\
+    python projects/paper_discussion/plot_gradients.py --model CONFIG CKPT \\
         --model CONFIG2 CKPT2 --names BYOT plain --out DIR
 """
 
 import argparse
 import itertools
 
+from compare import add_network_arguments, image_loader, load_networks
+from figures import plot_gradients
+from gradient_flow import common_layers, mean_gradients, section_starts, trunk_layers
 from mmengine.runner import set_random_seed
 
-from mmrazor_byot.analysis import (
-    add_network_arguments,
-    image_loader,
-    load_networks,
-    output_folder,
-    write_results,
-)
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation.collect import network_inputs
-from mmrazor_byot.evaluation.gradient_flow import (
-    common_layers,
-    mean_gradients,
-    section_starts,
-    trunk_layers,
-)
 from mmrazor_byot.launch import only_warnings, run_tool
-from mmrazor_byot.visualization.analysis_plots import plot_gradients
+from mmrazor_byot.visualization.results import output_folder, write_results
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,8 +1,8 @@
 """How flat the minimum is: accuracy while noise moves the weights."""
 
-import contextlib
+import copy
 import itertools
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -12,10 +12,9 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from mmrazor_byot.errors import ConfigError
-
-from .collect import Logits, network_inputs, run_over
-from .complexity import exit_parameters
-from .exit_accuracy import label_ranks
+from mmrazor_byot.evaluation.collect import Logits, network_inputs, run_over
+from mmrazor_byot.evaluation.complexity import exit_parameters
+from mmrazor_byot.evaluation.exit_accuracy import label_ranks
 
 
 def measure_flatness(
@@ -26,18 +25,15 @@ def measure_flatness(
     seed: int = 0,
     relative: bool = False,
 ) -> dict:
-    r"""Accuracy and cross entropy under Gaussian noise on the weights.
+    r"""Accuracy and cross entropy of a copy with Gaussian noise on its weights.
 
-    In a flat minimum they change little (the discussion of the paper). Weight
-    :math:`w` becomes :math:`w + \sigma n`, with :math:`n \sim N(0, 1)`; with
-    ``relative`` it becomes :math:`w + \sigma s n`, where :math:`s` is the
-    standard deviation of its tensor. All sigmas share the draws n, and so
-    do networks of one architecture, with and without exits. Which weights,
-    see :func:`noisy_weights`. Batch-norm statistics stay as they are.
+    Weight :math:`w` becomes :math:`w + \sigma n`, with :math:`n \sim N(0, 1)`; with
+    ``relative`` it becomes :math:`w + \sigma s n`, where :math:`s` is the standard
+    deviation of its tensor. All sigmas share the draws n, and so do networks of one
+    architecture, with and without exits. Batch-norm statistics stay as they are.
 
     Args:
         model (BaseModel): BYOT, or a plain classifier, which has one exit.
-            Its weights are the same afterwards, bit for bit.
         batches (Sequence[dict]): Labelled images, as a loader gives them.
         sigmas (Sequence[float]): S amounts of noise, not negative.
         draws (int): How often noise is drawn, R.
@@ -45,35 +41,34 @@ def measure_flatness(
         relative (bool): See above.
 
     Returns:
-        dict: ``exits`` (names of E: exit 1 to C and, where there are
-        several, the ensemble), ``weights`` (how many numbers the noise moves
-        that the deepest exit depends on), and by exit, sigma and draw ``top1``
-        (%) and ``loss`` (nats), (E, S, R).
+        dict: ``exits`` (names of E: exit 1 to C and, where there are several, the
+        ensemble), ``weights`` (how many numbers the noise moves that the deepest exit
+        depends on), and by exit, sigma and draw ``top1`` (%) and ``loss`` (nats), (E, S, R).
 
     Raises:
         ConfigError: A sigma or ``draws`` out of range.
     """
     check_noise(sigmas, draws)
     image, _ = network_inputs(model, batches[0])
+    model = copy.deepcopy(model)
     weights, deepest = noisy_weights(model, image.shape[1:])
-    names = exit_names(model)
+    at_rest = [weight.detach().clone() for weight in weights]
+    count = getattr(model, 'num_exits', 1)
+    names = [f'{i + 1}/{count}' for i in range(count)] + ['ensemble'] * (count > 1)
     found = np.empty((2, len(sigmas), draws, len(names)))
     steps = list(itertools.product(range(draws), enumerate(sigmas)))
     for draw, (i, sigma) in track(steps, 'Noise', transient=True):
         if i == 0:
-            noise = draw_noise(weights, (seed, draw), relative)
+            noise = draw_noise(at_rest, (seed, draw), relative)
         if draw and not sigma:  # without noise once is enough
             found[:, i, draw] = found[:, i, 0]
             continue
-        with shifted(weights, noise, sigma):
-            found[:, i, draw] = score_exits(run_over(model, batches))
+        for weight, value, step in zip(weights, at_rest, noise):
+            weight.data.copy_(value.add(step, alpha=sigma))
+        found[:, i, draw] = score_exits(run_over(model, batches))
     top1, loss = found.transpose(0, 3, 1, 2)
-    return dict(
-        exits=names,
-        weights=sum(weight.numel() for weight in weights[:deepest]),
-        top1=top1,
-        loss=loss,
-    )
+    moved = sum(weight.numel() for weight in weights[:deepest])
+    return dict(exits=names, weights=moved, top1=top1, loss=loss)
 
 
 def check_noise(sigmas: Sequence[float], draws: int) -> None:
@@ -89,37 +84,20 @@ def check_noise(sigmas: Sequence[float], draws: int) -> None:
         raise ConfigError(f'draws={draws}: noise is drawn at least once')
 
 
-def exit_names(model: BaseModel) -> List[str]:
-    """What the columns of a network's results are called.
-
-    Args:
-        model (BaseModel): BYOT, or a plain classifier.
-
-    Returns:
-        list[str]: ``'1/C'`` to ``'C/C'`` and, where there are several,
-        ``'ensemble'``.
-    """
-    count = getattr(model, 'num_exits', 1)
-    names = [f'{i + 1}/{count}' for i in range(count)]
-    return names + ['ensemble'] if count > 1 else names
-
-
 def noisy_weights(model: BaseModel, input_size: Sequence[int]) -> Tuple[List[nn.Parameter], int]:
     """The weights that noise is put on.
 
-    Those of convolutions and linear layers: parameters of more than one
-    dimension that the logits of an exit depend on. Biases and batch norm's
-    scales are left alone, as their size says nothing about that of the
-    weights.
+    Those of convolutions and linear layers: parameters of more than one dimension that
+    the logits of an exit depend on. Biases and batch norm's scales are left alone, as
+    their size says nothing about that of the weights.
 
     Args:
         model (BaseModel): BYOT, or a plain classifier.
         input_size (Sequence[int]): (C, H, W) of an image.
 
     Returns:
-        tuple: The weights, first those of the deepest exit, so that a plain
-        network of the same architecture gets the same noise; and how many
-        of them these are.
+        tuple: The weights, first those of the deepest exit, so that a plain network of the
+        same architecture gets the same noise; and how many of them these are.
     """
     exits = exit_parameters(model, input_size)
     deepest = set(exits[-1])
@@ -129,56 +107,21 @@ def noisy_weights(model: BaseModel, input_size: Sequence[int]) -> Tuple[List[nn.
     return own + [p for name, p in named.items() if name in others], len(own)
 
 
-def draw_noise(
-    weights: Sequence[nn.Parameter], seed: Sequence[int], relative: bool
-) -> List[Tensor]:
-    """Noise for sigma = 1.
-
-    Args:
-        weights (Sequence[nn.Parameter]): What it is for.
-        seed (Sequence[int]): Numbers that fix the draw.
-        relative (bool): Scale it to the standard deviation of each tensor.
-
-    Returns:
-        list[Tensor]: Shaped as the weights, on their devices.
-    """
+def draw_noise(weights: Sequence[Tensor], seed: Sequence[int], relative: bool) -> List[Tensor]:
+    """Noise for sigma = 1, shaped as the weights, on their devices."""
     generator = np.random.default_rng(seed)
     noise = []
     for weight in weights:
         normal = generator.standard_normal(tuple(weight.shape), np.float32)
-        scale = weight.detach().std(unbiased=False) if relative else 1
+        scale = weight.std(unbiased=False) if relative else 1
         noise.append(torch.from_numpy(normal).to(weight) * scale)
     return noise
 
 
-@contextlib.contextmanager
-def shifted(
-    weights: Sequence[nn.Parameter], noise: Sequence[Tensor], sigma: float
-) -> Iterator[None]:
-    """Add ``sigma * noise`` to the weights; behind it they are as before."""
-    kept = [weight.detach().clone() for weight in weights]
-    try:
-        with torch.no_grad():
-            for weight, step in zip(weights, noise):
-                weight.add_(step, alpha=sigma)
-        yield
-    finally:
-        with torch.no_grad():
-            for weight, value in zip(weights, kept):
-                weight.copy_(value)
-
-
 def score_exits(data: Logits) -> Tuple[List[float], List[float]]:
-    """Top-1 accuracy and cross entropy of each exit and of the ensemble.
+    """Top-1 accuracy (%) and cross entropy (nats) of each exit and of the ensemble.
 
     The ensemble is the mean of all exits' softmax; one exit has none.
-
-    Args:
-        data (Logits): Of M images and C exits.
-
-    Returns:
-        tuple: ``top1`` (%) and ``loss`` (nats), lists of C + 1 numbers, or
-        of one.
     """
     labels = torch.from_numpy(data.labels)
     scores = torch.from_numpy(data.logits).log_softmax(-1)  # (M, C, K)
@@ -198,9 +141,9 @@ def summary(found: dict) -> List[Dict[str, object]]:
         found (dict): Of :func:`measure_flatness`.
 
     Returns:
-        list[dict]: For each exit its name ``exit``, and for each sigma, (S),
-        ``top1``, ``top1_std``, ``loss`` and ``loss_std``. The deviations
-        are those of a sample, 0 for a single draw.
+        list[dict]: For each exit its name ``exit``, and for each sigma, (S), ``top1``,
+        ``top1_std``, ``loss`` and ``loss_std``. The deviations are those of a sample,
+        0 for a single draw.
     """
     several = int(found['top1'].shape[-1] > 1)
     rows = []

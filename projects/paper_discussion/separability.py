@@ -1,18 +1,21 @@
 """How far apart the classes are in the features of each exit."""
 
+import math
 from typing import Dict, List, NamedTuple, Tuple
 
 import numpy as np
 from mmengine.model import BaseModel
 from rich.progress import track
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.metrics import calinski_harabasz_score
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmrazor_byot.errors import CheckpointError, ConfigError, DatasetError
+from mmrazor_byot.evaluation.collect import check_classes, network_inputs
 from mmrazor_byot.models.algorithms.network_view import looking
 from mmrazor_byot.structures import ExitOutput
-
-from .collect import check_classes, network_inputs
 
 PROJECTIONS = ('pca', 'tsne')
 
@@ -33,8 +36,7 @@ def collect_features(model: BaseModel, loader: DataLoader) -> Tuple[List[ExitFea
     """Run a network over labelled images, and keep the features.
 
     Args:
-        model (BaseModel): BYOT, or a plain classifier, which has one exit;
-            where it is to run.
+        model (BaseModel): BYOT, or a plain classifier, which has one exit.
         loader (DataLoader): The images.
 
     Returns:
@@ -42,7 +44,7 @@ def collect_features(model: BaseModel, loader: DataLoader) -> Tuple[List[ExitFea
 
     Raises:
         CheckpointError: A feature is NaN or infinite.
-        DatasetError: A label is no class of the network.
+        DatasetError: A label is not a class of the network.
     """
     parts, labels = [], []
     with looking(model):
@@ -62,9 +64,8 @@ def collect_features(model: BaseModel, loader: DataLoader) -> Tuple[List[ExitFea
     for number, exit_found in enumerate(found, start=1):
         if not np.isfinite(exit_found.features).all():
             raise CheckpointError(
-                f'exit {number}/{len(found)} gives features that are no '
-                'finite numbers: the weights are damaged, or come of a '
-                'training that diverged'
+                f'exit {number}/{len(found)} gives features that are not finite: the weights '
+                'are damaged, or come of a training that diverged'
             )
     return found, labels
 
@@ -99,16 +100,16 @@ def exit_outputs(model: BaseModel, images: Tensor) -> List[ExitOutput]:
 def scatter(features: np.ndarray, labels: np.ndarray) -> Dict[str, float]:
     r"""Squares between and within the classes (the discussion of the paper).
 
-    With :math:`n_k` samples of mean :math:`\mu_k` in class k, and
-    :math:`\mu` the mean of all M samples:
+    With :math:`n_k` samples of mean :math:`\mu_k` in class k, and :math:`\mu` the mean
+    of all M samples:
 
     .. math::
         SSB = \sum_k n_k \|\mu_k - \mu\|^2, \quad
         SSW = \sum_n \|x_n - \mu_{y_n}\|^2
 
-    The larger SSB / SSW, the easier the classes are told apart. It grows
-    with the number of classes at fixed M; the ratio of variances, SSB /
-    (K - 1) by SSW / (M - K), takes their degrees of freedom out.
+    The larger SSB / SSW, the easier the classes are told apart. It grows with the number
+    of classes at fixed M; the Calinski-Harabasz number, SSB / (K - 1) by SSW / (M - K),
+    takes their degrees of freedom out.
 
     Args:
         features (np.ndarray): (M, D).
@@ -116,35 +117,26 @@ def scatter(features: np.ndarray, labels: np.ndarray) -> Dict[str, float]:
 
     Returns:
         dict[str, float]: ``ssb``, ``ssw``, their ratio ``ssb_ssw``, and
-        ``variance_ratio``. A ratio is infinite where all samples of a class
-        are alike, NaN where all samples are.
+        ``variance_ratio``. The ratios are infinite where all samples of a class are
+        alike, NaN where all samples are.
 
     Raises:
         DatasetError: Fewer than two classes, or one sample in each.
     """
-    classes, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    samples, count = len(labels), len(classes)
-    if count < 2:
+    samples, classes = len(labels), np.unique(labels)
+    count = len(classes)
+    if not 1 < count < samples:
         raise DatasetError(
-            f'all {samples} images are of one class ({classes.tolist()}): '
-            'there is nothing to tell apart; take images of several classes'
-        )
-    if samples == count:
-        raise DatasetError(
-            f'{samples} images of {count} classes: one image in each says '
-            'nothing about how much a class scatters; take more'
+            f'{samples} images of {count} classes: take images of several classes, '
+            'and several of a class'
         )
     x = np.asarray(features, np.float64)
-    centres = np.zeros((count, x.shape[1]))
-    np.add.at(centres, index, x)
-    centres /= sizes[:, None]
-    between = ((centres - x.mean(0)) ** 2).sum(1)
-    ssb = float(sizes @ between)
-    ssw = float(((x - centres[index]) ** 2).sum())
-    with np.errstate(divide='ignore', invalid='ignore'):
-        ratio = float(np.divide(ssb, ssw))
+    ssw = float(sum(((x[labels == k] - x[labels == k].mean(0)) ** 2).sum() for k in classes))
+    ssb = float(((x - x.mean(0)) ** 2).sum()) - ssw
+    # scikit-learn says 1 where nothing scatters within the classes.
+    ratio = calinski_harabasz_score(x, labels) if ssw else math.inf if ssb else math.nan
     return dict(
-        ssb=ssb, ssw=ssw, ssb_ssw=ratio, variance_ratio=ratio * (samples - count) / (count - 1)
+        ssb=ssb, ssw=ssw, ssb_ssw=ratio * (count - 1) / (samples - count), variance_ratio=ratio
     )
 
 
@@ -165,9 +157,8 @@ def shown_classes(labels: np.ndarray, count: int) -> Tuple[np.ndarray, np.ndarra
     drawn = np.isin(labels, shown)
     if drawn.sum() < 3:
         raise DatasetError(
-            f'the first {len(shown)} classes have '
-            f'{drawn.sum()} images, too few to draw; take '
-            'more classes or images'
+            f'the first {len(shown)} classes have {drawn.sum()} images, too few to draw; '
+            'take more classes or images'
         )
     return shown, drawn
 
@@ -179,24 +170,16 @@ def project(
 
     Args:
         features (np.ndarray): (M, D).
-        method (str): ``'pca'``, the two directions of most variance; or
-            ``'tsne'``, scikit-learn's t-SNE begun from it, which keeps
-            neighbours together and says nothing about distances.
+        method (str): ``'pca'``, the two directions of most variance; or ``'tsne'``, t-SNE
+            begun from it, which keeps neighbours together and says nothing about distances.
         seed (int): For t-SNE.
 
     Returns:
-        tuple: Points (M, 2); and by direction the share of the variance,
-        empty for t-SNE.
+        tuple: Points (M, 2); and by direction the share of the variance, empty for t-SNE.
 
     Raises:
-        ConfigError: No such method, or too few features or samples for it.
+        ConfigError: Too few features or samples.
     """
-    if method not in PROJECTIONS:
-        raise ConfigError(f'projection {method!r}: choose from {PROJECTIONS}')
-    # Only here, as importing it takes a second.
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
     samples, size = features.shape
     if size < 2 or samples < 3:
         raise ConfigError(f'{samples} features of {size} numbers have no projection to a plane')

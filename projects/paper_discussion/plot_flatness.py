@@ -1,27 +1,18 @@
 """Flatness of the minimum: accuracy under noise on the weights.
 
 Example:
-    python tools/analysis_tools/plot_flatness.py --model CONFIG CKPT \\
+    python projects/paper_discussion/plot_flatness.py --model CONFIG CKPT \\
         --model CONFIG2 CKPT2 --names BYOT plain --out DIR
 """
 
 import argparse
 
-from mmrazor_byot.analysis import (
-    add_network_arguments,
-    check_same_images,
-    image_loader,
-    load_networks,
-    output_folder,
-    write_results,
-)
-from mmrazor_byot.evaluation.flatness import (
-    check_noise,
-    measure_flatness,
-    summary,
-)
+from compare import add_network_arguments, check_same_images, image_loader, load_networks
+from figures import plot_flatness
+from flatness import check_noise, measure_flatness, summary
+
 from mmrazor_byot.launch import only_warnings, run_tool
-from mmrazor_byot.visualization.analysis_plots import plot_flatness
+from mmrazor_byot.visualization.results import output_folder, write_results
 
 #: Standard deviations of the noise, absolute and by that of the tensor.
 SIGMAS = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04)

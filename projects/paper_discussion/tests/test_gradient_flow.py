@@ -4,12 +4,7 @@ import copy
 
 import pytest
 import torch
-from mmengine.model import BaseModel
-from mmpretrain.structures import DataSample
-from torch import nn
-
-from mmrazor_byot.errors import ConfigError, NonFiniteLossError
-from mmrazor_byot.evaluation.gradient_flow import (
+from gradient_flow import (
     Layer,
     common_layers,
     mean_gradients,
@@ -17,6 +12,11 @@ from mmrazor_byot.evaluation.gradient_flow import (
     section_starts,
     trunk_layers,
 )
+from mmengine.model import BaseModel
+from mmpretrain.structures import DataSample
+from torch import nn
+
+from mmrazor_byot.errors import ConfigError, NonFiniteLossError
 
 
 class Chain(BaseModel):

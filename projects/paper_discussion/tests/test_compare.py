@@ -1,30 +1,23 @@
 """The networks and images that the analysis tools compare."""
 
 import argparse
-import json
-import math
-import shutil
 
 import numpy as np
 import pytest
 import twins
+from compare import (
+    check_same_images,
+    class_names,
+    default_names,
+    image_loader,
+    load_networks,
+)
 from mmengine.config import Config
 from run import DIGITS, RECIPES
 
-from mmrazor_byot.analysis import (
-    check_same_images,
-    class_names,
-    image_loader,
-    load_networks,
-    output_folder,
-    write_results,
-)
-from mmrazor_byot.analysis.networks import default_names
-from mmrazor_byot.analysis.results import json_ready
 from mmrazor_byot.datasets import Digits
 from mmrazor_byot.errors import CheckpointError, ConfigError
 from mmrazor_byot.evaluation.collect import run_over
-from mmrazor_byot.visualization.analysis_plots import plot_gradients
 
 WEIGHTS, PLAIN = str(twins.WEIGHTS), str(twins.PLAIN)
 BYOT = [str(DIGITS), WEIGHTS]
@@ -116,27 +109,3 @@ def test_class_names():
     assert class_names(dataset, [2, 7]) == ['c', 'h']
     del dataset._metainfo['classes']
     assert class_names(dataset, [2, 7]) == ['2', '7']
-
-
-def test_results_are_plain_json(tmp_path, capsys):
-    found = dict(
-        a=np.array([[1.0, math.nan]]),
-        b=np.float32(0.5),
-        c=(1, math.inf),
-        d=None,
-        e='text',
-        f=np.int64(3),
-    )
-    expected = dict(a=[[1, None]], b=0.5, c=[1, None], d=None, e='text', f=3)
-    assert json_ready(found) == expected
-    folder = output_folder(str(tmp_path / 'new/folder'))
-    figure = plot_gradients(dict(n=[1.0, 2.0]), [])
-    write_results(folder, dict(x=figure), 'x', found)
-    assert json.loads((folder / 'x.json').read_text()) == expected
-    names = [f'x.{ending}' for ending in ('png', 'svg', 'json')]
-    assert capsys.readouterr().out.split() == [str(folder / n) for n in names]
-    assert sorted(p.name for p in folder.iterdir()) == sorted(names)
-    shutil.rmtree(folder)
-    folder.touch()
-    with pytest.raises(ConfigError, match='cannot be made'):
-        output_folder(str(folder))

@@ -5,17 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from mmengine.model import BaseModel
-from mmpretrain.structures import DataSample
-
-from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.evaluation.collect import Logits
-from mmrazor_byot.evaluation.flatness import (
+from flatness import (
     measure_flatness,
     noisy_weights,
     score_exits,
     summary,
 )
+from mmengine.model import BaseModel
+from mmpretrain.structures import DataSample
+
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.evaluation.collect import Logits
 
 
 class TwoClasses(BaseModel):

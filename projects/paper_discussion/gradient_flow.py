@@ -2,7 +2,7 @@
 
 import copy
 import math
-from typing import Dict, Iterable, List, NamedTuple, Sequence
+from typing import Dict, List, NamedTuple, Sequence
 
 import torch
 from mmengine.model import BaseModel
@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from mmrazor_byot.errors import ConfigError, NonFiniteLossError
+from mmrazor_byot.evaluation.complexity import exit_parameters
 from mmrazor_byot.models.algorithms.network_view import looking
-
-from .complexity import exit_parameters
 
 #: BYOT's name for what a plain recipe calls the model.
 TRUNK = 'architecture.'
@@ -77,19 +76,17 @@ def running_order(model: BaseModel, image: Tensor) -> List[str]:
     return list(order)
 
 
-def mean_gradients(model: BaseModel, batches: Iterable[dict]) -> Dict[str, float]:
+def mean_gradients(model: BaseModel, batches: Sequence[dict]) -> Dict[str, float]:
     r"""Mean magnitude of the gradient of each layer's weight.
 
-    The paper's discussion holds that exits bring more of it to the early
-    layers. For a weight of n numbers and B batches it is
-    :math:`\frac{1}{B} \sum_b \frac{1}{n} \sum_i |\partial L_b / \partial
-    w_i|`, where L is the sum of the losses that the network is trained on.
-    All happens on a copy in training mode: weights and batch-norm statistics
-    of the caller's network do not move.
+    For a weight of n numbers and B batches it is :math:`\frac{1}{B} \sum_b \frac{1}{n}
+    \sum_i |\partial L_b / \partial w_i|`, where L is the sum of the losses that the
+    network is trained on. All happens on a copy in training mode: weights and batch-norm
+    statistics of the caller's network do not move.
 
     Args:
         model (BaseModel): BYOT, or a plain classifier.
-        batches (Iterable[dict]): Training batches, as a loader gives them.
+        batches (Sequence[dict]): Training batches, as a loader gives them.
 
     Returns:
         dict[str, float]: By name of the layer, see :func:`trunk_layers`; with
@@ -100,22 +97,20 @@ def mean_gradients(model: BaseModel, batches: Iterable[dict]) -> Dict[str, float
         ConfigError: There is no batch.
         NonFiniteLossError: A loss is NaN or infinite.
     """
+    if not batches:
+        raise ConfigError('there is no training batch to take gradients of')
     model = copy.deepcopy(model)
     model.train()
     layers = {name: module.weight for name, module in model.named_modules() if _is_layer(module)}
     sums: Dict[str, float] = {}
-    count = 0
     for batch in batches:
-        count += 1
         model.zero_grad(set_to_none=True)
         _training_loss(model, batch).backward()
         for name, weight in layers.items():
             if weight.grad is not None:
-                size = weight.grad.abs().mean().item()
-                sums[name] = sums.get(name, 0.0) + size
-    if not count:
-        raise ConfigError('there is no training batch to take gradients of')
-    return {name.removeprefix(TRUNK): total / count for name, total in sums.items()}
+                name = name.removeprefix(TRUNK)
+                sums[name] = sums.get(name, 0.0) + weight.grad.abs().mean().item()
+    return {name: total / len(batches) for name, total in sums.items()}
 
 
 def common_layers(networks: Dict[str, Sequence[Layer]]) -> List[str]:

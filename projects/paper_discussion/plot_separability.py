@@ -1,31 +1,19 @@
 """How far apart the classes are in the features of each exit.
 
 Example:
-    python tools/analysis_tools/plot_separability.py CONFIG CKPT --out DIR
+    python projects/paper_discussion/plot_separability.py CONFIG CKPT --out DIR
 """
 
 import argparse
 
 import numpy as np
+from compare import add_output_arguments, class_names, image_loader, load_network
+from figures import plot_separability
+from separability import PROJECTIONS, collect_features, project, scatter, shown_classes
 
-from mmrazor_byot.analysis import (
-    add_output_arguments,
-    class_names,
-    image_loader,
-    load_network,
-    output_folder,
-    write_results,
-)
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.evaluation.separability import (
-    PROJECTIONS,
-    collect_features,
-    project,
-    scatter,
-    shown_classes,
-)
 from mmrazor_byot.launch import only_warnings, run_tool
-from mmrazor_byot.visualization.analysis_plots import plot_separability
+from mmrazor_byot.visualization.results import output_folder, write_results
 
 
 def parse_args() -> argparse.Namespace:

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.visualization.style import save_figure
+
+from .style import save_figure
 
 
 def output_folder(path: str) -> Path:
