@@ -18,7 +18,8 @@ Four faults, seen on torch 2.6 to 2.15 with MMEngine 0.10.7 and MMRazor 1.0.0:
    fixes it for torch.export, see :func:`symbolic_batch`.
 
 The first two are import hooks: they run when the module at fault is imported,
-so this file needs neither torch nor any OpenMMLab package.
+so this file needs neither torch nor any OpenMMLab package. By the same hooks
+MMEngine and mmpretrain learn of the models in :mod:`mmrazor_byot.zoo`.
 """
 
 import contextlib
@@ -32,6 +33,7 @@ from unittest import mock
 
 QUANTIZATION = 'mmrazor.structures.quantization'
 CHECKPOINT = 'mmengine.runner.checkpoint'
+MODEL_HUB = 'mmpretrain.apis.model'
 #: What the rest of MMRazor imports from its quantization subpackage.
 _QUANTIZATION_NAMES = ('BackendConfigs', 'QConfigHandler')
 #: Warnings at every start, of code that none of our users can change.
@@ -48,6 +50,8 @@ def install() -> None:
         sys.meta_path.insert(0, _MendFinder())
     if CHECKPOINT in sys.modules:
         _use_safe_loader()
+    if MODEL_HUB in sys.modules:
+        _register_zoo(sys.modules[MODEL_HUB], lambda: None)
     for message in _NOISE:
         warnings.filterwarnings('ignore', message=message)
 
@@ -171,13 +175,23 @@ def _use_safe_loader(module: ModuleType = None) -> None:
 
 
 def load_from_zoo(filename, map_location=None):
-    """``zoo://NAME``, see :mod:`mmrazor_byot.zoo.scheme`."""
-    from .zoo import scheme  # here, as it needs MMEngine to be imported
+    """``zoo://NAME``, see :func:`mmrazor_byot.zoo.load_from_zoo`."""
+    from . import zoo  # here, as it needs MMEngine to be imported
 
-    return scheme.load_from_zoo(filename, map_location)
+    return zoo.load_from_zoo(filename, map_location)
+
+
+def _register_zoo(module: ModuleType, execute: Callable) -> None:
+    """Let mmpretrain know the models of the zoo by name."""
+    from . import zoo
+
+    execute()
+    with contextlib.suppress(FileNotFoundError):  # a copy of the package alone has no index
+        zoo.register()
 
 
 _MENDS: Dict[str, Callable] = {
     QUANTIZATION: _mend_quantization,
     CHECKPOINT: _mend_checkpoint,
+    MODEL_HUB: _register_zoo,
 }

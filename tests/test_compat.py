@@ -27,10 +27,12 @@ import mmrazor.models, mmrazor.engine, mmrazor.datasets
 from mmrazor.registry import MODELS
 from mmengine.runner.checkpoint import CheckpointLoader
 loader = CheckpointLoader._get_checkpoint_loader('a.pth')
+import mmpretrain
 print(json.dumps(dict(
     heavy=heavy,
     distiller=MODELS.get('SelfDistill').__name__,
-    loader=loader.__module__)))
+    loader=loader.__module__,
+    recipes=len(mmpretrain.list_models('byot_')))))
 """
 
 IMPORT_MMENGINE_FIRST = """
@@ -85,6 +87,10 @@ def test_import_is_light(fresh):
 
 def test_mmrazor_imports_after_us(fresh):
     assert fresh['distiller'] == 'SelfDistill'
+
+
+def test_mmpretrain_knows_the_recipes(fresh):
+    assert fresh['recipes'] > 20
 
 
 def test_safe_loader_when_mmengine_comes_later(fresh):

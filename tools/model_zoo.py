@@ -9,8 +9,8 @@ Examples:
 import argparse
 import sys
 
-from mmrazor_byot.zoo import ZooError, download, list_models, verify
-from mmrazor_byot.zoo.fetch import cached_file
+from mmrazor_byot.errors import ZooError
+from mmrazor_byot.zoo import cached_file, download, list_models, verify
 
 HEADER = ('name', 'dataset', 'top-1', 'params', 'FLOPs', 'size', 'where')
 
@@ -30,9 +30,8 @@ def parse_args(argv=None):
     command = commands.add_parser(
         'download',
         help='download a checkpoint and print its path',
-        description='Download a checkpoint and print its path. A download '
-        'that broke off is continued; the hash in the name of the file is '
-        'checked before the file gets its name.',
+        description='Download a checkpoint and print its path. The hash in the name '
+        'of the file is checked before the file gets its name.',
     )
     command.add_argument('name', metavar='NAME', help='a name from the list')
     command.add_argument(

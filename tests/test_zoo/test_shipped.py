@@ -1,10 +1,12 @@
 """The zoo's own entry: it ships with the project and does what it says."""
 
+import mmpretrain
 import pytest
+import torch
 import yaml
 from run import DIGITS, ROOT, exits, succeeded, tool
 
-from mmrazor_byot.zoo import download, find_model, list_models, verify
+from mmrazor_byot.zoo import download, find_model, list_models, load_weights, verify
 
 NAME = 'byot_resnet18_2xb64_digits'
 
@@ -21,21 +23,28 @@ def test_the_shipped_file_is_good(tmp_path):
 
 
 def test_every_name_is_there_once():
-    names = [model.name for model in list_models()]
-    assert NAME in names and len(names) == len(set(names)) > 20
+    models = {model.name: model for model in list_models()}
+    assert len(models) == len(list_models()) > 20
+    mmrazors = models['byot_mmrazor_resnet18_8xb16_cifar100']
+    assert mmrazors.file_name == 'byot_resnet18_8xb16_cifar100_20220817_191217-0251084e.pth'
+    assert (mmrazors.dataset, mmrazors.top1, mmrazors.shipped) == ('CIFAR-100', 80.66, None)
+    assert all((model.root / model.config).is_file() for model in models.values())
+
+
+def test_mmpretrain_knows_the_zoo(tmp_path, monkeypatch):
+    monkeypatch.setenv('MMRAZOR_BYOT_HOME', str(tmp_path))
+    assert set(mmpretrain.list_models('byot_')) == {model.name for model in list_models()}
+    network = mmpretrain.get_model(NAME, pretrained=True)
+    assert network._dataset_meta['classes'] == tuple('0123456789')
+    weights = load_weights(find_model(NAME).shipped)['state_dict']
+    state = network.state_dict()
+    assert weights and all(torch.equal(state[key], value) for key, value in weights.items())
 
 
 def test_it_has_the_accuracy_that_the_metafile_says(tmp_path):
-    succeeded(
-        tool(
-            'test.py',
-            DIGITS,
-            f'zoo://{NAME}',
-            '--work-dir',
-            tmp_path,
-            MMRAZOR_BYOT_HOME=str(tmp_path / 'home'),
-        )
-    )
+    home = str(tmp_path / 'home')
+    words = 'test.py', DIGITS, f'zoo://{NAME}', '--work-dir', tmp_path
+    succeeded(tool(*words, MMRAZOR_BYOT_HOME=home))
     rows = {row['exit']: row for row in exits(tmp_path)}
     metafile = yaml.safe_load((ROOT / 'configs/distill/mmcls/byot/metafile.yml').read_text())
     (entry,) = (e for e in metafile['Models'] if e['Name'] == NAME)
