@@ -80,6 +80,7 @@ def test_table():
     ]
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, images, monkeypatch, capfd):
     """Done runs are kept; other settings do not pass for them."""
     command = [

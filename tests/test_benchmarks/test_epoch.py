@@ -25,6 +25,7 @@ def benchmark(name, out, *arguments, **settings):
     return text, json.loads((out / f'{name}.json').read_text())
 
 
+@pytest.mark.slow
 def test_two_recipes(tmp_path):
     """One with its own images, one with random ones."""
     text, result = benchmark(
