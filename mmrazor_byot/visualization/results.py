@@ -8,8 +8,8 @@ from typing import Dict, Union
 import numpy as np
 from matplotlib.figure import Figure
 
-from mmrazor_byot.checkpoint import AtomicBackend
 from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.files import write_text
 
 from .style import save_figure
 
@@ -40,7 +40,7 @@ def write_results(folder: Path, figures: Dict[str, Figure], name: str, found: di
     for figure_name, figure in figures.items():
         for path in save_figure(figure, folder / figure_name):
             print(path)
-    AtomicBackend().put_text(json.dumps(json_ready(found), indent=2), str(folder / f'{name}.json'))
+    write_text(folder / f'{name}.json', json.dumps(json_ready(found), indent=2))
     print(folder / f'{name}.json')
 
 
