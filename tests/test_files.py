@@ -140,7 +140,19 @@ def test_an_error_about_the_temporary_file_names_the_file(tmp_path):
         pytest.raises(ConfigError, match=r'/gone/a\.bin": No such file'),
         atomic_path(tmp_path / 'gone' / 'a.bin') as temporary,
     ):
+        temporary.parent.rmdir()
         temporary.write_bytes(b'new')
+
+
+def test_folders_that_were_made_go_again(tmp_path):
+    (tmp_path / 'there').mkdir()
+    with pytest.raises(ValueError, match='mine'), atomic_path(tmp_path / 'there/a/b/c.bin') as path:
+        path.write_bytes(b'half')
+        raise ValueError('mine')
+    assert list((tmp_path / 'there').iterdir()) == []
+    with atomic_path(tmp_path / 'there/a/b/c.bin') as path:
+        path.write_bytes(b'whole')
+    assert (tmp_path / 'there/a/b/c.bin').read_bytes() == b'whole'
 
 
 @pytest.mark.parametrize(
