@@ -28,7 +28,7 @@ from mmrazor_byot.models.loading import build_model
 
 RECIPES = Path(__file__).resolve().parent.parent / 'configs/distill/mmcls/byot'
 DIGITS = 'byot_resnet18_2xb64_digits'
-#: Above this, in floating-point operations a pixel, two images take minutes.
+#: Recipes that are left out, as a step takes long.
 LARGE = ('resnet152', 'wrn44', 'pyramidnet')
 
 

@@ -32,7 +32,7 @@ from mmrazor_byot.runtime.table import format_table
 from mmrazor_byot.version import __version__
 from mmrazor_byot.zoo import download
 
-from .check import check_file
+from .check import TOLERANCE, check_file
 from .graph import check_translatable, default_thresholds, early_exit_graph, used_exits
 from .images import labelled_batches, reference
 from .preprocessing import preprocessing, resize_steps
@@ -108,7 +108,9 @@ def export_onnx(
         chosen = _policy(network, policy, exit_number)
         prepare = preprocessing(cfg, network)
         metadata = _describe(cfg, checkpoint, network, chosen)
+        answering = chosen
         if policy is None and exit_number is None:
+            answering = FixedExitPolicy()
             metadata.thresholds = [NEVER] * len(metadata.thresholds)
         known = reference(cfg, network, QUANTIZED if int8 else CHECKED, no_data)
         exits = used_exits(chosen, network.num_exits)
@@ -116,17 +118,17 @@ def export_onnx(
         variants = dict(fp32=stages)
         if int8:
             variants['int8'] = quantize_stages(stages, known.images)
-        answering = FixedExitPolicy() if policy is None and exit_number is None else chosen
         accuracy = {} if no_data else _accuracy(cfg, variants, answering)
         images, difference = known.images[:CHECKED], 0.0
         for precision, parts in variants.items():
-            sessions = StageSessions(parts)
-            fp32 = precision == 'fp32'
-            logits = known.logits[:CHECKED] if fp32 else sessions.logits(images)
+            if precision == 'fp32':
+                logits, tolerance = known.logits[:CHECKED], TOLERANCE
+            else:
+                logits, tolerance = StageSessions(parts).logits(images), INT8_TOLERANCE
             metadata = _measured(metadata, precision, accuracy.get(precision))
             _write(temporary, early_exit_graph(parts, chosen, all_scores), metadata)
             file = EarlyExitModel(temporary, threads=1)
-            found = check_file(file, chosen, images, logits, 1e-4 if fp32 else INT8_TOLERANCE)
+            found = check_file(file, chosen, images, logits, tolerance)
             difference = difference or found
     return Export(file.metadata, difference, accuracy)
 

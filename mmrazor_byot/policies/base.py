@@ -54,7 +54,7 @@ class ExitPolicy:
         return type(self).__name__
 
     def last(self, num_exits: int) -> int:
-        """The exit behind which nothing is ever run, 1 to C."""
+        """The exit after which nothing is ever run, 1 to C."""
         return num_exits
 
     def reads(self, exit_number: int) -> bool:

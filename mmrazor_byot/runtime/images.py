@@ -77,7 +77,7 @@ def _read(path: str, max_pixels: int, upright: bool) -> np.ndarray:
         if image.format == 'PNG':
             _check_png_rows(path)
         pixels = _as_rgb(image, path)
-        # Only now, as those of a PNG may come behind its pixels.
+        # Only now, as those of a PNG may come after its pixels.
         return _turned(pixels, image.info.get('exif', b'') if upright else b'')
 
 

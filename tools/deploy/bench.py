@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.files import check_writable, clean_up_on_sigterm, write_bytes
+from mmrazor_byot.files import check_writable, clean_up_on_sigterm, write_text
 from mmrazor_byot.runtime import EarlyExitModel, Metadata
 from mmrazor_byot.runtime.__main__ import report_errors
 from mmrazor_byot.runtime.bench import (
@@ -95,7 +95,7 @@ def main() -> None:
     )
     report(result)
     if args.out:
-        write_bytes(args.out, (json.dumps(result, indent=2) + '\n').encode())
+        write_text(args.out, json.dumps(result, indent=2) + '\n')
 
 
 def report(result: dict) -> None:
