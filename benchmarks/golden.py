@@ -23,7 +23,7 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
 import mmrazor_byot.registry  # noqa: F401
-from mmrazor_byot.inference.trained_model import trained_model
+from mmrazor_byot.apis.model import get_model
 from mmrazor_byot.models.loading import build_model
 
 RECIPES = Path(__file__).resolve().parent.parent / 'configs/distill/mmcls/byot'
@@ -64,7 +64,7 @@ def one_step(name: str) -> dict:
 
 def shipped_scores() -> list:
     """Exit scores (64, 4, 10) of the shipped digits network, summed over images."""
-    model = trained_model(DIGITS)
+    model = get_model(DIGITS)
     init_default_scope('mmpretrain')
     loader = Runner.build_dataloader(model._config.test_dataloader, seed=0)
     data = model.data_preprocessor(next(iter(loader)), False)

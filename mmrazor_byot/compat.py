@@ -28,9 +28,14 @@ import importlib.machinery
 import sys
 import warnings
 from types import ModuleType
-from typing import Callable, Dict, Iterator
+from typing import TYPE_CHECKING, Callable, Dict, Iterator
 from unittest import mock
 
+if TYPE_CHECKING:
+    import torch
+
+#: oneDNN's block of channels; 8 without AVX-512.
+BLOCK = 16
 QUANTIZATION = 'mmrazor.structures.quantization'
 CHECKPOINT = 'mmengine.runner.checkpoint'
 MODEL_HUB = 'mmpretrain.apis.model'
@@ -82,6 +87,41 @@ def symbolic_batch() -> Iterator[None]:
 
     with mock.patch.object(ShiftWindowMSA, 'window_reverse', staticmethod(window_reverse)):
         yield
+
+
+def check_narrow_convolutions(model: 'torch.nn.Module', switch: str) -> None:
+    """Refuse a network that would overwrite memory in NHWC on a CPU.
+
+    The weight gradient of a 1 x 1 convolution with a stride is computed in a
+    buffer that is too small where there are fewer channels than a block
+    (oneDNN issue 6035): the run crashes, hangs or learns nonsense.
+
+    Args:
+        model (nn.Module): The network.
+        switch (str): What would bring it to NHWC, for the message.
+
+    Raises:
+        ConfigError: It has such a convolution, and is on a CPU.
+    """
+    from torch import nn
+
+    from .errors import ConfigError
+
+    for name, module in model.named_modules():
+        if (
+            isinstance(module, nn.Conv2d)
+            and module.weight.device.type == 'cpu'
+            and module.kernel_size == (1, 1)
+            and max(module.stride) > 1
+            and module.in_channels // module.groups < BLOCK
+        ):
+            raise ConfigError(
+                f'{switch}: on a CPU, torch overwrites memory in 1 x 1 '
+                'convolutions with a stride and fewer than '
+                f'{BLOCK} input channels, such as {name} with '
+                f'{module.in_channels} (oneDNN issue 6035); leave {switch} '
+                'out, or take a wider network'
+            )
 
 
 class _MendFinder(importlib.abc.MetaPathFinder):

@@ -37,6 +37,8 @@ FUNCTIONS = Registry(
     locations=['mmrazor_byot.engine', 'mmrazor_byot.datasets'],
 )
 TRANSFORMS = Registry(
-    'transform', parent=MMENGINE_TRANSFORMS, scope=SCOPE, locations=['mmrazor_byot.augment']
+    'transform',
+    parent=MMENGINE_TRANSFORMS,
+    scope=SCOPE,
+    locations=['mmrazor_byot.datasets.transforms'],
 )
-POLICIES = Registry('exit policy', scope=SCOPE, locations=['mmrazor_byot.inference'])

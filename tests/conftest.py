@@ -21,9 +21,9 @@ DIGITS_WEIGHTS = next((DIGITS.parent / 'weights').glob('byot_resnet18_2xb64_digi
 @pytest.fixture(scope='session')
 def digits_network():
     """The shipped digits network, for evaluation."""
-    from mmrazor_byot.inference.trained_model import trained_model
+    from mmrazor_byot.apis.model import get_model
 
-    return trained_model(DIGITS, str(DIGITS_WEIGHTS))
+    return get_model(DIGITS, str(DIGITS_WEIGHTS))
 
 
 @pytest.fixture(scope='session')
@@ -48,9 +48,9 @@ def digits_logits(digits_network, digits_images) -> torch.Tensor:
 @pytest.fixture(scope='session')
 def digits_stages(digits_network):
     """Its four stages as ONNX."""
+    from mmrazor_byot.early_exit import StagedNetwork
     from mmrazor_byot.export.preprocessing import preprocessing
     from mmrazor_byot.export.stages import export_stages
-    from mmrazor_byot.inference import StagedNetwork
 
     network = StagedNetwork(digits_network)
     return export_stages(

@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 from run import RECIPES, ROOT, run, succeeded
 
-from mmrazor_byot.policies import POLICY_TYPES, read_policy
+from mmrazor_byot.early_exit import POLICY_TYPES, read_policy
 from mmrazor_byot.registry import MODELS
 
 PAGES = [

@@ -15,15 +15,14 @@ from mmrazor_byot.calibration import (
     calibration_loader,
     format_calibration,
 )
+from mmrazor_byot.early_exit import PolicyFile, StagedNetwork, policy_text
+from mmrazor_byot.early_exit.latency import stage_times
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation import stage_flops
 from mmrazor_byot.evaluation.collect import collect_logits, network_inputs
-from mmrazor_byot.evaluation.latency import stage_times
 from mmrazor_byot.files import write_text
-from mmrazor_byot.inference import StagedNetwork
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
 from mmrazor_byot.models.loading import load_byot
-from mmrazor_byot.policies import PolicyFile, policy_text
 
 KINDS = dict(confidence='ConfidencePolicy', margin='MarginPolicy', entropy='EntropyPolicy')
 ANSWERS = dict(last=[False], ensemble=[True], best=[False, True])

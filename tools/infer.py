@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 
+from mmrazor_byot.early_exit import ExitPolicy, FixedExitPolicy
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.files import write_text
 from mmrazor_byot.launch import (
@@ -18,7 +19,6 @@ from mmrazor_byot.launch import (
     only_warnings,
     run_tool,
 )
-from mmrazor_byot.policies import ExitPolicy, FixedExitPolicy
 
 
 def parse_args() -> argparse.Namespace:
@@ -85,10 +85,10 @@ def main() -> None:
     args = parse_args()
     only_warnings()
     # Here, for it takes seconds that --help need not wait for.
-    from mmrazor_byot.inference import ByotInferencer
-    from mmrazor_byot.inference.exit_results import class_width, result_text
-    from mmrazor_byot.inference.image_inputs import list_images
-    from mmrazor_byot.inference.trained_model import recipe_path
+    from mmrazor_byot.apis import ByotInferencer
+    from mmrazor_byot.apis.image_inputs import list_images
+    from mmrazor_byot.apis.model import recipe_path
+    from mmrazor_byot.visualization.exit_results import class_width, result_text
 
     images = list_images(args.images)
     policy = chosen_policy(args)

@@ -12,11 +12,12 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
-from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.evaluation.policy_test import (
+from mmrazor_byot.early_exit import read_policy
+from mmrazor_byot.early_exit.measure import (
     evaluate_policy,
     format_policy_test,
 )
+from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.files import write_text
 from mmrazor_byot.launch import (
     add_runner_arguments,
@@ -27,7 +28,6 @@ from mmrazor_byot.launch import (
     start_processes,
 )
 from mmrazor_byot.models.loading import load_byot
-from mmrazor_byot.policies import read_policy
 
 
 def parse_args() -> argparse.Namespace:

@@ -5,8 +5,8 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from mmrazor_byot.early_exit import ExitPolicy, build_policy
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.policies import ExitPolicy, build_policy
 
 from .temperature import (
     calibrated,

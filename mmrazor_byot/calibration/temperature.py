@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 
-from mmrazor_byot.policies import confidence, softmax
+from mmrazor_byot.early_exit import confidence, softmax
 
 #: Temperatures are sought in this range.
 COLDEST, HOTTEST = 0.05, 20.0

@@ -6,7 +6,7 @@ from typing import Callable, List, NamedTuple, Optional, Sequence
 import numpy as np
 import torch
 
-from mmrazor_byot.policies import build_policy
+from mmrazor_byot.early_exit import build_policy
 
 Thresholds = Sequence[Optional[float]]
 #: How finely a threshold is sought, as quantiles of the exit's scores.

@@ -4,7 +4,7 @@ from .digits import Digits
 from .image_batches import ImageBatches
 from .in_memory import InMemoryDataset
 from .packed_images import PackedImages
-from .settings import gives_batches, image_settings, per_image
+from .settings import gives_batches, image_settings, network_order, per_image, reads_bgr
 
 __all__ = [
     'CIFAR10',
@@ -17,6 +17,8 @@ __all__ = [
     'collate_batch',
     'gives_batches',
     'image_settings',
+    'network_order',
     'per_image',
+    'reads_bgr',
     'stack_images',
 ]

@@ -1,8 +1,8 @@
 """What configs say of a data set, whether batches are made of it or not."""
 
-from typing import Any, Dict
+from typing import Any, Dict, Sequence
 
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 
 #: Settings of ImageBatches that are none of its data set's.
 OWN = ('type', 'dataset', 'device', 'lazy_init', '_scope_')
@@ -49,3 +49,26 @@ def per_image(loader: dict) -> Dict[str, Any]:
     )
     rest = {k: v for k, v in loader.items() if k not in ('dataset', 'collate_fn')}
     return ConfigDict({**rest, 'dataset': dataset})
+
+
+def reads_bgr(pipeline: Sequence[dict]) -> bool:
+    """Whether a pipeline yields BGR images, as those that open files do.
+
+    Data sets in memory hand RGB images to their pipelines.
+
+    Args:
+        pipeline (Sequence[dict]): Configs of transforms.
+    """
+    return any(str(step['type']).endswith('LoadImageFromFile') for step in pipeline)
+
+
+def network_order(cfg: Config) -> str:
+    """What the network itself takes: ``'RGB'`` or ``'BGR'``.
+
+    Args:
+        cfg (Config): A recipe with ``test_dataloader``.
+    """
+    preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+    bgr = reads_bgr(per_image(cfg.test_dataloader).dataset.pipeline)
+    turned = bool(preprocessor.get('to_rgb', False))
+    return 'BGR' if bgr != turned else 'RGB'

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmrazor_byot.errors import DatasetError
-from mmrazor_byot.models.algorithms.network_view import looking
+from mmrazor_byot.models.network_view import looking
 from mmrazor_byot.structures import BatchSamples
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmrazor_byot.early_exit import ExitPolicy, RecordedNetwork
 from mmrazor_byot.errors import DeployError
-from mmrazor_byot.policies import ExitPolicy, RecordedNetwork
 from mmrazor_byot.runtime import EarlyExitModel
 
 from .graph import THRESHOLD_POLICIES, default_thresholds, used_exits

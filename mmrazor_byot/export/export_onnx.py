@@ -11,20 +11,20 @@ from onnx import ModelProto
 from rich.progress import track
 from torch import Tensor
 
+from mmrazor_byot.apis.model import class_names, get_model
 from mmrazor_byot.datasets import per_image
-from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.evaluation import stage_flops
-from mmrazor_byot.files import PathLike, atomic_path, sha256
-from mmrazor_byot.inference import StagedNetwork
-from mmrazor_byot.inference.trained_model import class_names, trained_model
-from mmrazor_byot.models.algorithms import BYOT
-from mmrazor_byot.policies import (
+from mmrazor_byot.early_exit import (
     ConfidencePolicy,
     ExitPolicy,
     FixedExitPolicy,
     RecordedNetwork,
+    StagedNetwork,
     read_policy,
 )
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.evaluation import stage_flops
+from mmrazor_byot.files import PathLike, atomic_path, sha256
+from mmrazor_byot.models.algorithms import BYOT
 from mmrazor_byot.runtime import EarlyExitModel, Metadata
 from mmrazor_byot.runtime.metadata import seal
 from mmrazor_byot.runtime.model import NEVER
@@ -34,9 +34,9 @@ from mmrazor_byot.zoo import download
 
 from .check import TOLERANCE, check_file
 from .graph import check_translatable, default_thresholds, early_exit_graph, used_exits
-from .images import labelled_batches, reference
 from .preprocessing import preprocessing, resize_steps
 from .quantize import quantize_stages
+from .recipe_images import labelled_batches, reference
 from .stages import ExportedStage, StageSessions, export_stages
 
 #: So many images are compared with torch; with so many ONNX Runtime quantizes.
@@ -104,7 +104,7 @@ def export_onnx(
     if int8 and no_data:
         raise ConfigError('--int8 is calibrated on real images: leave --no-data out')
     with atomic_path(out) as temporary:
-        network = trained_model(cfg, checkpoint)
+        network = get_model(cfg, checkpoint)
         chosen = _policy(network, policy, exit_number)
         prepare = preprocessing(cfg, network)
         metadata = _describe(cfg, checkpoint, network, chosen)

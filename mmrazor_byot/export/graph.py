@@ -16,8 +16,7 @@ import onnx
 from onnx import ModelProto, TensorProto, numpy_helper
 from onnx.helper import make_graph, make_model, make_opsetid
 
-from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.policies import (
+from mmrazor_byot.early_exit import (
     ConfidencePolicy,
     EntropyPolicy,
     ExitPolicy,
@@ -25,6 +24,7 @@ from mmrazor_byot.policies import (
     MarginPolicy,
     PatiencePolicy,
 )
+from mmrazor_byot.errors import ConfigError
 
 from .nodes import Graph, tensor_info
 from .stages import OPSET, ExportedStage

@@ -8,8 +8,8 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmrazor_byot.datasets import network_order
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.inference.channels import network_order
 from mmrazor_byot.runtime.resize import check_interpolation
 
 #: Transforms of a test pipeline that leave the picture as it is.

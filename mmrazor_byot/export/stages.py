@@ -10,8 +10,8 @@ from onnxruntime import InferenceSession
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from mmrazor_byot.early_exit import StagedNetwork
 from mmrazor_byot.errors import DeployError
-from mmrazor_byot.inference import StagedNetwork
 
 OPSET = 18
 ADAPTIVE = torch.ops.aten.adaptive_avg_pool2d.default

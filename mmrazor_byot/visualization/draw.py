@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from mmrazor_byot.inference.exit_results import exit_state, left_at, percent
+from .exit_results import exit_state, left_at, percent
 
 #: Pixels: margin, width of the panel, its lines, gap before an exit.
 MARGIN, PANEL, LINE, GAP = 16, 440, 22, 10

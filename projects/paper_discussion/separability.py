@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from mmrazor_byot.errors import CheckpointError, ConfigError, DatasetError
 from mmrazor_byot.evaluation.collect import check_classes, network_inputs
-from mmrazor_byot.models.algorithms.network_view import looking
+from mmrazor_byot.models.network_view import looking
 from mmrazor_byot.structures import ExitOutput
 
 PROJECTIONS = ('pca', 'tsne')

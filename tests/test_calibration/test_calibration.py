@@ -9,8 +9,8 @@ from mmrazor_byot.calibration.report import (
 )
 from mmrazor_byot.calibration.temperature import fit_temperature
 from mmrazor_byot.calibration.threshold_search import Costs
+from mmrazor_byot.early_exit import RecordedNetwork
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.policies import RecordedNetwork
 
 COSTS = Costs.of_stages([4.0, 3.0, 3.0], [0.4, 0.2, 0.0])
 

@@ -11,8 +11,8 @@ from mmrazor_byot.calibration.threshold_search import (
     best_joint,
     best_shared,
 )
-from mmrazor_byot.evaluation.policy_test import policy_flops
-from mmrazor_byot.policies import RecordedNetwork, build_policy, softmax
+from mmrazor_byot.early_exit import RecordedNetwork, build_policy, softmax
+from mmrazor_byot.early_exit.measure import policy_flops
 
 KINDS = ['ConfidencePolicy', 'MarginPolicy', 'EntropyPolicy']
 SECTIONS, HEADS = [4.0, 3.0, 2.0], [1.0, 0.5, 0.0]

@@ -6,8 +6,8 @@ from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
 from torch import nn
 
-from mmrazor_byot.engine.optimizers import amp_optim_wrapper
-from mmrazor_byot.engine.optimizers.amp_optim_wrapper import half_precision
+from mmrazor_byot.engine.optim_wrappers import amp_optim_wrapper
+from mmrazor_byot.engine.optim_wrappers.amp_optim_wrapper import half_precision
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import OPTIM_WRAPPERS
 

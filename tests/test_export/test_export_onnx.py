@@ -14,12 +14,7 @@ from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 from run import DIGITS, ROOT, environment
 
-from mmrazor_byot.errors import ConfigError, DeployError
-from mmrazor_byot.export import export_onnx as module
-from mmrazor_byot.export.check import separating_policy
-from mmrazor_byot.export.export_onnx import export_onnx
-from mmrazor_byot.export.preprocessing import Preprocessing
-from mmrazor_byot.policies import (
+from mmrazor_byot.early_exit import (
     ConfidencePolicy,
     EntropyPolicy,
     MarginPolicy,
@@ -27,6 +22,11 @@ from mmrazor_byot.policies import (
     RecordedNetwork,
     policy_text,
 )
+from mmrazor_byot.errors import ConfigError, DeployError
+from mmrazor_byot.export import export_onnx as module
+from mmrazor_byot.export.check import separating_policy
+from mmrazor_byot.export.export_onnx import export_onnx
+from mmrazor_byot.export.preprocessing import Preprocessing
 from mmrazor_byot.registry import MODELS
 from mmrazor_byot.runtime import EarlyExitModel
 from mmrazor_byot.runtime.images import read_image

@@ -9,6 +9,17 @@ import torch
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnxruntime import InferenceSession
 
+from mmrazor_byot.early_exit import (
+    POLICY_TYPES,
+    ConfidencePolicy,
+    EntropyPolicy,
+    ExitPolicy,
+    FixedExitPolicy,
+    MarginPolicy,
+    PatiencePolicy,
+    RecordedNetwork,
+    StagedNetwork,
+)
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.export.graph import (
     check_translatable,
@@ -18,17 +29,6 @@ from mmrazor_byot.export.graph import (
 )
 from mmrazor_byot.export.preprocessing import preprocessing
 from mmrazor_byot.export.stages import ExportedStage, export_stages
-from mmrazor_byot.inference import StagedNetwork
-from mmrazor_byot.policies import (
-    POLICY_TYPES,
-    ConfidencePolicy,
-    EntropyPolicy,
-    ExitPolicy,
-    FixedExitPolicy,
-    MarginPolicy,
-    PatiencePolicy,
-    RecordedNetwork,
-)
 
 EXITS, CLASSES = 4, 5
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, EXITS, CLASSES, 3), np.uint8)

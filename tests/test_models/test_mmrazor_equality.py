@@ -9,7 +9,7 @@ from mmengine.runner import load_state_dict
 from peers import mmrazor_config
 from run import RECIPES
 
-from mmrazor_byot.models.algorithms.mmrazor_keys import rename_mmrazor_keys
+from mmrazor_byot.models.mmrazor_keys import rename_mmrazor_keys
 from mmrazor_byot.registry import MODELS
 
 RECIPE = RECIPES / 'byot_mmrazor_resnet18_8xb16_cifar100.py'

@@ -8,10 +8,10 @@ import onnx
 import pytest
 import torch
 
+from mmrazor_byot.early_exit import ConfidencePolicy, PatiencePolicy
 from mmrazor_byot.errors import ConfigError, DeployError
 from mmrazor_byot.export.export_onnx import _write
 from mmrazor_byot.export.graph import early_exit_graph
-from mmrazor_byot.policies import ConfidencePolicy, PatiencePolicy
 from mmrazor_byot.runtime import EarlyExitModel
 from mmrazor_byot.runtime.metadata import seal
 

@@ -9,9 +9,9 @@ from mmengine.config import ConfigDict
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 
+from mmrazor_byot.apis.image_pipeline import ImagePipeline
 from mmrazor_byot.errors import ConfigError, DeployError
 from mmrazor_byot.export.preprocessing import resize_steps
-from mmrazor_byot.inference.image_pipeline import ImagePipeline
 from mmrazor_byot.runtime.resize import PILLOW_FILTERS, prepare, resize
 
 LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackInputs')

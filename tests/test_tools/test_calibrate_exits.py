@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from run import DIGITS, RECIPES, failed, succeeded, tool
 
-from mmrazor_byot.policies import build_policy
+from mmrazor_byot.early_exit import build_policy
 
 WEIGHTS = next((RECIPES / 'weights').glob('byot_resnet18_2xb64_digits-*.pth'))
 PLAIN = RECIPES / 'plain_resnet18_2xb64_digits.py'

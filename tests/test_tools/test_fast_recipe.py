@@ -8,10 +8,10 @@ from recipes import load
 from run import RECIPES, exits, failed, succeeded, tool
 from students import save_weights
 
+from mmrazor_byot.apis.image_pipeline import data_transforms
+from mmrazor_byot.datasets import network_order
 from mmrazor_byot.export.export_student import export_student
 from mmrazor_byot.export.preprocessing import resize_steps
-from mmrazor_byot.inference.channels import network_order
-from mmrazor_byot.inference.image_pipeline import data_transforms
 
 FAST = RECIPES / 'byot_resnet18-fast_2xb64_digits.py'
 WEIGHTS = next((RECIPES / 'weights').glob('byot_resnet18_2xb64_digits-*.pth'))

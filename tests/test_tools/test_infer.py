@@ -11,7 +11,7 @@ from mmengine.config import Config
 from run import DIGITS, RECIPES, failed, succeeded, tool
 
 from mmrazor_byot.datasets import Digits
-from mmrazor_byot.policies import (
+from mmrazor_byot.early_exit import (
     ConfidencePolicy,
     PolicyFile,
     policy_text,

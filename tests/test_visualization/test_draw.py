@@ -6,13 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from mmrazor_byot.apis.pictures import Pictures
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.inference.exit_results import (
-    class_width,
-    left_at,
-    percent,
-    result_text,
-)
 from mmrazor_byot.visualization.draw import (
     ANSWER,
     BARS,
@@ -22,7 +17,12 @@ from mmrazor_byot.visualization.draw import (
     SCORES,
     draw_exits,
 )
-from mmrazor_byot.visualization.pictures import Pictures
+from mmrazor_byot.visualization.exit_results import (
+    class_width,
+    left_at,
+    percent,
+    result_text,
+)
 
 SHARK = 'great white shark, man-eater, Carcharodon carcharias'
 

@@ -6,18 +6,17 @@ from pathlib import Path
 import torch
 from mmengine.runner import Runner
 
-from mmrazor_byot.datasets import per_image
-from mmrazor_byot.evaluation.curves import gallery_rows, measure_trade_off
-from mmrazor_byot.inference.channels import reads_bgr
+from mmrazor_byot.datasets import per_image, reads_bgr
+from mmrazor_byot.early_exit import ConfidencePolicy, read_policy
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
 from mmrazor_byot.models.loading import load_byot
-from mmrazor_byot.policies import ConfidencePolicy, read_policy
 from mmrazor_byot.visualization.exit_plots import (
     plot_gallery,
     plot_shares,
     plot_trade_off,
 )
 from mmrazor_byot.visualization.results import output_folder, write_results
+from mmrazor_byot.visualization.trade_off import gallery_rows, measure_trade_off
 
 #: By which the gallery is sorted where no policy is given.
 GALLERY = ConfidencePolicy(0.7)

@@ -58,9 +58,9 @@ def choose_images(args: argparse.Namespace, about: Metadata) -> Images:
     if not args.config:
         shape = (64, *about.input_size, 3)
         return Images(np.random.default_rng(0).integers(0, 256, shape, np.uint8), None, '')
-    from mmrazor_byot.export.images import test_images
+    from mmrazor_byot.export.recipe_images import first_images
 
-    array, labels = test_images(args.config, 1024)
+    array, labels = first_images(args.config, 1024)
     return Images(array, labels, f'{len(array)} test images of {args.config}')
 
 

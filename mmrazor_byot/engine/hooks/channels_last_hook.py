@@ -7,9 +7,9 @@ from mmengine.hooks import EMAHook, Hook
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from mmrazor_byot.compat import check_narrow_convolutions
 from mmrazor_byot.registry import HOOKS
 
-from ..nhwc import check_narrow_convolutions
 from .unwrap import unwrap
 
 

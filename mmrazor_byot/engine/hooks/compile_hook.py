@@ -3,11 +3,11 @@
 from mmengine.hooks import Hook
 from torch import nn
 
+from mmrazor_byot.compat import check_narrow_convolutions
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import HOOKS
 
 from ..compiled import CompiledInTraining
-from ..nhwc import check_narrow_convolutions
 from .unwrap import unwrap
 
 

@@ -10,11 +10,11 @@ from mmrazor_byot.registry import MODELS
 from mmrazor_byot.structures import ExitOutput, stack_targets
 
 from ..heads import complete_exit_head
+from ..mmrazor_keys import load_mmrazor_keys, rename_mmrazor_keys
+from ..network_view import look_at
+from ..sections import build_architecture, per_exit
 from .exit_answers import ExitAnswers, Samples
 from .loss_sum import LossSum
-from .mmrazor_keys import load_mmrazor_keys, rename_mmrazor_keys
-from .network_view import look_at
-from .sections import build_architecture, per_exit
 
 OptConfig = Optional[Union[dict, Sequence[Optional[dict]]]]
 

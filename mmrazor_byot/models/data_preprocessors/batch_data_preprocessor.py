@@ -9,8 +9,8 @@ from mmcv.transforms import BaseTransform
 from mmpretrain.models import ClsDataPreprocessor
 from torch import Tensor
 
-from mmrazor_byot.augment import BatchCompose, BatchTransform
 from mmrazor_byot.datasets import stack_images
+from mmrazor_byot.datasets.transforms import BatchCompose, BatchTransform
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS, TRANSFORMS
 from mmrazor_byot.structures import BatchSamples

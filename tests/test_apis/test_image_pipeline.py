@@ -1,0 +1,197 @@
+"""Images from anywhere, as the data set would have handed them over."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain.datasets import CustomDataset
+from PIL import Image
+
+from mmrazor_byot.apis.image_inputs import (
+    as_bgr,
+    image_names,
+    list_images,
+)
+from mmrazor_byot.apis.image_pipeline import COLOURS, ImagePipeline, data_transforms
+from mmrazor_byot.datasets import InMemoryDataset
+from mmrazor_byot.errors import ConfigError, DatasetError
+
+PACK = dict(type='PackInputs')
+OPEN = dict(type='LoadImageFromFile')
+
+
+class Colours(InMemoryDataset):
+    """Four images of random colours, RGB."""
+
+    def load_arrays(self):
+        images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+        return images, np.arange(4), list('abcd')
+
+
+def save(path, rgb):
+    assert cv2.imwrite(str(path), rgb[..., ::-1])
+    return str(path)
+
+
+def photo(height, width):
+    """Smooth, with three different channels."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 255 / width, y * 255 / height, x * 0 + 40.0], -1).astype(np.uint8)
+
+
+def test_same_input_as_a_data_set_in_memory(tmp_path):
+    dataset = Colours(pipeline=[PACK])
+    pipeline = ImagePipeline([PACK], (3, 32, 32))
+    for i in range(4):
+        rgb = dataset.images[i]
+        expected = dataset[i]['inputs']
+        assert torch.equal(expected, torch.tensor(rgb).permute(2, 0, 1))
+        path = save(tmp_path / f'{i}.png', rgb)
+        assert torch.equal(pipeline(path)['inputs'], expected)
+        assert torch.equal(pipeline(rgb[..., ::-1].copy())['inputs'], expected)
+
+
+def test_same_input_as_a_data_set_of_files(tmp_path):
+    (tmp_path / 'cat').mkdir()
+    path = save(tmp_path / 'cat/1.png', photo(90, 70))
+    transforms = [
+        OPEN,
+        dict(type='ResizeEdge', scale=40, edge='short'),
+        dict(type='CenterCrop', crop_size=32),
+        PACK,
+    ]
+    expected = CustomDataset(str(tmp_path), pipeline=transforms)[0]['inputs']
+    pipeline = ImagePipeline(transforms, (3, 32, 32))
+    assert pipeline.resizes
+    assert torch.equal(pipeline(path)['inputs'], expected)
+    assert torch.equal(pipeline(cv2.imread(path))['inputs'], expected)
+    # BGR: the first channel is the photograph's constant blue.
+    assert expected[0].unique().tolist() == [40]
+
+
+@pytest.mark.parametrize('to_float32', [False, True])
+@pytest.mark.parametrize('colour', COLOURS)
+def test_the_settings_of_its_loader_are_kept(tmp_path, colour, to_float32):
+    (tmp_path / 'cat').mkdir()
+    path, exif = tmp_path / 'cat' / 'a.jpg', Image.Exif()
+    exif[0x112] = 6
+    Image.fromarray(photo(60, 40)).save(path, exif=exif, quality=95)
+    transforms = [dict(OPEN, to_float32=to_float32, color_type=colour, imdecode_backend='cv2'),
+                  dict(type='CenterCrop', crop_size=32), PACK]  # fmt: skip
+    expected = CustomDataset(str(tmp_path), pipeline=transforms)[0]
+    transforms[0]['backend_args'] = dict(backend='petrel')  # other storage is no matter
+    channels = 1 if colour.startswith('grayscale') else 3
+    pipeline = ImagePipeline(transforms, (channels, 32, 32))
+    found = pipeline(str(path))
+    assert found['inputs'].dtype == (torch.float32 if to_float32 else torch.uint8)
+    assert found['inputs'].shape == expected['inputs'].shape == (channels, 32, 32)
+    upright = not colour.endswith('orientation')
+    size = (40, 60) if upright else (60, 40)
+    assert found['data_samples'].ori_shape == expected['data_samples'].ori_shape == size
+    # Of a grey JPEG OpenCV takes the brightness that is stored.
+    assert (found['inputs'].float() - expected['inputs'].float()).abs().max() <= 2
+    if upright:
+        again = pipeline(cv2.imread(str(path)))['inputs'].float()
+        assert (again - found['inputs'].float()).abs().max() <= 2
+
+
+@pytest.mark.parametrize(
+    'settings', [dict(color_type='unchanged'), dict(imdecode_backend='pillow')], ids=str
+)
+def test_a_loader_that_reads_in_another_way(settings):
+    ((name, value),) = settings.items()
+    with pytest.raises(ConfigError, match=f"{name}='{value}'"):
+        ImagePipeline([dict(OPEN, **settings), PACK], (3, 32, 32))
+
+
+def test_a_photograph_becomes_small(tmp_path):
+    stripes = np.zeros((256, 320, 3), np.uint8)
+    stripes[:, ::2] = 255
+    pipeline = ImagePipeline([PACK], (3, 32, 32))
+    assert not pipeline.resizes
+    inputs = pipeline(save(tmp_path / 'stripes.png', stripes))['inputs']
+    assert inputs.shape == (3, 32, 32)
+    # The mean of what becomes one pixel, not one of the stripes.
+    assert (inputs.float() - 127.5).abs().max() <= 0.5
+    samples = pipeline(stripes)['data_samples']
+    assert samples.ori_shape == (256, 320) and samples.img_shape == (32, 32)
+
+
+def test_a_pipeline_of_another_size_is_refused(tmp_path):
+    transforms = [OPEN, dict(type='Resize', scale=(64, 48)), PACK]
+    pipeline = ImagePipeline(transforms, (3, 32, 32))
+    with pytest.raises(
+        ConfigError,
+        match=r'of \(90, 70\) to \(3, 48, 64\), '
+        r'but the network was built for input_size=\(3, 32',
+    ):
+        pipeline(photo(90, 70))
+
+
+def test_files_that_are_refused(tmp_path):
+    path = tmp_path / 'a.png'
+    for transforms in ([PACK], [OPEN, PACK]):
+        save(path, photo(32, 33))
+        fits = ImagePipeline(transforms, (3, 32, 32), max_pixels=1056)
+        assert fits(str(path))['inputs'].shape == (3, 32, 32)
+        with pytest.raises(DatasetError, match=r'a\.png" .* 33 x 32 pixels .* 1,055;'):
+            ImagePipeline(transforms, (3, 32, 32), max_pixels=1055)(str(path))
+        path.write_bytes(path.read_bytes()[:-100])
+        with pytest.raises(DatasetError, match=r'a\.png" .*truncated'):
+            fits(str(path))
+        with pytest.raises(DatasetError, match=r'gone\.png" does not exist'):
+            fits(str(tmp_path / 'gone.png'))
+
+
+def test_the_recipe_must_say_how_images_are_shown():
+    assert data_transforms(Config(dict(val_dataloader=dict(dataset=dict(pipeline=[PACK]))))) == [
+        PACK
+    ]
+    with pytest.raises(ConfigError, match='no test_dataloader.dataset.pipe'):
+        data_transforms(Config(dict(model={})))
+
+
+def test_a_folder_is_its_images_sorted(tmp_path):
+    (tmp_path / 'c.png').mkdir()  # by its name an image
+    for name in ('b.png', 'a.JPG', 'notes.txt', '.hidden.png', 'c.png/B.tif'):
+        (tmp_path / name).touch()
+    array = np.zeros((4, 5), np.uint8)
+    found = list_images([tmp_path, array, str(tmp_path / 'notes.txt')])
+    names = ('a.JPG', 'b.png', 'c.png/B.tif')
+    assert found[:3] == [str(tmp_path / name) for name in names]
+    assert found[3].shape == (4, 5, 3) and found[4:] == [str(tmp_path / 'notes.txt')]
+    assert image_names(found) == ['a', 'b', 'B_2', '3', 'notes']
+
+
+@pytest.mark.parametrize(
+    'inputs, message',
+    [
+        ('nowhere.png', 'image "nowhere.png" does not exist; check the path'),
+        ([], 'no images were given'),
+        ([3], 'an image is a path or an array, not a int'),
+        (
+            [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3))],
+            r'image 1 of the list is an array of float64, shape \(4, 4, 3\); give',
+        ),
+        (np.zeros((2, 4, 4, 3), np.uint8), 'the image is an array of uint8, shap'),
+        (np.zeros((3, 32, 32), np.uint8), r'shape \(3, 32, 32\); give uint8 \(H'),
+        (np.zeros((0, 4, 3), np.uint8), r'shape \(0, 4, 3\)'),
+    ],
+)
+def test_what_is_no_list_of_images(inputs, message):
+    with pytest.raises(DatasetError, match=message):
+        list_images(inputs)
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / 'notes.txt').touch()
+    with pytest.raises(DatasetError, match='has no images; their names end'):
+        list_images(str(tmp_path))
+
+
+def test_arrays_of_one_and_four_channels():
+    bgra = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
+    assert np.array_equal(as_bgr(bgra, 'x'), bgra[..., :3])
+    grey = bgra[..., :1]
+    assert np.array_equal(as_bgr(grey, 'x'), np.repeat(grey, 3, -1))

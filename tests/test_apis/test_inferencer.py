@@ -1,0 +1,353 @@
+"""The inferencer, on the digits network that ships with the project."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from PIL import Image
+from run import DIGITS, RECIPES
+
+from mmrazor_byot.apis import ByotInferencer
+from mmrazor_byot.apis.model import get_model
+from mmrazor_byot.early_exit import (
+    ConfidencePolicy,
+    FixedExitPolicy,
+    PolicyFile,
+    policy_text,
+)
+from mmrazor_byot.errors import ConfigError, DatasetError, ZooError
+from mmrazor_byot.registry import MODELS
+
+NAME = 'byot_resnet18_2xb64_digits'
+WEIGHTS = next((RECIPES / 'weights').glob(f'{NAME}-*.pth'))
+COUNT = 24
+
+
+@pytest.fixture(scope='module')
+def loaded():
+    """One network for all tests: it takes seconds to trace."""
+    return ByotInferencer(NAME, device='cpu', show_progress=False)
+
+
+@pytest.fixture
+def inferencer(loaded):
+    loaded.policy = None
+    yield loaded
+    loaded.policy = None
+
+
+@pytest.fixture(scope='module')
+def digits(loaded):
+    """Test images (B, H, W, 3), and the exit scores (B, C, K) that testing
+    with the recipe gives them."""
+    cfg = Config.fromfile(DIGITS)
+    batch = next(iter(Runner.build_dataloader(cfg.test_dataloader, seed=0)))
+    images = np.stack([x.permute(1, 2, 0).numpy() for x in batch['inputs']])
+    with torch.no_grad():
+        samples = loaded.model.test_step(batch)
+    return images[:COUNT], torch.stack([s.exit_scores for s in samples])[:COUNT]
+
+
+def between(values):
+    """A threshold in the middle, at which none of the values lies."""
+    low, high = values.sort().values[len(values) // 2 - 1 :][:2].tolist()
+    assert high - low > 1e-5
+    return (low + high) / 2
+
+
+@pytest.fixture
+def mixed(digits):
+    """A policy by which some leave at exit 1, some at 2, some later."""
+    confidence = digits[1].amax(-1)
+    first = between(confidence[:, 0])
+    second = between(confidence[confidence[:, 0] < first, 1])
+    return ConfidencePolicy([first, second, None])
+
+
+def expected_exits(policy, scores):
+    """The rule of the policy, said again."""
+    return [
+        next(
+            (
+                number
+                for number, threshold in enumerate(policy.thresholds, start=1)
+                if threshold is not None and image[number - 1].max() >= threshold
+            ),
+            4,
+        )
+        for image in scores
+    ]
+
+
+def test_files_score_as_in_testing(inferencer, digits, tmp_path):
+    images, scores = digits
+    for i, image in enumerate(images[:6]):
+        cv2.imwrite(str(tmp_path / f'{i}.png'), image)
+    inferencer.policy = FixedExitPolicy(ensemble=True)  # reads all exits
+    for batch_size in (1, 4):
+        samples = inferencer(str(tmp_path), return_datasamples=True, batch_size=batch_size)
+        found = torch.stack([s.exit_scores for s in samples])
+        torch.testing.assert_close(found, scores[:6], atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            torch.stack([s.pred_score for s in samples]), scores[:6].mean(1), atol=1e-5, rtol=0
+        )
+
+
+@pytest.mark.parametrize('batch_size', [1, 7])
+def test_mixed_exits_in_the_order_of_the_inputs(inferencer, digits, mixed, batch_size):
+    images, scores = digits
+    inferencer.policy = mixed
+    results = inferencer(list(images), batch_size=batch_size)
+    exits = expected_exits(mixed, scores)
+    assert [r['exit'] for r in results] == exits
+    assert set(exits) == {1, 2, 4}
+    for result, exit_number, image in zip(results, exits, scores):
+        answer = image[exit_number - 1].numpy()
+        np.testing.assert_allclose(result['pred_scores'], answer, atol=1e-5)
+        assert result['pred_label'] == answer.argmax()
+        # Exit 3 is passed unread.
+        read = [n for n in (1, 2, 4) if n <= exit_number]
+        assert [row['exit'] for row in result['exits']] == read
+
+
+def test_what_a_result_holds(inferencer, digits):
+    images, scores = digits
+    inferencer.policy = FixedExitPolicy(2, ensemble=True)
+    (result,) = inferencer(images[0], topk=2)
+    mean = scores[0, :2].mean(0)
+    label = int(mean.argmax())
+    assert result['pred_label'] == label
+    assert result['pred_class'] == str(label)
+    assert result['pred_score'] == pytest.approx(mean[label].item(), abs=1e-5)
+    assert (result['exit'], result['num_exits']) == (2, 4)
+    assert result['ensemble'] is True
+    for number, row in enumerate(result['exits']):
+        order = scores[0, number].argsort(descending=True)[:2].tolist()
+        assert row == dict(
+            exit=number + 1,
+            top=[
+                {
+                    'label': n,
+                    'class': str(n),
+                    'score': pytest.approx(scores[0, number, n].item(), abs=1e-5),
+                }
+                for n in order
+            ],
+        )
+    assert len(result['exits']) == 2
+
+
+def count_runs(network):
+    """Samples that each trunk and head has seen, by hooks."""
+    seen = {}
+
+    def count(name):
+        def hook(module, inputs, output):
+            seen[name] = seen.get(name, 0) + len(inputs[0])
+
+        return hook
+
+    parts = [(f'trunk {i}', m) for i, m in enumerate(network.trunks, 1)]
+    parts += [(f'head {i}', m) for i, m in enumerate(network.heads, 1)]
+    return seen, [m.register_forward_hook(count(name)) for name, m in parts]
+
+
+def test_an_easy_image_runs_one_section(inferencer, digits, mixed):
+    images, scores = digits
+    exits = expected_exits(mixed, scores)
+    inferencer.policy = mixed
+    easy, hard = images[exits.index(1)], images[exits.index(4)]
+    inferencer([easy, hard], batch_size=2)  # the warm-up runs everything
+    inferencer(easy)
+    seen, hooks = count_runs(inferencer.network)
+    try:
+        inferencer(easy)
+        assert seen == {'trunk 1': 1, 'head 1': 1}
+        inferencer([hard, easy], batch_size=2)
+        assert seen == {
+            'trunk 1': 3,
+            'head 1': 3,
+            'trunk 2': 1,
+            'head 2': 1,
+            'trunk 3': 1,
+            'head 4': 1,
+        }
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def test_the_time_of_a_batch_is_shared(inferencer, digits, monkeypatch):
+    clock = iter([10.0, 10.5, 20.0, 20.1])
+    monkeypatch.setattr('mmrazor_byot.apis.inferencer.time.perf_counter', lambda: next(clock))
+    times = [r['time_ms'] for r in inferencer(list(digits[0][:7]), batch_size=5)]
+    assert times == pytest.approx([100] * 5 + [50] * 2)
+
+
+def test_a_photograph_works(inferencer):
+    photo = cv2.GaussianBlur(
+        np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8), (0, 0), 9
+    )
+    small = np.array(Image.fromarray(photo).resize((32, 32), Image.BOX))
+    (large,), (fit,) = inferencer(photo), inferencer(small)
+    np.testing.assert_array_equal(large['pred_scores'], fit['pred_scores'])
+
+
+def test_policies_in_all_forms(inferencer, digits, mixed, tmp_path):
+    images, scores = digits
+    path = tmp_path / 'policy.json'
+    path.write_text(policy_text(PolicyFile(mixed, 4, 10)))
+    exits = expected_exits(mixed, scores)
+    for policy in (path, str(path), mixed.config(), mixed):
+        inferencer.policy = policy
+        found = [r['exit'] for r in inferencer(list(images), batch_size=24)]
+        assert found == exits
+
+
+def test_policies_that_do_not_fit(inferencer, tmp_path):
+    path = tmp_path / 'policy.json'
+    path.write_text(policy_text(PolicyFile(FixedExitPolicy(2), 4, 100)))
+    before = inferencer.policy
+    for policy, message in (
+        (
+            path,
+            'calibrated for 4 exits and 100 classes, the network has 4 '
+            'exits and 10|and 100 classes, the network has 4 and 10',
+        ),
+        ('gone.json', 'policy file "gone.json" does not exist'),
+        (FixedExitPolicy(5), 'exit_number=5, but the network has 4 exits'),
+        (dict(type='Guess'), "there is no exit policy 'Guess'"),
+        (3, 'a dict with type and arguments, not 3'),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            inferencer.policy = policy
+    assert inferencer.policy is before
+
+
+def test_by_default_it_answers_as_predict_does(inferencer):
+    for answer, policy in (
+        ('deepest', FixedExitPolicy()),
+        ('ensemble', FixedExitPolicy(ensemble=True)),
+        (2, FixedExitPolicy(2)),
+    ):
+        inferencer.model.predict_with = answer
+        inferencer.policy = None
+        assert inferencer.policy.config() == policy.config()
+    inferencer.model.predict_with = 'deepest'
+
+
+def test_network_and_weights_in_all_forms(inferencer, digits):
+    expected = inferencer.model.state_dict()
+    forms = [
+        dict(model=str(DIGITS)),
+        dict(model=Config.fromfile(DIGITS), pretrained=WEIGHTS),
+        dict(model=DIGITS, pretrained=f'zoo://{NAME}'),
+        dict(model=inferencer.model),
+    ]
+    for form in forms:  # as the inferencer loads them; it would trace each
+        model = get_model(**form)
+        assert not model.training
+        assert all(torch.equal(expected[name], value) for name, value in model.state_dict().items())
+    assert inferencer.classes == list('0123456789')
+    assert NAME in ByotInferencer.list_models('*digits')
+    assert ByotInferencer.list_models('nothing*') == []
+
+
+def test_an_untrained_network(build_byot, digits):
+    cfg = Config.fromfile(DIGITS)
+    cfg.test_dataloader.dataset.metainfo = dict(classes=list('abcdefghij'))
+    untrained = ByotInferencer(cfg, pretrained=None, show_progress=False)
+    assert untrained.classes == list('abcdefghij')
+    (result,) = untrained(digits[0][0])
+    assert result['pred_class'] == 'abcdefghij'[result['pred_label']]
+
+    built = build_byot()  # five classes, which its recipe has not
+    mine = ByotInferencer(built, config=cfg, show_progress=False)
+    assert mine.classes == list('01234')
+    (result,) = mine(digits[0][0])
+    assert result['pred_scores'].shape == (5,)
+    with pytest.raises(ConfigError, match='network has 5 classes; give a li'):
+        ByotInferencer(built, classes=['a', 'b'])
+    with pytest.raises(ConfigError, match='a built network has its weights'):
+        ByotInferencer(built, pretrained=str(WEIGHTS))
+
+
+def test_networks_that_cannot_serve(build_byot, tiny_architecture):
+    for arguments, error, message in (
+        (dict(model='byot_resnet18'), ZooError, 'did you mean byot_res'),
+        (dict(model='gone.py'), ConfigError, '"gone.py" does not exist'),
+        (dict(model=3), ConfigError, 'or a built network, not a int'),
+        (
+            dict(model=RECIPES / 'byot_resnet18_2xb64_tin32-small.py'),
+            ConfigError,
+            'the zoo has no weights for config',
+        ),
+        (dict(model=build_byot()), ConfigError, 'give it as config='),
+        (
+            dict(model=MODELS.build(tiny_architecture), config=DIGITS),
+            ConfigError,
+            'a ImageClassifier without exits; give a mmrazor',
+        ),
+        (dict(model=NAME, device='gpu'), ConfigError, "device 'gpu' cannot be used: "),
+    ):
+        with pytest.raises(error, match=message):
+            ByotInferencer(**arguments)
+
+
+def test_images_that_cannot_be_read(inferencer, digits, tmp_path):
+    good, bad = str(tmp_path / 'good.png'), str(tmp_path / 'bad.png')
+    cv2.imwrite(good, digits[0][0])
+    Path(bad).write_bytes(Path(good).read_bytes()[:40])
+    with pytest.raises(DatasetError, match=r'bad\.png" \(40 bytes\)'):
+        inferencer([good, bad], batch_size=2)
+    with pytest.raises(DatasetError, match='gone.png" does not exist'):
+        inferencer([good, str(tmp_path / 'gone.png')])
+    for settings in (dict(batch_size=0), dict(topk=0)):
+        with pytest.raises(ConfigError, match='must be at least 1'):
+            inferencer(good, **settings)
+    assert len(inferencer(good, topk=99)[0]['exits'][0]['top']) == 10
+
+
+@pytest.mark.parametrize('batch_size', [1, 2, 8])
+def test_images_that_are_skipped(inferencer, digits, tmp_path, batch_size):
+    images, shown = digits[0], tmp_path / 'shown'
+    files = [str(tmp_path / f'{i}.png') for i in range(6)]
+    bad = {0: b'', 3: b'no image', 5: b'\x89PNG'}
+    for i, file in enumerate(files):
+        cv2.imwrite(file, images[i])
+        if i in bad:
+            Path(file).write_bytes(bad[i])
+    inputs = [*files, images[6]]
+    settings = dict(batch_size=batch_size, skip_bad=True)
+    results = inferencer(inputs, show_dir=str(shown), **settings)
+    assert [i for i, result in enumerate(results) if result is None] == list(bad)
+    for expected, i in zip(inferencer([images[i] for i in (1, 2, 4, 6)]), (1, 2, 4, 6)):
+        np.testing.assert_allclose(results[i]['pred_scores'], expected['pred_scores'], atol=1e-5)
+    assert sorted(p.name for p in shown.iterdir()) == ['1.png', '2.png', '4.png', '6.png']
+    samples = inferencer(inputs, return_datasamples=True, **settings)
+    assert [sample is None for sample in samples] == [result is None for result in results]
+    assert list(inferencer.skipped) == list(bad)
+    assert all(files[i] in reason for i, reason in inferencer.skipped.items())
+    with pytest.raises(DatasetError, match=r'none of the 2 images .*0\.png'):
+        inferencer([files[0], files[3]], **settings)
+    inferencer(images[6], skip_bad=True)
+    assert inferencer.skipped == {}
+
+
+def test_pictures_and_a_bar_on_the_standard_error(inferencer, digits, tmp_path, capfd):
+    for i, image in enumerate(digits[0][:2]):
+        cv2.imwrite(str(tmp_path / f'{i}.png'), image)
+    inferencer.show_progress = True
+    try:
+        inferencer([str(tmp_path), digits[0][2]], show_dir=str(tmp_path / 'a' / 'shown'))
+    finally:
+        inferencer.show_progress = False
+    shown = sorted(p.name for p in (tmp_path / 'a/shown').iterdir())
+    assert shown == ['0.png', '1.png', '2.png']
+    assert capfd.readouterr().out == ''
+    with pytest.raises(ConfigError, match='would replace an image'):
+        inferencer(str(tmp_path), show_dir=str(tmp_path))
