@@ -1,8 +1,7 @@
 """Install mmrazor_byot, with its configs, tools and model index.
 
-OpenMMLab's tools (mim, MMEngine's hub) look for these in the package's folder
-``.mim``. A build copies them there; an editable install links them, so that
-the checkout's own files are found.
+OpenMMLab's tools (mim, MMEngine's hub) look for these in the package's folder ``.mim``. A build
+copies them there; an editable install links them, so that the checkout's own files are found.
 """
 
 import re

@@ -1,8 +1,8 @@
 """What training methods reach: every exit's accuracy over seeds.
 
-All methods see the same images in the same order, for as many epochs at the
-same learning rates. A run that is done is kept as a file and not done again;
-one that was stopped goes on from its last checkpoint.
+All methods see the same images in the same order, for as many epochs at the same learning rates. A
+run that is done is kept as a file and not done again; one that was stopped goes on from its last
+checkpoint.
 
     TIN32=FILE.npz python benchmarks/accuracy.py --scale small --jobs 2
 """

@@ -20,13 +20,12 @@ def summarize(runs: Sequence[dict]) -> Dict[str, dict]:
     """Mean and standard deviation over the seeds.
 
     Args:
-        runs: With ``method``, ``seed`` and ``top1``, the accuracies in
-            percent of ``exit1`` ... ``ensemble`` and, of the deepest exit,
-            ``accuracy``.
+        runs: With ``method``, ``seed`` and ``top1``, the accuracies in percent of ``exit1`` ...
+            ``ensemble`` and, of the deepest exit, ``accuracy``.
 
     Returns:
-        Method to ``seeds`` and, for each of the accuracies, ``mean`` and
-        ``std``, the sample's; None for a single seed.
+        Method to ``seeds`` and, for each of the accuracies, ``mean`` and ``std``, the sample's;
+        None for a single seed.
     """
     methods: Dict[str, List[dict]] = {}
     for run in runs:

@@ -157,8 +157,8 @@ class Run:
         kept = json.loads(self.result.read_text())
         if kept['settings'] != self.settings():
             sys.exit(
-                f'error: {self.result} was made with other settings; '
-                'remove it to train again, or choose another --name'
+                f'error: {self.result} was made with other settings; remove it to train again, or '
+                'choose another --name'
             )
         return True
 
@@ -183,8 +183,8 @@ class UnusedRun(Run):
         """
         if not self.checkpoint.is_file():
             raise SystemExit(
-                f'error: --unused: {self.checkpoint} is missing; '
-                'train it by the same command without --unused'
+                f'error: --unused: {self.checkpoint} is missing; train it by the same command '
+                'without --unused'
             )
         return [
             'test.py',

@@ -11,8 +11,8 @@ from trainee import Trainee
 def step_flops(trainee: Trainee) -> int:
     """Floating-point operations of a step, forward and backward.
 
-    A multiplication and the addition behind it are two, as in the rates of
-    processors; convolutions and matrix products are counted.
+    A multiplication and the addition behind it are two, as in the rates of processors; convolutions
+    and matrix products are counted.
 
     Args:
         trainee: It takes one step.

@@ -1,13 +1,11 @@
 """Images per second of the data path, with no network behind it.
 
-mmpretrain's pipelines, image by image through the DataLoader and its
-preprocessor, and batched augmentations of images that lie in memory as one
-tensor. All take their batches in turn, so that a slower minute of the machine
-meets all of them.
+mmpretrain's pipelines, image by image through the DataLoader and its preprocessor, and batched
+augmentations of images that lie in memory as one tensor. All take their batches in turn, so that a
+slower minute of the machine meets all of them.
 
-    python benchmarks/data_path.py --batch 128
-    python benchmarks/data_path.py --images tin32_a.npz --device cuda
-    python benchmarks/data_path.py --jpeg
+    python benchmarks/data_path.py --batch 128 python benchmarks/data_path.py --images tin32_a.npz
+    --device cuda python benchmarks/data_path.py --jpeg
 """
 
 import argparse
@@ -161,8 +159,8 @@ def main() -> None:
     init_default_scope('mmpretrain')
     machine = describe_machine(args.device)
     print(
-        f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} '
-        f'threads, torch {machine["torch"]}, OpenCV {cv2.__version__}'
+        f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} threads, torch '
+        f'{machine["torch"]}, OpenCV {cv2.__version__}'
     )
     if args.jpeg:
         rows = jpeg_path.measure(args.count, args.rounds)

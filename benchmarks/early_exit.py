@@ -1,9 +1,8 @@
 """What stopping early saves: a policy against the deepest exit alone.
 
-Runs the public tools one after the other on a trained checkpoint: it is
-exported, its exits are timed in ONNX Runtime, a policy is calibrated for
-these times on held-out training images, exported, and measured on the test
-images.
+Runs the public tools one after the other on a trained checkpoint: it is exported, its exits are
+timed in ONNX Runtime, a policy is calibrated for these times on held-out training images, exported,
+and measured on the test images.
 
     python benchmarks/early_exit.py CONFIG CHECKPOINT --max-drop 0.5
 """

@@ -1,7 +1,7 @@
 """What a whole epoch costs: loader, steps, hooks and log, through the Runner.
 
-Each recipe trains in a process of its own. A data set whose files are not at
-hand is replaced by random images, which go the same way.
+Each recipe trains in a process of its own. A data set whose files are not at hand is replaced by
+random images, which go the same way.
 
     python benchmarks/epoch.py RECIPE.py OTHER.py --batch 128 --methods mmrazor
 """
@@ -188,8 +188,8 @@ def main() -> None:
     rows = {name: measure_apart(task) for name, task in tasks(args).items()}
     machine = describe_machine('cuda' if torch.cuda.is_available() else 'cpu')
     print(
-        f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} '
-        f'threads, torch {machine["torch"]}; {args.epochs} epochs; data: '
+        f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} threads, torch '
+        f'{machine["torch"]}; {args.epochs} epochs; data: '
         + ', '.join(sorted({row['data'] for row in rows.values()}))
     )
     print_table(rows)

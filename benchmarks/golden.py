@@ -1,11 +1,10 @@
 """Numbers that a change of structure must not change: losses, exit scores.
 
-    python benchmarks/golden.py --out golden.json
-    python benchmarks/golden.py --compare golden.json
+    python benchmarks/golden.py --out golden.json python benchmarks/golden.py --compare golden.json
 
-The loss terms of the first 20 iterations of the digits recipe (seed 0, one process), of one step
-of every BYOT recipe on fixed images, and the exit scores of the shipped digits network on the
-first 64 test images.
+The loss terms of the first 20 iterations of the digits recipe (seed 0, one process), of one step of
+every BYOT recipe on fixed images, and the exit scores of the shipped digits network on the first 64
+test images.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """What one core can decode: JPEG files of ImageNet's size.
 
-Called by data_path.py. Each decoder is followed by what mmpretrain's ImageNet
-recipes do then; the share of each part names the bottleneck.
+Called by data_path.py. Each decoder is followed by what mmpretrain's ImageNet recipes do then; the
+share of each part names the bottleneck.
 """
 
 import statistics
@@ -144,7 +144,6 @@ def show(rows: dict) -> None:
     print('|--------------------|---------:|-------:|-------------:|-----------:|')
     for name, row in rows.items():
         print(
-            f'| {name:<18} | {row["median_per_s"]:>8,.0f} | '
-            f'{row["decode"]:>6.0%} | {row["resize"]:>12.0%} | '
-            f'{row["rest"]:>10.0%} |'
+            f'| {name:<18} | {row["median_per_s"]:>8,.0f} | {row["decode"]:>6.0%} | '
+            f'{row["resize"]:>12.0%} | {row["rest"]:>10.0%} |'
         )

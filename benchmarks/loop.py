@@ -1,8 +1,8 @@
 """What the training loop costs an iteration, around a step of next to nothing.
 
-The network has four 1 x 1 convolutions and ten losses; what remains is the
-Runner: hooks, message hub, data samples, the sum of the losses. Microseconds,
-for MMEngine's default hooks and for ours, in turn.
+The network has four 1 x 1 convolutions and ten losses; what remains is the Runner: hooks, message
+hub, data samples, the sum of the losses. Microseconds, for MMEngine's default hooks and for ours,
+in turn.
 
     python benchmarks/loop.py --history 50000
 """
@@ -215,9 +215,9 @@ def main() -> None:
     rows = {variant: measure(variant, args) for variant in VARIANTS}
     machine = describe_machine('cuda' if torch.cuda.is_available() else 'cpu')
     print(
-        f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} '
-        f'threads, torch {machine["torch"]}; batch {args.batch}, behind '
-        f'{args.history} iterations; microseconds an iteration'
+        f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} threads, torch '
+        f'{machine["torch"]}; batch {args.batch}, behind {args.history} iterations; microseconds '
+        'an iteration'
     )
     parts = sorted({part for row in rows.values() for part in row} - {'all'})
     print(f'| {"":<22} | ' + ' | '.join(rows) + ' |')

@@ -10,16 +10,16 @@ from trainee import Setting, Trainee
 import mmrazor_byot.models  # noqa: F401  code is not what is measured
 
 STEPS = 3
-#: glibc would keep freed memory for later, more or less of it by chance;
-#: blocks of this many bytes and more go back at once.
+#: glibc would keep freed memory for later, more or less of it by chance; blocks of this many bytes
+#: and more go back at once.
 RETURN_BLOCKS = dict(MALLOC_MMAP_THRESHOLD_='65536')
 
 
 def peak_memory(setting: Setting) -> int:
     """What a network, its optimizer and its steps need at most.
 
-    On a GPU what torch allocates there; on a CPU by how much the resident
-    memory of a new process grows from before the network is built.
+    On a GPU what torch allocates there; on a CPU by how much the resident memory of a new process
+    grows from before the network is built.
 
     Args:
         setting: Of the steps.

@@ -1,7 +1,7 @@
 """The methods that are compared by accuracy, as changes of one recipe.
 
-All of a scale share network, data, data order, schedule and epochs; only how
-the network learns differs.
+All of a scale share network, data, data order, schedule and epochs; only how the network learns
+differs.
 """
 
 from copy import deepcopy
@@ -144,8 +144,7 @@ def _mmrazor_equal(cfg: Config, scale: Scale) -> None:
 def _of_its_batch(cfg: Config) -> float:
     """What keeps MMRazor's hint loss as strong as in its recipe.
 
-    It is a norm over all of a GPU's batch, which is 16 there, and grows as
-    the batch does.
+    It is a norm over all of a GPU's batch, which is 16 there, and grows as the batch does.
     """
     return 16 / cfg.train_dataloader.batch_size
 

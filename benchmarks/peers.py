@@ -25,8 +25,8 @@ def build_method(name: str, depth: int = 18, exits: Optional[int] = None) -> nn.
     Args:
         name: One of ``METHODS``.
         depth: Of the ResNet; 18 for MMRazor's.
-        exits: The last so many of the four; None for all that the method
-            has. One exit is the plain network.
+        exits: The last so many of the four; None for all that the method has. One exit is the plain
+            network.
 
     Returns:
         nn.Module: With MMEngine's ``train_step``, in training mode.
@@ -56,10 +56,10 @@ def build_method(name: str, depth: int = 18, exits: Optional[int] = None) -> nn.
 def mmrazor_config() -> dict:
     """Config of MMRazor's own ``SelfDistill`` BYOT, made to build.
 
-    Its file is read as it lies in the installed package. Two things in it no
-    longer exist and are replaced: the scope ``mmcls`` (now ``mmpretrain``),
-    and with it the configs that it inherits from, of which the model uses
-    none; its data preprocessor is mmpretrain's, as mmpretrain's data needs.
+    Its file is read as it lies in the installed package. Two things in it no longer exist and are
+    replaced: the scope ``mmcls`` (now ``mmpretrain``), and with it the configs that it inherits
+    from, of which the model uses none; its data preprocessor is mmpretrain's, as mmpretrain's data
+    needs.
     """
     text = MMRAZOR_CONFIG.read_text()
     text = re.sub(r'_base_ = \[.*?\]\n', '', text, flags=re.S)

@@ -16,10 +16,10 @@ class Scale:
         options: Changes of it, as of ``--cfg-options``.
         schedule: A file of configs/_base_/schedules in the place of its own.
         teacher: What makes the backbone of the larger teacher.
-        ema_changes: Of the strong recipe's moving average, where epochs have
-            another number of iterations.
-        hold_out_every: With ``--held-out`` every so many-th training image
-            is kept from training, and tested on.
+        ema_changes: Of the strong recipe's moving average, where epochs have another number of
+            iterations.
+        hold_out_every: With ``--held-out`` every so many-th training image is kept from training,
+            and tested on.
     """
 
     recipe: str

@@ -1,7 +1,7 @@
 """How time and memory of a training step grow.
 
-Against batch size, number of exits, depth of the network and number of
-processes; everything else as in the first row.
+Against batch size, number of exits, depth of the network and number of processes; everything else
+as in the first row.
 
     python benchmarks/scaling.py
 """
@@ -59,8 +59,7 @@ def time_alone(setting: Setting, steps: int) -> float:
 def time_together(setting: Setting, steps: int, processes: int) -> float:
     """Median seconds of a step that several processes take together.
 
-    Each has a batch of its own, one thread or GPU, and averages gradients
-    with the others.
+    Each has a batch of its own, one thread or GPU, and averages gradients with the others.
     """
     with socket.socket() as s:
         s.bind(('localhost', 0))
@@ -123,8 +122,8 @@ def show_row(name: str, row: dict, first: dict) -> None:
 def main() -> None:
     args = parse_args()
     print(
-        '|                                 | step (ms) | times the first | '
-        'images/s | memory (MB) | times the first |'
+        '|                                 | step (ms) | times the first | images/s | memory (MB) '
+        '| times the first |'
     )
     print('|---------------------------------|---:|---:|---:|---:|---:|')
     rows = measure(args)

@@ -1,8 +1,8 @@
 """What one training step costs: plain, deep supervision, BYOT, MMRazor's BYOT.
 
-All methods take their steps in turn, so that a slower minute of the machine
-meets all of them; a step is forward, losses, backward and SGD on a batch of
-32 x 32 images of 100 classes that lies ready in memory.
+All methods take their steps in turn, so that a slower minute of the machine meets all of them; a
+step is forward, losses, backward and SGD on a batch of 32 x 32 images of 100 classes that lies
+ready in memory.
 
     python benchmarks/train_step.py --batch 64 --methods plain byot
 """
@@ -133,9 +133,8 @@ def main() -> None:
     rows = measure(args)
     machine = describe_machine(args.device)
     print(
-        f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} '
-        f'threads, torch {machine["torch"]}; batch {args.batch}, '
-        f'{args.steps} steps in turn'
+        f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} threads, torch '
+        f'{machine["torch"]}; batch {args.batch}, {args.steps} steps in turn'
     )
     show(rows)
     name = args.name or f'train_step_{args.device}_b{args.batch}'

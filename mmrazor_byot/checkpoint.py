@@ -20,16 +20,15 @@ from .files import write_bytes
 def mmengine_globals() -> Dict[str, Any]:
     """What a checkpoint of MMEngine holds beyond tensors and plain data.
 
-    Its message hub pickles ``HistoryBuffer`` objects: NumPy arrays, and their
-    statistics methods by ``getattr(HistoryBuffer, 'mean')``. Schedulers may
-    hold NumPy scalars, that of one cycle its annealing function. What could
-    do more than that has a stand-in: ``getattr`` finds those methods alone,
-    and arrays begin empty, because ``numpy.ndarray`` itself would build one
-    on any address in memory.
+    Its message hub pickles ``HistoryBuffer`` objects: NumPy arrays, and their statistics methods by
+    ``getattr(HistoryBuffer, 'mean')``. Schedulers may hold NumPy scalars, that of one cycle its
+    annealing function. What could do more than that has a stand-in: ``getattr`` finds those methods
+    alone, and arrays begin empty, because ``numpy.ndarray`` itself would build one on any address
+    in memory.
 
     Returns:
-        dict: Full name, as it stands in the file, to object. NumPy 1 and 2
-        name the same functions differently, and a file of either must load.
+        dict: Full name, as it stands in the file, to object. NumPy 1 and 2 name the same functions
+        differently, and a file of either must load.
     """
     scalar = np.float64(0).__reduce__()[0]
     allowed = {
@@ -39,8 +38,7 @@ def mmengine_globals() -> Dict[str, Any]:
         'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
         'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler': _ONE_CYCLE,
         'numpy.ndarray': _NDARRAY,
-        # No file can name this; torch asks whether the type of an array may
-        # have its state set.
+        # No file can name this; torch asks whether the type of an array may have its state set.
         'ndarray': np.ndarray,
         'numpy.dtype': np.dtype,
     }
@@ -92,8 +90,8 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
         dict: The checkpoint.
 
     Raises:
-        CheckpointError: The file is missing, truncated, no checkpoint, or
-            carries more than weights and training state.
+        CheckpointError: The file is missing, truncated, no checkpoint, or carries more than weights
+            and training state.
     """
     filename = os.path.expanduser(filename)
     if not os.path.isfile(filename):
@@ -106,8 +104,8 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
         raise _broken(filename, str(e) or type(e).__name__) from e
     if not isinstance(checkpoint, dict):
         raise CheckpointError(
-            f'"{filename}" holds a {type(checkpoint).__name__}, not a '
-            'checkpoint (a dict with "state_dict", or a state dict)'
+            f'"{filename}" holds a {type(checkpoint).__name__}, not a checkpoint (a dict with '
+            '"state_dict", or a state dict)'
         )
     return checkpoint
 
@@ -116,10 +114,9 @@ def _refused(filename: str, reason: str) -> CheckpointError:
     found = re.search(r'(?:GLOBAL|Unsupported global:|Unsupported:) (?!GLOBAL)([\w.]+)', reason)
     if found:
         return CheckpointError(
-            f'checkpoint "{filename}" was not loaded: it carries '
-            f'"{found.group(1)}", which is neither a weight nor training '
-            'state, and loading it can run code. Ask its author for a file '
-            'with the weights only.'
+            f'checkpoint "{filename}" was not loaded: it carries "{found.group(1)}", which is '
+            'neither a weight nor training state, and loading it can run code. Ask its author for '
+            'a file with the weights only.'
         )
     # torch's own text before this advises to load it all the same.
     _, _, detail = reason.rpartition('WeightsUnpickler error:')
@@ -128,9 +125,8 @@ def _refused(filename: str, reason: str) -> CheckpointError:
 
 def _broken(filename: str, reason: str) -> CheckpointError:
     return CheckpointError(
-        f'checkpoint "{filename}" ({os.path.getsize(filename)} bytes) is '
-        'truncated or not a checkpoint; copy or download it again. '
-        f'({reason.strip().splitlines()[0][:120]})'
+        f'checkpoint "{filename}" ({os.path.getsize(filename)} bytes) is truncated or not a '
+        f'checkpoint; copy or download it again. ({reason.strip().splitlines()[0][:120]})'
     )
 
 
@@ -138,10 +134,10 @@ def _broken(filename: str, reason: str) -> CheckpointError:
 class AtomicBackend(LocalBackend):
     """Local files that appear whole or not at all.
 
-    MMEngine writes a checkpoint in place, so a crash or a full disk leaves a
-    truncated one under the good name. This writes beside it and renames. Use
-    it by ``checkpoint=dict(type='CheckpointHook',
-    backend_args=dict(backend='atomic'))``, as our configs do.
+    MMEngine writes a checkpoint in place, so a crash or a full disk leaves a truncated one under
+    the good name. This writes beside it and renames. Use it by
+    ``checkpoint=dict(type='CheckpointHook', backend_args=dict(backend='atomic'))``, as our configs
+    do.
     """
 
     def put(self, obj: bytes, filepath) -> None:

@@ -17,9 +17,9 @@ Four faults, seen on torch 2.6 to 2.15 with MMEngine 0.10.7 and MMRazor 1.0.0:
 4. Swin's blocks in mmpretrain find the batch size by dividing floats, which
    fixes it for torch.export, see :func:`symbolic_batch`.
 
-The first two are import hooks: they run when the module at fault is imported,
-so this file needs neither torch nor any OpenMMLab package. By the same hooks
-MMEngine and mmpretrain learn of the models in :mod:`mmrazor_byot.zoo`.
+The first two are import hooks: they run when the module at fault is imported, so this file needs
+neither torch nor any OpenMMLab package. By the same hooks MMEngine and mmpretrain learn of the
+models in :mod:`mmrazor_byot.zoo`.
 """
 
 import contextlib
@@ -92,9 +92,9 @@ def symbolic_batch() -> Iterator[None]:
 def check_narrow_convolutions(model: 'torch.nn.Module', switch: str) -> None:
     """Refuse a network that would overwrite memory in NHWC on a CPU.
 
-    The weight gradient of a 1 x 1 convolution with a stride is computed in a
-    buffer that is too small where there are fewer channels than a block
-    (oneDNN issue 6035): the run crashes, hangs or learns nonsense.
+    The weight gradient of a 1 x 1 convolution with a stride is computed in a buffer that is too
+    small where there are fewer channels than a block (oneDNN issue 6035): the run crashes, hangs or
+    learns nonsense.
 
     Args:
         model (nn.Module): The network.
@@ -116,11 +116,9 @@ def check_narrow_convolutions(model: 'torch.nn.Module', switch: str) -> None:
             and module.in_channels // module.groups < BLOCK
         ):
             raise ConfigError(
-                f'{switch}: on a CPU, torch overwrites memory in 1 x 1 '
-                'convolutions with a stride and fewer than '
-                f'{BLOCK} input channels, such as {name} with '
-                f'{module.in_channels} (oneDNN issue 6035); leave {switch} '
-                'out, or take a wider network'
+                f'{switch}: on a CPU, torch overwrites memory in 1 x 1 convolutions with a stride '
+                f'and fewer than {BLOCK} input channels, such as {name} with {module.in_channels} '
+                f'(oneDNN issue 6035); leave {switch} out, or take a wider network'
             )
 
 
@@ -169,10 +167,9 @@ def _mend_quantization(module: ModuleType, execute: Callable) -> None:
 
 def _stand_in(module: ModuleType, cause: Exception) -> None:
     message = (
-        "{} belongs to MMRazor's quantization, which does not work "
-        f'with the installed torch ({cause}). Everything else in '
-        'MMRazor does; for quantization use MMRazor 1.0.0 with torch '
-        '1.13.'
+        "{} belongs to MMRazor's quantization, which does not work with the installed torch "
+        f'({cause}). Everything else in MMRazor does; for quantization use MMRazor 1.0.0 with '
+        'torch 1.13.'
     )
 
     class Missing(type):

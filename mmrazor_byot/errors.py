@@ -1,7 +1,7 @@
 """Errors that tell the user what was wrong and what to do.
 
-The tools print these as one line, without a traceback. Anything else that is
-raised is a bug, and keeps its traceback.
+The tools print these as one line, without a traceback. Anything else that is raised is a bug, and
+keeps its traceback.
 """
 
 

@@ -22,8 +22,8 @@ from .errors import ByotError, ConfigError
 from .files import PathLike
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-#: A rank waits so long before it reports what rank 0 may have reported; by
-#: then the launcher has ended it if so.
+#: A rank waits so long before it reports what rank 0 may have reported; by then the launcher has
+#: ended it if so.
 REPORT_DELAY_S = 15
 
 #: Exit status by which tools/dist_run.py knows that all has been said.
@@ -54,8 +54,8 @@ def run_tool(main: Callable[[], None]) -> None:
 def leave_processes() -> None:
     """End this process when all that work together are done.
 
-    With gloo it ends without torch's last clean-up, in which gloo's threads
-    now and then abort a process that has done all it had to.
+    With gloo it ends without torch's last clean-up, in which gloo's threads now and then abort a
+    process that has done all it had to.
     """
     # A rank that leaves while others still talk to it crashes.
     dist.barrier()
@@ -178,9 +178,8 @@ def start_processes(cfg: Config, args: argparse.Namespace) -> None:
     if gpus:
         if processes > gpus:
             raise ConfigError(
-                f'{processes} processes were asked for, but this machine has '
-                f'{gpus} GPUs: start {gpus}, or set CUDA_VISIBLE_DEVICES=-1 '
-                'to train on the CPU'
+                f'{processes} processes were asked for, but this machine has {gpus} GPUs: start '
+                f'{gpus}, or set CUDA_VISIBLE_DEVICES=-1 to train on the CPU'
             )
         return
     cfg.setdefault('env_cfg', {})

@@ -1,7 +1,7 @@
 """Child registries of MMEngine's, scope ``mmrazor_byot``.
 
-MMEngine imports this file by itself when it meets ``type='mmrazor_byot.X'``
-in a config, and then imports the ``locations`` of the registry it searches.
+MMEngine imports this file by itself when it meets ``type='mmrazor_byot.X'`` in a config, and then
+imports the ``locations`` of the registry it searches.
 """
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS

@@ -5,8 +5,7 @@ import fcntl
 import os
 from pathlib import Path
 
-# Before torch: tests share the cores with each other, and with processes that
-# they start.
+# Before torch: tests share the cores with each other, and with processes that they start.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest

@@ -1,8 +1,8 @@
 """Run Python scripts in forks of a process that has imported what all need.
 
-Importing torch and the OpenMMLab packages takes longer than most tests of a
-tool. Each line read is a request, a JSON object; the answer to it is the exit
-status. What follows the fork is what Python does with a script.
+Importing torch and the OpenMMLab packages takes longer than most tests of a tool. Each line read is
+a request, a JSON object; the answer to it is the exit status. What follows the fork is what Python
+does with a script.
 """
 
 import importlib

@@ -27,8 +27,8 @@ def table_rows(name: str) -> dict:
     """What docs/model_table.md says that a recipe's exits cost.
 
     Returns:
-        dict: For ``params`` and ``FLOPs`` six numbers: the plain network,
-        exit 1 to 4 (None where there are three), the ensemble.
+        dict: For ``params`` and ``FLOPs`` six numbers: the plain network, exit 1 to 4 (None where
+        there are three), the ensemble.
     """
     text = TABLE.read_text(encoding='utf-8')
     assert f'| [{name}](' in text, f'{TABLE} has no {name}'

@@ -190,8 +190,7 @@ def test_truncated(path, checkpoint, zipped, step):
     whole = path.read_bytes()
     for size in [0, step, len(whole) // 2 + step, len(whole) - step]:
         path.write_bytes(whole[:size])
-        # The old format can end in the middle of a name, which then is one
-        # that is not allowed.
+        # The old format can end in the middle of a name, which then is one that is not allowed.
         words = [f'({size} bytes) is truncated or not a checkpoint']
         refused(path, *(words if zipped else []))
 

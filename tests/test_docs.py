@@ -23,11 +23,10 @@ SNIPPETS = re.findall(r'```python\n(.*?)```', README, re.S)
 def test_the_two_commands():
     commands = re.findall(r'^    (pip install .*)$', README, re.M)
     assert commands == [
-        'pip install -c requirements/constraints.txt -e . && '
-        'sh tools/dist_train.sh '
+        'pip install -c requirements/constraints.txt -e . && sh tools/dist_train.sh '
         'configs/distill/mmcls/byot/byot_resnet18_2xb64_digits.py 2',
-        'pip install -c requirements/constraints.txt -e ".[tests]" && '
-        'python -m pytest -n 2 --dist worksteal',
+        'pip install -c requirements/constraints.txt -e ".[tests]" && python -m pytest -n 2 --dist '
+        'worksteal',
     ]
 
 

@@ -110,8 +110,8 @@ def read_costs(path: str, num_exits: int) -> Costs:
         costs = Costs(cumulative, fixed, np.zeros(num_exits), str(found['unit']))
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise ConfigError(
-            f'--costs {path}: not a result of tools/deploy/bench.py --out FILE '
-            f'with all exits ({type(e).__name__}: {e})'
+            f'--costs {path}: not a result of tools/deploy/bench.py --out FILE with all exits '
+            f'({type(e).__name__}: {e})'
         ) from e
     if not cumulative.shape == fixed.shape == (num_exits,):
         raise ConfigError(

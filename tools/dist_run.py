@@ -1,8 +1,7 @@
 """Run a tool by torchrun, one process a GPU, or several on the CPU.
 
-dist_train.sh and dist_test.sh call it. It is torchrun itself; only what goes
-wrong is said in one line instead of torchrun's report of every rank, behind
-which the reason is hard to find.
+dist_train.sh and dist_test.sh call it. It is torchrun itself; only what goes wrong is said in one
+line instead of torchrun's report of every rank, behind which the reason is hard to find.
 
 usage: dist_run.py TOOL PROCESSES [ARGUMENT ...]
 """
@@ -30,9 +29,8 @@ def checked_count(processes: str) -> int:
     gpus = torch.cuda.device_count()
     if gpus and count > gpus:
         fail(
-            f'{count} processes were asked for, but this machine has {gpus} '
-            f'GPUs: start {gpus}, or set CUDA_VISIBLE_DEVICES=-1 to run on '
-            'the CPU'
+            f'{count} processes were asked for, but this machine has {gpus} GPUs: start {gpus}, or '
+            'set CUDA_VISIBLE_DEVICES=-1 to run on the CPU'
         )
     return count
 
@@ -84,8 +82,8 @@ def main() -> None:
         if 'EADDRINUSE' not in str(e) and 'in use' not in str(e):
             raise
         fail(
-            f'port {port} is in use, by another run perhaps: choose another,'
-            ' for example PORT=29501 sh tools/dist_train.sh ...'
+            f'port {port} is in use, by another run perhaps: choose another, for example '
+            'PORT=29501 sh tools/dist_train.sh ...'
         )
 
 

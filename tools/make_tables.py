@@ -19,8 +19,8 @@ RECIPES = ROOT / 'configs/distill/mmcls/byot'
 TABLE = ROOT / 'docs/model_table.md'
 EXITS = 4
 
-#: The paper's top-1 in percent: plain network, exits 1/4 to 4/4, ensemble.
-#: The numbers marked UNCHECKED could not be compared with a source.
+#: The paper's top-1 in percent: plain network, exits 1/4 to 4/4, ensemble. The numbers marked
+#: UNCHECKED could not be compared with a source.
 UNCHECKED = ' *'
 PAPER = {
     ('CIFAR100', 'vgg19bn'): '64.47 63.59 67.04 68.03 67.73 68.54',

@@ -54,8 +54,8 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ConfigError(
-                f'--auto-scale-lr: "{args.config}" does not record its batch '
-                'size; add auto_scale_lr=dict(base_batch_size=...)'
+                f'--auto-scale-lr: "{args.config}" does not record its batch size; add '
+                'auto_scale_lr=dict(base_batch_size=...)'
             )
         cfg.auto_scale_lr.enable = True
     if args.no_persistent_workers:

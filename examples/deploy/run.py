@@ -1,7 +1,6 @@
 """Classify an image with an exported network: prints the class, its score and the exit.
 
-pip install onnxruntime numpy pillow
-python run.py model.onnx image.png [THRESHOLD ...]
+pip install onnxruntime numpy pillow python run.py model.onnx image.png [THRESHOLD ...]
 """
 
 import json

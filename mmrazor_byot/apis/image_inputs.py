@@ -46,8 +46,8 @@ def as_bgr(image: np.ndarray, name: str) -> np.ndarray:
     """Bring an array to three channels.
 
     Args:
-        image (np.ndarray): uint8, in the order of cv2.imread: BGR (H, W, 3),
-            BGRA (H, W, 4), or grey (H, W) or (H, W, 1).
+        image (np.ndarray): uint8, in the order of cv2.imread: BGR (H, W, 3), BGRA (H, W, 4), or
+            grey (H, W) or (H, W, 1).
         name (str): What to call it in a message.
 
     Returns:
@@ -60,8 +60,8 @@ def as_bgr(image: np.ndarray, name: str) -> np.ndarray:
     colour = image.ndim == 3 and image.shape[2] in (3, 4)
     if image.dtype != np.uint8 or not (grey or colour) or not image.size:
         raise DatasetError(
-            f'{name} is an array of {image.dtype}, shape {image.shape}; give '
-            'uint8 (H, W, 3) in the order of cv2.imread: blue, green, red'
+            f'{name} is an array of {image.dtype}, shape {image.shape}; give uint8 (H, W, 3) in '
+            'the order of cv2.imread: blue, green, red'
         )
     if grey:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
@@ -72,8 +72,7 @@ def image_names(images: Sequence[Image]) -> List[str]:
     """A name for each, no two alike: the file's without its ending.
 
     Args:
-        images (Sequence): Of :func:`list_images`. Arrays are named by their
-            number.
+        images (Sequence): Of :func:`list_images`. Arrays are named by their number.
     """
     names, taken = [], set()
     for number, image in enumerate(images):

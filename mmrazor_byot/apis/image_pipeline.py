@@ -23,10 +23,9 @@ COLOURS = ('color', 'color_ignore_orientation', 'grayscale', 'grayscale_ignore_o
 class ImagePipeline:
     """Reads an image and runs the data set's transforms on it.
 
-    A data set in memory hands over RGB images of the network's size, so its
-    transforms neither open files nor resize. For it an image is turned to RGB
-    and resized first. Transforms that resize on their own are used as they
-    are.
+    A data set in memory hands over RGB images of the network's size, so its transforms neither open
+    files nor resize. For it an image is turned to RGB and resized first. Transforms that resize on
+    their own are used as they are.
 
     Args:
         transforms (Sequence[dict]): Configs of the test data set's.
@@ -68,8 +67,7 @@ class ImagePipeline:
             image (str | np.ndarray): A file, or (H, W, 3) uint8 BGR.
 
         Returns:
-            dict: ``inputs`` (C, H, W), not yet normalized, and
-            ``data_samples``.
+            dict: ``inputs`` (C, H, W), not yet normalized, and ``data_samples``.
 
         Raises:
             DatasetError: The file is missing, truncated or not an image.
@@ -88,10 +86,8 @@ class ImagePipeline:
         found = tuple(packed['inputs'].shape)
         if found != self.input_size:
             raise ConfigError(
-                f'the pipeline of the test data makes an image of '
-                f'{size} to {found}, but the network was '
-                f'built for input_size={self.input_size}: set one of them to '
-                'the other'
+                f'the pipeline of the test data makes an image of {size} to {found}, but the '
+                f'network was built for input_size={self.input_size}: set one of them to the other'
             )
         return packed
 
@@ -112,8 +108,8 @@ def data_transforms(cfg: Config) -> List[dict]:
     pipeline = per_image(loader).get('dataset', {}).get('pipeline')
     if pipeline is None:
         raise ConfigError(
-            'the config has no test_dataloader.dataset.pipeline, so it is not '
-            'known how to show an image to the network; give a whole recipe'
+            'the config has no test_dataloader.dataset.pipeline, so it is not known how to show an '
+            'image to the network; give a whole recipe'
         )
     return list(pipeline)
 

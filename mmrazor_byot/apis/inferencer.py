@@ -38,23 +38,19 @@ class ByotInferencer(ImageClassificationInferencer):
     """Classifies images; an easy one leaves the network early.
 
     Args:
-        model (BaseModel | str | Config): A config, its file, a name in the
-            model zoo, or a built network.
-        pretrained (bool | str | None): A checkpoint or ``zoo://NAME``. True:
-            the weights that the zoo has. None or False: untrained. Defaults
-            to True.
-        device (str | torch.device, optional): Defaults to the GPU where
-            there is one, and for a built network to where it is.
-        classes (Sequence[str], optional): Names of the classes. Defaults to
-            those of the checkpoint, else of the config, else to numbers.
-        policy (ExitPolicy | dict | str | None): The exit policy, its config,
-            or a policy file. None: what the model's ``predict_with`` says,
-            which is the deepest exit unless changed. It can be set later:
-            ``inferencer.policy = ...``.
-        config (str | Config, optional): The recipe of a built network that
-            does not carry it.
-        show_progress (bool): Show a bar, on the standard error. Defaults to
-            True.
+        model (BaseModel | str | Config): A config, its file, a name in the model zoo, or a built
+            network.
+        pretrained (bool | str | None): A checkpoint or ``zoo://NAME``. True: the weights that the
+            zoo has. None or False: untrained. Defaults to True.
+        device (str | torch.device, optional): Defaults to the GPU where there is one, and for a
+            built network to where it is.
+        classes (Sequence[str], optional): Names of the classes. Defaults to those of the
+            checkpoint, else of the config, else to numbers.
+        policy (ExitPolicy | dict | str | None): The exit policy, its config, or a policy file.
+            None: what the model's ``predict_with`` says, which is the deepest exit unless changed.
+            It can be set later: ``inferencer.policy = ...``.
+        config (str | Config, optional): The recipe of a built network that does not carry it.
+        show_progress (bool): Show a bar, on the standard error. Defaults to True.
         max_pixels (int): The largest image file that is read. Defaults to 100 million pixels.
 
     Raises:
@@ -116,16 +112,13 @@ class ByotInferencer(ImageClassificationInferencer):
         """Classify images.
 
         Args:
-            inputs: A path, a folder (all images in it, sorted), an array
-                (H, W, 3) uint8, or a list of these. An array is BGR, as
-                cv2.imread reads it, whatever the network was trained on;
-                grey and RGBA images are converted.
-            return_datasamples (bool): Return ``DataSample`` instead of dict:
-                ``pred_score`` (K,), ``pred_label``, ``exit``, ``ensemble``,
-                ``time_ms``, and ``exit_scores`` (C, K), NaN for exits that
-                were not read. Defaults to False.
-            batch_size (int): Images that go through the network together.
-                Defaults to 1.
+            inputs: A path, a folder (all images in it, sorted), an array (H, W, 3) uint8, or a list
+                of these. An array is BGR, as cv2.imread reads it, whatever the network was trained
+                on; grey and RGBA images are converted.
+            return_datasamples (bool): Return ``DataSample`` instead of dict: ``pred_score`` (K,),
+                ``pred_label``, ``exit``, ``ensemble``, ``time_ms``, and ``exit_scores`` (C, K), NaN
+                for exits that were not read. Defaults to False.
+            batch_size (int): Images that go through the network together. Defaults to 1.
             skip_bad (bool): Go on after a file that cannot be read: its result is None, and
                 ``inferencer.skipped`` says what is wrong with it. Defaults to False.
             topk (int): How many classes of each exit. Defaults to 3.
@@ -133,10 +126,9 @@ class ByotInferencer(ImageClassificationInferencer):
             wait_time (float): Seconds for each; 0 waits for a key.
             show_dir (str, optional): Folder to write pictures to.
             draw_score (bool): Write scores on them. Defaults to True.
-            resize (int, optional): Bring the short edge of the image on the
-                picture to so many pixels. Defaults to a legible size.
-            rescale_factor (float, optional): Enlarge the image on the
-                picture by it.
+            resize (int, optional): Bring the short edge of the image on the picture to so many
+                pixels. Defaults to a legible size.
+            rescale_factor (float, optional): Enlarge the image on the picture by it.
 
         Returns:
             list[dict]: For each image, in the order of the inputs:

@@ -26,17 +26,16 @@ def get_model(
     """Build a network and load its weights.
 
     Args:
-        model (BaseModel | str | Config): A built network, a recipe's file or
-            content, or a name in the zoo.
-        pretrained (bool | str | None): A checkpoint or ``zoo://NAME``. True:
-            the weights that the zoo has for the recipe. None or False: none,
-            the network is untrained. Defaults to True.
-        config (str | Config, optional): The recipe of a built network;
-            mmpretrain's carry it as ``_config``.
+        model (BaseModel | str | Config): A built network, a recipe's file or content, or a name in
+            the zoo.
+        pretrained (bool | str | None): A checkpoint or ``zoo://NAME``. True: the weights that the
+            zoo has for the recipe. None or False: none, the network is untrained. Defaults to True.
+        config (str | Config, optional): The recipe of a built network; mmpretrain's carry it as
+            ``_config``.
 
     Returns:
-        BaseModel: For evaluation, with ``_config`` and ``_dataset_meta`` as
-        mmpretrain's ``get_model`` leaves them.
+        BaseModel: For evaluation, with ``_config`` and ``_dataset_meta`` as mmpretrain's
+        ``get_model`` leaves them.
 
     Raises:
         ConfigError: The recipe is missing or has no weights in the zoo.
@@ -86,8 +85,8 @@ def read_recipe(model: Recipe) -> Config:
         return model
     if not isinstance(model, (str, os.PathLike)):
         raise ConfigError(
-            'the model is a config, its file, a name in the zoo '
-            f'or a built network, not a {type(model).__name__}'
+            'the model is a config, its file, a name in the zoo or a built network, not a '
+            f'{type(model).__name__}'
         )
     return load_config(recipe_path(model))
 
@@ -111,8 +110,8 @@ def class_names(model: BaseModel, classes: Optional[Sequence[str]] = None) -> Li
 
     Args:
         model (BaseModel): Of :func:`get_model`.
-        classes (Sequence[str], optional): The user's. Defaults to those of
-            the checkpoint, the recipe or its data set, else to numbers.
+        classes (Sequence[str], optional): The user's. Defaults to those of the checkpoint, the
+            recipe or its data set, else to numbers.
 
     Returns:
         list[str]: K names.
@@ -124,8 +123,8 @@ def class_names(model: BaseModel, classes: Optional[Sequence[str]] = None) -> Li
     if classes is not None:
         if isinstance(classes, str) or len(classes) != count:
             raise ConfigError(
-                f'classes={classes!r}: the network has {count} '
-                'classes; give a list with a name for each'
+                f'classes={classes!r}: the network has {count} classes; give a list with a name '
+                'for each'
             )
         return [str(name) for name in classes]
     loader = model._config.get('test_dataloader') or {}
@@ -145,15 +144,15 @@ def class_names(model: BaseModel, classes: Optional[Sequence[str]] = None) -> Li
 def _built(model: BaseModel, pretrained: Any, config: Optional[Recipe]) -> BaseModel:
     if pretrained not in (True, False, None):
         raise ConfigError(
-            f'pretrained={pretrained}: a built network has its '
-            'weights; give its config instead, or load them'
+            f'pretrained={pretrained}: a built network has its weights; give its config instead, '
+            'or load them'
         )
     if config is not None:
         model._config = read_recipe(config)
     if getattr(model, '_config', None) is None:
         raise ConfigError(
-            'the network does not carry its recipe, which says '
-            'how images are shown to it; give it as config='
+            'the network does not carry its recipe, which says how images are shown to it; give it '
+            'as config='
         )
     return _with_exits(model)
 

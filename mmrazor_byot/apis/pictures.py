@@ -24,8 +24,7 @@ class Pictures:
             :class:`ByotInferencer`.
 
     Raises:
-        ConfigError: A size is not positive, or a picture would replace an
-            image.
+        ConfigError: A size is not positive, or a picture would replace an image.
     """
 
     def __init__(
@@ -53,9 +52,8 @@ class Pictures:
         for file in filter(None, self.files):
             if os.path.realpath(file) in originals:
                 raise ConfigError(
-                    f'the picture {file} would replace an image '
-                    'that it is made from; choose another folder'
-                    ' to show them in'
+                    f'the picture {file} would replace an image that it is made from; choose '
+                    'another folder to show them in'
                 )
 
     def draw(self, results: List[Optional[dict]]) -> None:

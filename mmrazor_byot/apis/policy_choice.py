@@ -20,8 +20,8 @@ def choose_policy(policy: Policy, model: BaseModel) -> ExitPolicy:
     """Build or read a policy, and see that it fits a network.
 
     Args:
-        policy (ExitPolicy | dict | str | None): The policy, its config, a
-            policy file, or None for what ``predict_with`` of the model says.
+        policy (ExitPolicy | dict | str | None): The policy, its config, a policy file, or None for
+            what ``predict_with`` of the model says.
         model (BaseModel): A BYOT network.
 
     Returns:

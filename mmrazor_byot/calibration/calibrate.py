@@ -32,8 +32,8 @@ class Goal(NamedTuple):
     """What the user asks for; one of the three.
 
     Attributes:
-        max_drop (float | None): Percentage points of accuracy that may be
-            lost against the deepest exit.
+        max_drop (float | None): Percentage points of accuracy that may be lost against the deepest
+            exit.
         budget (float | None): Share of the deepest exit's cost, 0 to 1.
         cost (float | None): Mean cost of an image, in the unit of the costs.
     """
@@ -47,8 +47,7 @@ class Goal(NamedTuple):
 
         Args:
             costs (Costs): What they cost.
-            deepest (np.ndarray): Whether the deepest exit alone is right
-                about each, (M,).
+            deepest (np.ndarray): Whether the deepest exit alone is right about each, (M,).
         """
         if self.max_drop is not None:
             return Target(accuracy=deepest.mean() - self.max_drop / 100)
@@ -62,11 +61,11 @@ class Candidate(NamedTuple):
 
     Attributes:
         policy (dict): What builds it, but for the temperatures.
-        search (str): How it was found: ``'shared'``, ``'joint'``, or
-            ``'fixed'`` for one exit for all images.
+        search (str): How it was found: ``'shared'``, ``'joint'``, or ``'fixed'`` for one exit for
+            all images.
         seen (Result): On the images that they were found on.
-        unseen (Result): The same search on four fifths of the images, tried
-            on the last fifth; mean of five.
+        unseen (Result): The same search on four fifths of the images, tried on the last fifth; mean
+            of five.
         drop (float): Points lost against the deepest exit, on unseen images.
         value (float): The larger the better; see :func:`_value`.
     """
@@ -109,10 +108,9 @@ def calibrate(
 ) -> Calibration:
     """Find temperatures and thresholds for a goal.
 
-    Every kind of policy, with one shared threshold and with one for each
-    exit, is judged on images that its thresholds were not found on; where
-    the joint search does not gain by that, the shared threshold is kept, and
-    where neither gains, one exit for all images. None is taken that misses
+    Every kind of policy, with one shared threshold and with one for each exit, is judged on images
+    that its thresholds were not found on; where the joint search does not gain by that, the shared
+    threshold is kept, and where neither gains, one exit for all images. None is taken that misses
     the goal on the images that it was found on, unless all do.
 
     Args:
@@ -121,8 +119,8 @@ def calibrate(
         costs (Costs): What leaving at each exit costs.
         goal (Goal): What is asked for.
         kinds (Sequence[str]): Types of policies to compare.
-        ensembles (Sequence[bool]): Answers to compare: the last exit's
-            (False), the mean of those reached (True).
+        ensembles (Sequence[bool]): Answers to compare: the last exit's (False), the mean of those
+            reached (True).
 
     Returns:
         Calibration: The best policy, and what it was compared with.
@@ -144,8 +142,8 @@ def calibrate(
         limit = goal.cost or goal.budget * whole
         if limit < least:
             raise ConfigError(
-                f'no policy can cost {limit:.4g}: exit 1 alone costs '
-                f'{least:.4g}, {least / whole:.2f} of the deepest'
+                f'no policy can cost {limit:.4g}: exit 1 alone costs {least:.4g}, '
+                f'{least / whole:.2f} of the deepest'
             )
     candidates = [_fixed(right, i, costs, goal) for i in range(count)]
     for kind, ensemble in itertools.product(kinds, ensembles):
@@ -203,8 +201,8 @@ def _candidate(exits: Exits, deepest: np.ndarray, goal: Goal, search: str) -> Ca
 def _value(goal: Goal, costs: Costs, deepest: np.ndarray, result: Result) -> float:
     """What a policy is worth, as a share of the network's cost.
 
-    What it misses the goal by is charged, at the rate of a tenth of the
-    network for a point of accuracy.
+    What it misses the goal by is charged, at the rate of a tenth of the network for a point of
+    accuracy.
     """
     target = goal.target(costs, deepest)
     share = result.cost / costs.fixed[-1]

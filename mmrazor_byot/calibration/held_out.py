@@ -29,8 +29,8 @@ def calibration_loader(cfg: Config) -> DataLoader:
         cfg (Config): A recipe.
 
     Returns:
-        DataLoader: Images that the network was not trained on. Where the
-        config shows that it was, a warning says what to do.
+        DataLoader: Images that the network was not trained on. Where the config shows that it was,
+        a warning says what to do.
 
     Raises:
         ConfigError: There is none, or it reads the test images.
@@ -38,24 +38,22 @@ def calibration_loader(cfg: Config) -> DataLoader:
     loader = cfg.get('calibration_dataloader')
     if loader is None:
         raise ConfigError(
-            'the config has no calibration_dataloader. Give it one that reads '
-            'labelled images which are in neither the training nor the test '
-            'set, with the pipeline of the test'
+            'the config has no calibration_dataloader. Give it one that reads labelled images '
+            'which are in neither the training nor the test set, with the pipeline of the test'
         )
     test = cfg.get('test_dataloader')
     if test is not None and _overlap(loader.dataset, test.dataset):
         raise ConfigError(
-            'calibration_dataloader reads the test images; what is chosen on '
-            'them says nothing about new ones. Hold out training images'
+            'calibration_dataloader reads the test images; what is chosen on them says nothing '
+            'about new ones. Hold out training images'
         )
     train = cfg.get('train_dataloader')
     if train is not None and _overlap(loader.dataset, train.dataset):
         every = image_settings(loader.dataset).get('hold_out_every', 10)
         warnings.warn(
-            'the config trains on the images that it calibrates on, so the '
-            'exits will look surer than they are. Train with --cfg-options '
-            f'train_dataloader.dataset.hold_out_every={every} and calibrate '
-            'with the same option',
+            'the config trains on the images that it calibrates on, so the exits will look surer '
+            'than they are. Train with --cfg-options '
+            f'train_dataloader.dataset.hold_out_every={every} and calibrate with the same option',
             stacklevel=2,
         )
     return Runner.build_dataloader(loader, seed=0)

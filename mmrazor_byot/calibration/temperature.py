@@ -49,8 +49,8 @@ def expected_calibration_error(
 ) -> float:
     """How far confidence and accuracy are apart, from 0 to 1.
 
-    The images are put into bins of equal width by their confidence; the
-    error is the mean of |accuracy - confidence| over the images' bins.
+    The images are put into bins of equal width by their confidence; the error is the mean of
+    |accuracy - confidence| over the images' bins.
 
     Args:
         probabilities (np.ndarray): (M, K).

@@ -55,10 +55,10 @@ class Costs(NamedTuple):
     """What an image costs, in any unit.
 
     Attributes:
-        cumulative (Sequence[float]): Of stopping at each exit when the heads of all before it
-            were read, C numbers.
-        fixed (Sequence[float]): Of a network cut at each exit, C numbers; the last is the
-            deepest exit's alone.
+        cumulative (Sequence[float]): Of stopping at each exit when the heads of all before it were
+            read, C numbers.
+        fixed (Sequence[float]): Of a network cut at each exit, C numbers; the last is the deepest
+            exit's alone.
         heads (Sequence[float]): What is saved when the head of an exit is not read, C numbers;
             zeros if it is not known.
         unit (str): The unit.
@@ -85,8 +85,7 @@ class Exits:
         probabilities (np.ndarray): Of every exit, (M, C, K), calibrated.
         labels (np.ndarray): Right classes, (M,).
         costs (Costs): What leaving costs.
-        kind (str): ``'ConfidencePolicy'``, ``'MarginPolicy'`` or
-            ``'EntropyPolicy'``.
+        kind (str): ``'ConfidencePolicy'``, ``'MarginPolicy'`` or ``'EntropyPolicy'``.
         ensemble (bool): Whether it answers with the mean.
     """
 
@@ -112,8 +111,8 @@ class Exits:
         """Leave at the first exit whose score reaches its threshold.
 
         Args:
-            thresholds (Sequence[float | None]): C - 1 of them, in the
-                policy's own sense; None: nobody leaves there.
+            thresholds (Sequence[float | None]): C - 1 of them, in the policy's own sense; None:
+                nobody leaves there.
         """
         here = np.ones(self.right.shape[1], bool)
         left, right = [], 0
@@ -164,17 +163,17 @@ def best_shared(exits: Exits, target: Target) -> List[Optional[float]]:
 def best_joint(exits: Exits, target: Target) -> List[Optional[float]]:
     """The best thresholds found, one for each exit.
 
-    Accuracy and cost are traded at several rates, each time exit after exit
-    until nothing improves; the best of these, and of the shared ones, is then
-    improved in the same way for the target itself.
+    Accuracy and cost are traded at several rates, each time exit after exit until nothing improves;
+    the best of these, and of the shared ones, is then improved in the same way for the target
+    itself.
 
     Args:
         exits (Exits): The calibration images.
         target (Target): What is asked for.
 
     Returns:
-        list[float | None]: C - 1 thresholds, never worse for the target than
-        those of :func:`best_shared` on these images.
+        list[float | None]: C - 1 thresholds, never worse for the target than those of
+        :func:`best_shared` on these images.
     """
     start = best_shared(exits, target)
     whole = exits.costs.fixed[-1]

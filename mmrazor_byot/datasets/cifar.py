@@ -47,17 +47,16 @@ class _ClearErrors:
         )
         if not kept.any():
             raise DatasetError(
-                f'{type(self).__name__}: no image is left; '
-                f'hold_out_every={self.hold_out_every} is too '
-                'much'
+                f'{type(self).__name__}: no image is left; hold_out_every={self.hold_out_every} is '
+                'too much'
             )
         return [samples[i] for i in np.flatnonzero(kept)]
 
     def _load_all(self) -> List[dict]:
         try:
             return super().load_data_list()
-        # AssertionError: mmpretrain's check of the files, and URLError, an
-        # OSError, where there is no network.
+        # AssertionError: mmpretrain's check of the files, and URLError, an OSError, where there is
+        # no network.
         except (
             OSError,
             RuntimeError,
@@ -68,10 +67,9 @@ class _ClearErrors:
         ) as e:
             folder = os.path.abspath(self.data_prefix['root'])
             raise DatasetError(
-                f'{type(self).__name__} is not complete in {folder} and could '
-                f'not be fetched ({type(e).__name__}: {e}). Download '
-                f'{self.url} (md5 {self.tgz_md5}) and unpack it there, so '
-                f'that {os.path.join(folder, self.base_folder)} exists.'
+                f'{type(self).__name__} is not complete in {folder} and could not be fetched '
+                f'({type(e).__name__}: {e}). Download {self.url} (md5 {self.tgz_md5}) and unpack '
+                f'it there, so that {os.path.join(folder, self.base_folder)} exists.'
             ) from e
 
 
@@ -86,8 +84,8 @@ class CIFAR10(_ClearErrors, _CIFAR10):
         **kwargs: As in mmpretrain's ``CIFAR10``.
 
     Raises:
-        DatasetError: The files are missing or damaged and there is no
-            network; says which file and folder.
+        DatasetError: The files are missing or damaged and there is no network; says which file and
+            folder.
     """
 
 
@@ -102,6 +100,6 @@ class CIFAR100(_ClearErrors, _CIFAR100):
         **kwargs: As in mmpretrain's ``CIFAR100``.
 
     Raises:
-        DatasetError: The files are missing or damaged and there is no
-            network; says which file and folder.
+        DatasetError: The files are missing or damaged and there is no network; says which file and
+            folder.
     """

@@ -20,9 +20,8 @@ class WholeBatch(dict):
         if not isinstance(key, int):
             raise KeyError(key)
         raise ConfigError(
-            'ImageBatches gives whole batches: set collate_fn='
-            'dict(type="mmrazor_byot.collate_batch") of its '
-            'data loader'
+            'ImageBatches gives whole batches: set '
+            'collate_fn=dict(type="mmrazor_byot.collate_batch") of its data loader'
         )
 
     def pin_memory(self) -> 'WholeBatch':
@@ -43,12 +42,11 @@ def collate_batch(batch: Union[WholeBatch, Sequence[dict]]) -> dict:
     """Pass on a batch that is whole, or put one together.
 
     Args:
-        batch (WholeBatch | Sequence[dict]): Of :class:`ImageBatches`; or N
-            samples of any other data set.
+        batch (WholeBatch | Sequence[dict]): Of :class:`ImageBatches`; or N samples of any other
+            data set.
 
     Returns:
-        dict: ``inputs`` (N, 3, H, W) and ``data_samples``, a
-        :class:`BatchSamples`.
+        dict: ``inputs`` (N, 3, H, W) and ``data_samples``, a :class:`BatchSamples`.
 
     Raises:
         DatasetError: The images are not of one size.

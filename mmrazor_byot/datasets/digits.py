@@ -14,9 +14,8 @@ from .in_memory import InMemoryDataset
 class Digits(InMemoryDataset):
     """The 1,797 digits of scikit-learn's ``load_digits``, as 32 x 32 RGB.
 
-    They are 8 x 8 with 17 grey levels; here each is enlarged four times,
-    bilinearly. A fixed third, drawn class by class with a seed of its own,
-    is the test split, and is never trained on.
+    They are 8 x 8 with 17 grey levels; here each is enlarged four times, bilinearly. A fixed third,
+    drawn class by class with a seed of its own, is the test split, and is never trained on.
 
     Args:
         split (str): ``'train'`` (1,198 images) or ``'test'`` (599).

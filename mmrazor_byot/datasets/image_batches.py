@@ -22,30 +22,29 @@ from .read_all import read_all
 class ImageBatches(BaseDataset):
     """All images of a data set as one tensor, and batches gathered from it.
 
-    torch's data loader asks for all samples of a batch at once, and gets them
-    by one gather: no Python runs for a single image. Augmentations are done
-    behind it, on whole batches, by :class:`BatchDataPreprocessor`.
+    torch's data loader asks for all samples of a batch at once, and gets them by one gather: no
+    Python runs for a single image. Augmentations are done behind it, on whole batches, by
+    :class:`BatchDataPreprocessor`.
 
-    The images stand in shared memory, where worker processes find them
-    however they were started; or on the GPU.
+    The images stand in shared memory, where worker processes find them however they were started;
+    or on the GPU.
 
     Args:
-        dataset (dict | BaseDataset): A data set whose images are decoded and
-            of one size: ``Digits``, ``PackedImages``, ``CIFAR10`` and so on,
-            ours or mmpretrain's. It takes no pipeline.
-        device (str, optional): Where the images are kept. ``'auto'`` is the
-            process's GPU where there is one. A GPU takes ``num_workers=0``
-            and ``pin_memory=False``. Defaults to None, main memory.
-        lazy_init (bool): Read the images when they are first asked for.
-            Defaults to False.
+        dataset (dict | BaseDataset): A data set whose images are decoded and of one size:
+            ``Digits``, ``PackedImages``, ``CIFAR10`` and so on, ours or mmpretrain's. It takes no
+            pipeline.
+        device (str, optional): Where the images are kept. ``'auto'`` is the process's GPU where
+            there is one. A GPU takes ``num_workers=0`` and ``pin_memory=False``. Defaults to None,
+            main memory.
+        lazy_init (bool): Read the images when they are first asked for. Defaults to False.
         **settings: Put over those of ``dataset``, so that
-            ``train_dataloader.dataset.hold_out_every=10`` means the same
-            with and without ImageBatches.
+            ``train_dataloader.dataset.hold_out_every=10`` means the same with and without
+            ImageBatches.
 
     Raises:
         ConfigError: There is a pipeline, or no such device.
-        DatasetError: The images are not of one size, not uint8, not of three
-            colours, or not decoded.
+        DatasetError: The images are not of one size, not uint8, not of three colours, or not
+            decoded.
     """
 
     def __init__(
@@ -81,8 +80,8 @@ class ImageBatches(BaseDataset):
             indices (Sequence[int]): Numbers of N images, 0 to M - 1.
 
         Returns:
-            WholeBatch: ``inputs`` (N, 3, H, W) uint8 and ``data_samples``,
-            with ``gt_label`` and ``sample_idx``.
+            WholeBatch: ``inputs`` (N, 3, H, W) uint8 and ``data_samples``, with ``gt_label`` and
+            ``sample_idx``.
 
         Raises:
             ConfigError: A worker process asks for images on the GPU.
@@ -106,8 +105,8 @@ class ImageBatches(BaseDataset):
             idx (int): Its number; from the end, if negative.
 
         Returns:
-            dict: As ``PackInputs`` packs it: ``inputs`` (3, H, W) uint8 and
-            ``data_samples``, a ``DataSample``.
+            dict: As ``PackInputs`` packs it: ``inputs`` (3, H, W) uint8 and ``data_samples``, a
+            ``DataSample``.
         """
         batch = self.__getitems__([range(len(self))[idx]])
         return {name: value[0] for name, value in batch.items()}
@@ -133,8 +132,8 @@ class ImageBatches(BaseDataset):
         """Keep only some samples.
 
         Args:
-            indices (int | Sequence[int]): The first n (the last, if
-                negative), or those of these numbers.
+            indices (int | Sequence[int]): The first n (the last, if negative), or those of these
+                numbers.
         """
         keep = torch.from_numpy(pick(np.arange(len(self)), indices))
         keep = keep.to(self.images.device)
@@ -179,9 +178,8 @@ class ImageBatches(BaseDataset):
 
     def _on_gpu(self, setting: str) -> str:
         return (
-            f'ImageBatches keeps the images on {self.images.device}: set '
-            f'{setting} of the data loader, or device=None of the data '
-            'set'
+            f'ImageBatches keeps the images on {self.images.device}: set {setting} of the data '
+            'loader, or device=None of the data set'
         )
 
 
@@ -190,16 +188,15 @@ def _build(dataset: Union[dict, BaseDataset], settings: dict) -> BaseDataset:
         dataset = DATASETS.build({**dataset, **settings})
     elif settings:
         raise ConfigError(
-            f'ImageBatches got {sorted(settings)} for a data '
-            'set that is built already; give its config'
+            f'ImageBatches got {sorted(settings)} for a data set that is built already; give its '
+            'config'
         )
     if dataset.pipeline.transforms:
         names = [type(t).__name__ for t in dataset.pipeline.transforms]
         raise ConfigError(
-            f'ImageBatches around {type(dataset).__name__} with the pipeline '
-            f'{names}: a pipeline works on single images, and here are only '
-            'whole batches. Leave it out; augmentations go to transforms of '
-            'data_preprocessor=dict(type="mmrazor_byot.BatchDataPreprocessor")'
+            f'ImageBatches around {type(dataset).__name__} with the pipeline {names}: a pipeline '
+            'works on single images, and here are only whole batches. Leave it out; augmentations '
+            'go to transforms of data_preprocessor=dict(type="mmrazor_byot.BatchDataPreprocessor")'
         )
     return dataset
 

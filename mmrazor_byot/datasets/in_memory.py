@@ -14,26 +14,22 @@ from mmrazor_byot.errors import DatasetError
 class InMemoryDataset(BaseDataset):
     """Base of the data sets that fit in memory.
 
-    All images stand in one uint8 array, all labels in one int64 array: no
-    file is opened and no image decoded while training, and worker processes
-    that are forked share the one copy.
+    All images stand in one uint8 array, all labels in one int64 array: no file is opened and no
+    image decoded while training, and worker processes that are forked share the one copy.
 
     Subclasses write :meth:`load_arrays`.
 
     Args:
-        pipeline (Sequence): Transforms; they get ``img`` (H, W, 3) uint8 RGB
-            and ``gt_label``. Defaults to ().
+        pipeline (Sequence): Transforms; they get ``img`` (H, W, 3) uint8 RGB and ``gt_label``.
+            Defaults to ().
         num_classes (int, optional): Keep the first classes only.
-        hold_out_every (int, optional): Set apart every n-th image of each
-            class, to tune or calibrate on.
-        held_out (bool): Keep the images set apart instead of the others.
-            Defaults to False.
-        skip_per_class (int): Of these, leave out the first images of each
-            class. Defaults to 0.
-        samples_per_class (int, optional): Of these, keep the first images of
-            each class only.
-        **kwargs: As in mmpretrain's ``BaseDataset``: ``metainfo``,
-            ``indices``, ``test_mode``, ``lazy_init`` and so on.
+        hold_out_every (int, optional): Set apart every n-th image of each class, to tune or
+            calibrate on.
+        held_out (bool): Keep the images set apart instead of the others. Defaults to False.
+        skip_per_class (int): Of these, leave out the first images of each class. Defaults to 0.
+        samples_per_class (int, optional): Of these, keep the first images of each class only.
+        **kwargs: As in mmpretrain's ``BaseDataset``: ``metainfo``, ``indices``, ``test_mode``,
+            ``lazy_init`` and so on.
 
     Raises:
         DatasetError: Images and labels do not belong together.
@@ -64,8 +60,7 @@ class InMemoryDataset(BaseDataset):
         """Read the data.
 
         Returns:
-            tuple: Images (M, H, W, 3) uint8 RGB, labels (M,) int64, and the
-            names of the classes.
+            tuple: Images (M, H, W, 3) uint8 RGB, labels (M,) int64, and the names of the classes.
         """
 
     def full_init(self) -> None:
@@ -93,8 +88,8 @@ class InMemoryDataset(BaseDataset):
             idx (int): Its number.
 
         Returns:
-            dict: ``img`` (H, W, 3) uint8, a copy, so that transforms may
-            write into it; ``gt_label``, ``sample_idx``.
+            dict: ``img`` (H, W, 3) uint8, a copy, so that transforms may write into it;
+            ``gt_label``, ``sample_idx``.
         """
         self.full_init()
         return dict(
@@ -107,8 +102,7 @@ class InMemoryDataset(BaseDataset):
         """Keep only some samples.
 
         Args:
-            indices (int | Sequence[int]): The first n, or those of these
-                numbers.
+            indices (int | Sequence[int]): The first n, or those of these numbers.
         """
         self.full_init()
         keep = pick(np.arange(len(self)), indices)
@@ -163,9 +157,9 @@ class InMemoryDataset(BaseDataset):
         wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
         if len(wrong):
             raise DatasetError(
-                f'{self._name}: the label of image {wrong[0]} is '
-                f'{labels[wrong[0]]}, but there are {len(classes)} classes, '
-                f'0 to {len(classes) - 1} ({len(wrong)} labels out of range)'
+                f'{self._name}: the label of image {wrong[0]} is {labels[wrong[0]]}, but there are '
+                f'{len(classes)} classes, 0 to {len(classes) - 1} ({len(wrong)} labels out of '
+                'range)'
             )
 
     @property

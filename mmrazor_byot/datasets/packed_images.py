@@ -17,10 +17,10 @@ from .in_memory import InMemoryDataset
 class PackedImages(InMemoryDataset):
     """Encoded images of equal size packed into one ``.npz`` file.
 
-    For each split s the file has the arrays ``s_jpeg`` (all files, JPEG or
-    PNG, one behind the other, uint8), ``s_offset`` (image i is
-    ``s_jpeg[s_offset[i]:s_offset[i + 1]]``) and ``s_label``; and for all
-    splits ``name``, the names of the classes. :func:`pack_images` writes it.
+    For each split s the file has the arrays ``s_jpeg`` (all files, JPEG or PNG, one behind the
+    other, uint8), ``s_offset`` (image i is ``s_jpeg[s_offset[i]:s_offset[i + 1]]``) and
+    ``s_label``; and for all splits ``name``, the names of the classes. :func:`pack_images` writes
+    it.
 
     Args:
         ann_file (str): The file; ``data_root`` is put before it.
@@ -40,9 +40,9 @@ class PackedImages(InMemoryDataset):
         path = self.ann_file
         if not os.path.isfile(path):
             raise DatasetError(
-                f'data file "{path}" does not exist; put a packed image file '
-                f'there (folder {os.path.abspath(os.path.dirname(path))}), or '
-                "give the dataset's ann_file another path"
+                f'data file "{path}" does not exist; put a packed image file there (folder '
+                f"{os.path.abspath(os.path.dirname(path))}), or give the dataset's ann_file "
+                'another path'
             )
         try:
             with np.load(path, allow_pickle=False) as packed:
@@ -50,18 +50,16 @@ class PackedImages(InMemoryDataset):
                 missing = [n for n in names if n not in packed]
                 if missing:
                     raise DatasetError(
-                        f'"{path}" has no array {missing[0]}; it has '
-                        f'{sorted(packed.files)}. Is split={self.split!r} '
-                        'right?'
+                        f'"{path}" has no array {missing[0]}; it has {sorted(packed.files)}. Is '
+                        f'split={self.split!r} right?'
                     )
                 data, offsets, labels, classes = (packed[n] for n in names)
         except DatasetError:
             raise
         except Exception as e:  # what broken bytes lead to can be anything
             raise DatasetError(
-                f'data file "{path}" ({os.path.getsize(path)} bytes) is '
-                'truncated or no .npz file; copy it again. '
-                f'({str(e).splitlines()[0] if str(e) else e!r})'
+                f'data file "{path}" ({os.path.getsize(path)} bytes) is truncated or no .npz file; '
+                f'copy it again. ({str(e).splitlines()[0] if str(e) else e!r})'
             ) from e
         images = [
             _decode(data[start:stop], f'image {i} of {self.split} in "{path}"')
@@ -87,8 +85,8 @@ def pack_images(path: str, classes: List[str], **splits) -> None:
     Args:
         path (str): The file; it appears only when all is written.
         classes (list[str]): Names of the classes.
-        **splits: For each split ``(files, labels)``: encoded images (bytes)
-            and their class numbers.
+        **splits: For each split ``(files, labels)``: encoded images (bytes) and their class
+            numbers.
     """
     arrays = dict(name=np.array(classes))
     for split, (files, labels) in splits.items():

@@ -14,8 +14,7 @@ def read_all(dataset: BaseDataset) -> Tuple[Tensor, Tensor]:
     """All images and labels of a data set.
 
     Args:
-        dataset (BaseDataset): Its samples have ``img`` (H, W, 3) uint8 and
-            ``gt_label``.
+        dataset (BaseDataset): Its samples have ``img`` (H, W, 3) uint8 and ``gt_label``.
 
     Returns:
         tuple: Images (M, 3, H, W) uint8 and labels (M,) int64.
@@ -35,9 +34,9 @@ def read_all(dataset: BaseDataset) -> Tuple[Tensor, Tensor]:
             pixels = images.numpy()
         if image.shape[:2] != (height, width):
             raise DatasetError(
-                f'image {i} of {name} is {image.shape[:2]}, image 0 '
-                f'{(height, width)}: ImageBatches takes images of one size. '
-                'Resize them before, or use the data set as it is'
+                f'image {i} of {name} is {image.shape[:2]}, image 0 {(height, width)}: '
+                'ImageBatches takes images of one size. Resize them before, or use the data set as '
+                'it is'
             )
         pixels[i] = image.transpose(2, 0, 1)
         if not np.isscalar(info.get('gt_label')):
@@ -54,9 +53,9 @@ def _image(info: dict, name: str) -> np.ndarray:
     image = info.get('img')
     if image is None:
         raise DatasetError(
-            f'{name} is not in memory: ImageBatches takes data sets whose '
-            f'samples hold decoded images as "img", not {sorted(info)}. Pack '
-            'image files with mmrazor_byot.datasets.packed_images.pack_images'
+            f'{name} is not in memory: ImageBatches takes data sets whose samples hold decoded '
+            f'images as "img", not {sorted(info)}. Pack image files with '
+            'mmrazor_byot.datasets.packed_images.pack_images'
         )
     if (
         not isinstance(image, np.ndarray)
@@ -66,8 +65,7 @@ def _image(info: dict, name: str) -> np.ndarray:
     ):
         kind = getattr(image, 'dtype', type(image).__name__)
         raise DatasetError(
-            f'{name} is {kind} of shape {np.shape(image)}; '
-            'ImageBatches takes uint8 images of three colours, '
-            '(H, W, 3)'
+            f'{name} is {kind} of shape {np.shape(image)}; ImageBatches takes uint8 images of '
+            'three colours, (H, W, 3)'
         )
     return image

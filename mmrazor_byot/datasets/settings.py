@@ -35,9 +35,8 @@ def per_image(loader: dict) -> Dict[str, Any]:
         loader (dict): Config of a data loader.
 
     Returns:
-        dict: The same; or where it loads ``ImageBatches``, one that loads the
-        same images one by one, for tools that look at the pipeline or at
-        single images.
+        dict: The same; or where it loads ``ImageBatches``, one that loads the same images one by
+        one, for tools that look at the pipeline or at single images.
     """
     if not gives_batches(loader.get('dataset', {})):
         return loader

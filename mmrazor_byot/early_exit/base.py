@@ -1,7 +1,7 @@
 """Exit policies: which answer is good enough to stop at.
 
-A policy sees the probabilities of the exits reached so far, and no network. Its arguments are
-plain numbers, so that a JSON file can hold it.
+A policy sees the probabilities of the exits reached so far, and no network. Its arguments are plain
+numbers, so that a JSON file can hold it.
 """
 
 import inspect
@@ -22,10 +22,10 @@ class ExitPolicy:
     """Base of the exit policies.
 
     Args:
-        temperatures (Sequence[float], optional): One for each exit, see
-            :func:`softmax`. Defaults to 1 for all.
-        ensemble (bool): Answer with the mean of the exits reached instead of
-            the last one, and judge that mean. Defaults to False.
+        temperatures (Sequence[float], optional): One for each exit, see :func:`softmax`. Defaults
+            to 1 for all.
+        ensemble (bool): Answer with the mean of the exits reached instead of the last one, and
+            judge that mean. Defaults to False.
 
     Raises:
         ConfigError: A number is out of range.
@@ -71,8 +71,8 @@ class ExitPolicy:
         """What to answer with.
 
         Args:
-            reached (list[Tensor]): Probabilities (N, K) of the exits that
-                were read, in their order; at least one.
+            reached (list[Tensor]): Probabilities (N, K) of the exits that were read, in their
+                order; at least one.
 
         Returns:
             Tensor: Probabilities (N, K).

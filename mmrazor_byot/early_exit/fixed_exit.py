@@ -29,8 +29,8 @@ class FixedExitPolicy(ExitPolicy):
         whole = self.exit_number == exit_number
         if not whole or (exit_number < 1 and exit_number != -1):
             raise ConfigError(
-                f'{self.name}: exit_number={exit_number!r}; '
-                'exits are counted from 1, -1 is the deepest'
+                f'{self.name}: exit_number={exit_number!r}; exits are counted from 1, -1 is the '
+                'deepest'
             )
 
     def last(self, num_exits: int) -> int:
@@ -46,6 +46,6 @@ class FixedExitPolicy(ExitPolicy):
         super().check(num_exits)
         if self.exit_number > num_exits:
             raise ConfigError(
-                f'{self.name}: exit_number={self.exit_number}, '
-                f'but the network has {num_exits} exits'
+                f'{self.name}: exit_number={self.exit_number}, but the network has {num_exits} '
+                'exits'
             )

@@ -27,14 +27,12 @@ def stage_times(network: StagedNetwork, images: Tensor, rounds: int = 50) -> Dic
 
     Args:
         network (StagedNetwork): The network.
-        images (Tensor): Preprocessed images, (N, 3, H, W); one, for the
-            latency of one.
-        rounds (int): Each is run so often, in turn with the others. Defaults
-            to 50.
+        images (Tensor): Preprocessed images, (N, 3, H, W); one, for the latency of one.
+        rounds (int): Each is run so often, in turn with the others. Defaults to 50.
 
     Returns:
-        dict: ``sections`` and ``heads``, C medians each, in ms. The head of
-        the deepest exit counts with its section.
+        dict: ``sections`` and ``heads``, C medians each, in ms. The head of the deepest exit counts
+        with its section.
     """
     count = network.num_exits
     states = [(images,)]

@@ -33,11 +33,10 @@ def evaluate_policy(model: BaseModel, loader: DataLoader, policy: ExitPolicy) ->
         policy (ExitPolicy): Who leaves where.
 
     Returns:
-        dict: ``images``; in percent ``top1`` of the policy and
-        ``deepest_top1``; ``flops`` of an image on average and
-        ``flops_share`` of the deepest exit's; ``exit_shares`` (C), the share
-        leaving at each; ``exit_top1`` (C), the accuracy of those leaving
-        there, None where nobody does; ``time``, see :func:`compare_times`.
+        dict: ``images``; in percent ``top1`` of the policy and ``deepest_top1``; ``flops`` of an
+        image on average and ``flops_share`` of the deepest exit's; ``exit_shares`` (C), the share
+        leaving at each; ``exit_top1`` (C), the accuracy of those leaving there, None where nobody
+        does; ``time``, see :func:`compare_times`.
     """
     network = StagedNetwork(model)
     deepest = FixedExitPolicy()
@@ -95,9 +94,8 @@ def compare_times(network: StagedNetwork, images: Tensor, policy: ExitPolicy) ->
         policy (ExitPolicy): The policy.
 
     Returns:
-        list[dict]: For each batch size ``batch``, ``images``, and in ms an
-        image ``policy_ms`` and ``deepest_ms``, the median of three rounds;
-        ``share``, the first by the second.
+        list[dict]: For each batch size ``batch``, ``images``, and in ms an image ``policy_ms`` and
+        ``deepest_ms``, the median of three rounds; ``share``, the first by the second.
     """
     rows = []
     for size, count in TIMED.items():
@@ -137,9 +135,8 @@ def format_policy_test(result: dict, policy: ExitPolicy) -> str:
     """What :func:`evaluate_policy` found, as text."""
     count = len(result['exit_shares'])
     lines = [
-        f'{policy.name} on {result["images"]} images: top-1 '
-        f'{result["top1"]:.2f} %, the deepest exit alone '
-        f'{result["deepest_top1"]:.2f} %',
+        f'{policy.name} on {result["images"]} images: top-1 {result["top1"]:.2f} %, the deepest '
+        f'exit alone {result["deepest_top1"]:.2f} %',
         f'FLOPs of an image: {result["flops"] / 1e9:.4g} G on average, '
         f"{result['flops_share']:.3f} of the deepest exit's",
         '',
@@ -155,8 +152,7 @@ def format_policy_test(result: dict, policy: ExitPolicy) -> str:
     ]
     for row in result['time']:
         lines.append(
-            f'batch {row["batch"]:>3}: {row["policy_ms"]:.3f} ms an image, '
-            f'the deepest exit {row["deepest_ms"]:.3f} ms, share '
-            f'{row["share"]:.3f} ({row["images"]} images)'
+            f'batch {row["batch"]:>3}: {row["policy_ms"]:.3f} ms an image, the deepest exit '
+            f'{row["deepest_ms"]:.3f} ms, share {row["share"]:.3f} ({row["images"]} images)'
         )
     return '\n'.join(lines)

@@ -35,9 +35,8 @@ class PolicyFile(NamedTuple):
         """
         if (num_exits, num_classes) != (self.num_exits, self.num_classes):
             raise ConfigError(
-                f'the policy was calibrated for {self.num_exits} exits and '
-                f'{self.num_classes} classes, the network has {num_exits} and '
-                f'{num_classes}; calibrate it again'
+                f'the policy was calibrated for {self.num_exits} exits and {self.num_classes} '
+                f'classes, the network has {num_exits} and {num_classes}; calibrate it again'
             )
         self.policy.check(num_exits)
 

@@ -27,9 +27,8 @@ def run_policy(network: Any, inputs: Tensor, policy: ExitPolicy) -> EarlyExit:
     """Classify a batch; samples that are done leave, the rest go on together.
 
     Args:
-        network: Has ``num_exits``, ``num_classes`` and
-            ``stage(number, state, read) -> (state, logits)``. The state is a
-            tuple of tensors (N, ...): the inputs before stage 1. Logits
+        network: Has ``num_exits``, ``num_classes`` and ``stage(number, state, read) -> (state,
+            logits)``. The state is a tuple of tensors (N, ...): the inputs before stage 1. Logits
             (N, K) are None where they are not to be read.
         inputs (Tensor): What stage 1 takes, (N, ...).
         policy (ExitPolicy): Which samples leave where.

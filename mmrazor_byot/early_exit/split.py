@@ -16,11 +16,11 @@ class Stage(NamedTuple):
     """What is run to come from one exit to the next.
 
     Attributes:
-        trunk (GraphModule | None): Takes the state that the stage before
-            left; returns the state it leaves and what the head needs, two
-            tuples of tensors (N, ...). None where no exit lies behind.
-        head (GraphModule): Takes the latter (behind the deepest trunk, the
-            state); returns logits (N, K).
+        trunk (GraphModule | None): Takes the state that the stage before left; returns the state it
+            leaves and what the head needs, two tuples of tensors (N, ...). None where no exit lies
+            behind.
+        head (GraphModule): Takes the latter (behind the deepest trunk, the state); returns logits
+            (N, K).
     """
 
     trunk: Optional[GraphModule]
@@ -30,13 +30,13 @@ class Stage(NamedTuple):
 def split_stages(traced: GraphModule) -> List[Stage]:
     """Cut a network so that each exit computes only what it adds.
 
-    What an exit's logits depend on, and no exit before it, belongs to its
-    stage: to the trunk, if deeper exits depend on it too, else to the head.
-    What deeper stages need of it crosses the cut as the state.
+    What an exit's logits depend on, and no exit before it, belongs to its stage: to the trunk, if
+    deeper exits depend on it too, else to the head. What deeper stages need of it crosses the cut
+    as the state.
 
     Args:
-        traced (GraphModule): The graph of ``image -> (logits_1, ...,
-            logits_C)`` without side effects, as torch.export makes it.
+        traced (GraphModule): The graph of ``image -> (logits_1, ..., logits_C)`` without side
+            effects, as torch.export makes it.
 
     Returns:
         list[Stage]: One for each exit.
@@ -113,9 +113,8 @@ def _check_batch(node: Node, image: Node, number: int) -> None:
     ):
         shape = tuple(value.shape) if isinstance(value, Tensor) else value
         raise ConfigError(
-            f'the network cannot be cut behind exit {number}: {node.name} '
-            f'crosses the cut with shape {shape}; samples can leave only '
-            'where their number is the first dimension'
+            f'the network cannot be cut behind exit {number}: {node.name} crosses the cut with '
+            f'shape {shape}; samples can leave only where their number is the first dimension'
         )
 
 

@@ -23,9 +23,9 @@ UNTRACEABLE = (RuntimeError, TypeError, ValueError, AttributeError, LookupError,
 class StagedNetwork(nn.Module):
     """Section by section: computing an exit touches nothing behind it.
 
-    The network is traced once (torch.export), and its graph cut between the
-    exits; no backbone needs to know. It shares its weights with the model,
-    and computes what the model does in evaluation.
+    The network is traced once (torch.export), and its graph cut between the exits; no backbone
+    needs to know. It shares its weights with the model, and computes what the model does in
+    evaluation.
 
     Args:
         model (BaseModel): A BYOT network, on the device where it is to run.
@@ -43,9 +43,8 @@ class StagedNetwork(nn.Module):
         super().__init__()
         if getattr(model, 'num_exits', 1) < 2:
             raise ConfigError(
-                f'{type(model).__name__} has one exit: there is '
-                'nothing to leave early from; give a BYOT '
-                'network'
+                f'{type(model).__name__} has one exit: there is nothing to leave early from; give '
+                'a BYOT network'
             )
         self.num_exits = model.num_exits
         self.num_classes = model.num_classes
@@ -59,14 +58,13 @@ class StagedNetwork(nn.Module):
 
         Args:
             number (int): The exit, 1 to C.
-            state (tuple[Tensor]): What the stage before left, each
-                (N, ...); before stage 1, the preprocessed images
-                (N, 3, H, W).
+            state (tuple[Tensor]): What the stage before left, each (N, ...); before stage 1, the
+                preprocessed images (N, 3, H, W).
             read (bool): Whether to run the exit's head. Defaults to True.
 
         Returns:
-            tuple: The state for the next stage, empty behind the last; and
-            the logits (N, K), or None.
+            tuple: The state for the next stage, empty behind the last; and the logits (N, K), or
+            None.
         """
         if number == self.num_exits:
             return (), self.heads[-1](*state)
@@ -109,6 +107,6 @@ def _trace(model: BaseModel) -> GraphModule:
         backbone = type(model.architecture.backbone).__name__
         reason = str(e).strip() or type(e).__name__
         raise ConfigError(
-            f'{backbone} cannot be cut into stages: torch.export could not '
-            f'trace it: {reason.splitlines()[0]}'
+            f'{backbone} cannot be cut into stages: torch.export could not trace it: '
+            f'{reason.splitlines()[0]}'
         ) from e

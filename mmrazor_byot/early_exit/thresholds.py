@@ -16,8 +16,8 @@ class _ThresholdPolicy(ExitPolicy):
     """Base of those that compare a score of the answer with a threshold.
 
     Args:
-        thresholds (float | Sequence[float | None]): One for all exits, or
-            one for each but the deepest. None: nobody stops there.
+        thresholds (float | Sequence[float | None]): One for all exits, or one for each but the
+            deepest. None: nobody stops there.
         temperatures, ensemble: As in :class:`ExitPolicy`.
     """
 
@@ -69,9 +69,8 @@ class _ThresholdPolicy(ExitPolicy):
         given = self.thresholds
         if isinstance(given, list) and len(given) != num_exits - 1:
             raise ConfigError(
-                f'{self.name}: {len(given)} thresholds for a network of '
-                f'{num_exits} exits; it needs {num_exits - 1}, as the deepest '
-                'has none'
+                f'{self.name}: {len(given)} thresholds for a network of {num_exits} exits; it '
+                f'needs {num_exits - 1}, as the deepest has none'
             )
 
 

@@ -13,15 +13,14 @@ from mmrazor_byot.errors import ConfigError
 class CompiledInTraining:
     """Runs a function compiled while its module trains, else as it is.
 
-    One graph is made, for the shape of images that comes first. The smaller
-    batch at the end of an epoch, and evaluation, run as they are: compiling
-    for them would take longer than it saves.
+    One graph is made, for the shape of images that comes first. The smaller batch at the end of an
+    epoch, and evaluation, run as they are: compiling for them would take longer than it saves.
 
     Args:
         function (Callable): Its first argument is a batch of images.
         module (nn.Module): That says whether it is in training.
-        **settings: Of ``torch.compile``. With ``dynamic`` given, batches of
-            every shape are left to torch.
+        **settings: Of ``torch.compile``. With ``dynamic`` given, batches of every shape are left to
+            torch.
     """
 
     def __init__(self, function: Callable, module: nn.Module, **settings) -> None:
@@ -51,9 +50,8 @@ class CompiledInTraining:
         except BackendCompilerFailed as e:
             reason = str(e).strip().splitlines()[0]
             raise ConfigError(
-                f'compile: torch cannot compile here ({reason}). It needs a '
-                'C++ compiler (g++), and Triton for a GPU; install them, or '
-                'set compile=False'
+                f'compile: torch cannot compile here ({reason}). It needs a C++ compiler (g++), '
+                'and Triton for a GPU; install them, or set compile=False'
             ) from e
 
     def _fits(self, inputs: Tensor) -> bool:

@@ -17,16 +17,16 @@ Value = Union[Tensor, Number]
 class DeferredMessageHub(MessageHub):
     """MMEngine's message hub without a wait for the GPU at every scalar.
 
-    MMEngine's calls ``.item()`` on each loss of each iteration, and copies
-    the whole history to append one number. This one notes what it is given;
-    whoever reads a scalar (the log, a checkpoint, a hook of the user's) gets
-    MMEngine's exact numbers, fetched from the device in one transfer.
+    MMEngine's calls ``.item()`` on each loss of each iteration, and copies the whole history to
+    append one number. This one notes what it is given; whoever reads a scalar (the log, a
+    checkpoint, a hook of the user's) gets MMEngine's exact numbers, fetched from the device in one
+    transfer.
 
-    A noted tensor must not be changed in place. A ``HistoryBuffer`` that is
-    held on to gets its new numbers when the hub is read next.
+    A noted tensor must not be changed in place. A ``HistoryBuffer`` that is held on to gets its new
+    numbers when the hub is read next.
 
-    A runner makes its hub by itself and others hold on to it, so there is no
-    constructor: :meth:`take_over` changes the class of the hub there is.
+    A runner makes its hub by itself and others hold on to it, so there is no constructor:
+    :meth:`take_over` changes the class of the hub there is.
     """
 
     _noted: Dict[str, List[Tuple[Value, int]]]
@@ -66,8 +66,8 @@ class DeferredMessageHub(MessageHub):
         """Note all that an iteration gives to the log, in one go.
 
         Args:
-            outputs (dict): What ``train_step`` returned; the value of
-                ``loss`` goes to the history ``train/loss``.
+            outputs (dict): What ``train_step`` returned; the value of ``loss`` goes to the history
+                ``train/loss``.
         """
         if outputs.keys() != self._names.keys():
             self._unfold()
@@ -81,8 +81,7 @@ class DeferredMessageHub(MessageHub):
         """Bring the histories up to date.
 
         Args:
-            key (str, optional): Only this one is wanted: where it is no
-                tensor, the others wait.
+            key (str, optional): Only this one is wanted: where it is no tensor, the others wait.
         """
         noted = {}
         if key is None or self._is_tensor(key):

@@ -11,12 +11,12 @@ Number = Union[int, float]
 def fetch(values: Sequence[Union[Tensor, Number]]) -> List[Number]:
     """Python's numbers of scalar tensors, as ``.item()`` gives them.
 
-    ``.item()`` stops the host until the device has caught up; here that
-    happens once for all values of a dtype and device.
+    ``.item()`` stops the host until the device has caught up; here that happens once for all values
+    of a dtype and device.
 
     Args:
-        values (Sequence[Tensor | int | float]): Tensors of no dimension,
-            and numbers, which stay as they are.
+        values (Sequence[Tensor | int | float]): Tensors of no dimension, and numbers, which stay as
+            they are.
 
     Returns:
         list[int | float]: In the same order.

@@ -13,8 +13,8 @@ from mmrazor_byot.structures import BatchSamples
 class BatchEvaluator(Evaluator):
     """MMEngine's evaluator, without a dict for every image.
 
-    A metric that says ``takes_batches = True`` gets :class:`BatchSamples` as
-    they are; any other gets the list of dicts that it knows.
+    A metric that says ``takes_batches = True`` gets :class:`BatchSamples` as they are; any other
+    gets the list of dicts that it knows.
 
     Args:
         metrics (dict | Sequence[dict]): Configs of the metrics.

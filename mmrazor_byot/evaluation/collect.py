@@ -30,8 +30,7 @@ def collect_logits(model: BaseModel, loader: DataLoader) -> Logits:
     """Run a network over labelled images, and show how far it is.
 
     Args:
-        model (BaseModel): BYOT, or a plain classifier, which has one exit;
-            where it is to run.
+        model (BaseModel): BYOT, or a plain classifier, which has one exit; where it is to run.
         loader (DataLoader): The images.
 
     Returns:
@@ -66,9 +65,8 @@ def check_classes(labels: np.ndarray, num_classes: int) -> None:
     """
     if labels.min() < 0 or labels.max() >= num_classes:
         raise DatasetError(
-            f'labels from {labels.min()} to {labels.max()} for a network of '
-            f'{num_classes} classes: config and checkpoint do not fit '
-            'the data'
+            f'labels from {labels.min()} to {labels.max()} for a network of {num_classes} classes: '
+            'config and checkpoint do not fit the data'
         )
 
 

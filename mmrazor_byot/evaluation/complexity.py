@@ -27,19 +27,17 @@ class _CutNetwork(nn.Module):
 def exit_complexity(model: BaseModel, input_size: Sequence[int]) -> List[Dict[str, int]]:
     """Count what a device needs that stops at each exit.
 
-    The network cut at an exit is what its logits depend on: the sections up
-    to it and its own head. Parameters are those that a gradient of the logits
-    reaches; FLOPs are MMEngine's count (a multiply-add is one, batch norm
-    and pooling included) of the traced graph with all else removed.
+    The network cut at an exit is what its logits depend on: the sections up to it and its own head.
+    Parameters are those that a gradient of the logits reaches; FLOPs are MMEngine's count (a
+    multiply-add is one, batch norm and pooling included) of the traced graph with all else removed.
 
     Args:
         model (BaseModel): BYOT, or a plain classifier, which has one exit.
         input_size (Sequence[int]): (C, H, W) of one image.
 
     Returns:
-        list[dict]: For exit 1 to C, and behind them, where there are several,
-        for the ensemble: ``exit`` (``'1/4'`` … ``'ensemble'``), ``params``
-        and ``flops``, numbers.
+        list[dict]: For exit 1 to C, and behind them, where there are several, for the ensemble:
+        ``exit`` (``'1/4'`` … ``'ensemble'``), ``params`` and ``flops``, numbers.
     """
     model, image = _prepared(model, input_size)
     count = getattr(model, 'num_exits', 1)
@@ -55,10 +53,9 @@ def exit_complexity(model: BaseModel, input_size: Sequence[int]) -> List[Dict[st
 def stage_flops(model: BaseModel, input_size: Sequence[int]) -> Dict[str, List[int]]:
     """Count what going on to the next exit costs, and what reading it costs.
 
-    A sample that leaves at exit e, having read the exits R, costs
-    ``sum(sections[:e]) + sum(heads[i - 1] for i in R)``. What an exit alone
-    depends on is its head; what a deeper one needs too is its section. Behind
-    the deepest exit there is nothing to tell them apart: all that it adds is
+    A sample that leaves at exit e, having read the exits R, costs ``sum(sections[:e]) + sum(heads[i
+    - 1] for i in R)``. What an exit alone depends on is its head; what a deeper one needs too is
+    its section. Behind the deepest exit there is nothing to tell them apart: all that it adds is
     its section, and its head costs 0.
 
     Args:
@@ -66,8 +63,7 @@ def stage_flops(model: BaseModel, input_size: Sequence[int]) -> Dict[str, List[i
         input_size (Sequence[int]): (C, H, W) of one image.
 
     Returns:
-        dict[str, list[int]]: ``sections`` and ``heads``, FLOPs for exit 1
-        to C.
+        dict[str, list[int]]: ``sections`` and ``heads``, FLOPs for exit 1 to C.
     """
     model, image = _prepared(model, input_size)
     count = getattr(model, 'num_exits', 1)

@@ -20,8 +20,8 @@ def label_ranks(scores: Tensor, labels: Tensor, depth: int) -> Tensor:
         depth (int): Ranks are counted up to here, 1 to K.
 
     Returns:
-        Tensor: Ranks (N, ...): 0 where the right class is first, ``depth``
-        where it is not among the first ``depth``. A NaN score ranks nothing.
+        Tensor: Ranks (N, ...): 0 where the right class is first, ``depth`` where it is not among
+        the first ``depth``. A NaN score ranks nothing.
     """
     best = scores.topk(depth, dim=-1).indices
     right = best == labels.reshape(-1, *[1] * (scores.ndim - 1))
@@ -36,8 +36,8 @@ def scores_and_labels(samples: Union[BatchSamples, Sequence[dict]]) -> Tuple[Ten
         samples (BatchSamples | Sequence[dict]): N predictions.
 
     Returns:
-        tuple: ``exit_scores`` (N, C, K), or ``pred_score`` (N, K) where there
-        are none, and labels (N,).
+        tuple: ``exit_scores`` (N, C, K), or ``pred_score`` (N, K) where there are none, and labels
+        (N,).
     """
     if isinstance(samples, BatchSamples):
         with_exits = samples.has('exit_scores')
@@ -53,13 +53,12 @@ def scores_and_labels(samples: Union[BatchSamples, Sequence[dict]]) -> Tuple[Ten
 class ExitAccuracy(BaseMetric):
     """Top-k accuracy in percent of each exit and of the ensemble.
 
-    The ensemble is the mean of all exits' softmax. Reported are
-    ``exit1/top1`` to ``exitC/top5``, ``ensemble/top1``, and ``accuracy/top1``
-    for the deepest exit, the number that other tables call Top-1. A network
-    without exits gets ``accuracy/...`` alone.
+    The ensemble is the mean of all exits' softmax. Reported are ``exit1/top1`` to ``exitC/top5``,
+    ``ensemble/top1``, and ``accuracy/top1`` for the deepest exit, the number that other tables call
+    Top-1. A network without exits gets ``accuracy/...`` alone.
 
-    Ranks are counted on the device of the scores, which is not waited for
-    until all images are through.
+    Ranks are counted on the device of the scores, which is not waited for until all images are
+    through.
 
     Args:
         topk (int | Sequence[int]): The k. Defaults to (1, 5).
@@ -83,16 +82,14 @@ class ExitAccuracy(BaseMetric):
 
         Args:
             data_batch: Not used.
-            data_samples (BatchSamples | Sequence[dict]): N predictions with
-                ``gt_label``, and ``exit_scores`` (C, K) or only
-                ``pred_score`` (K,).
+            data_samples (BatchSamples | Sequence[dict]): N predictions with ``gt_label``, and
+                ``exit_scores`` (C, K) or only ``pred_score`` (K,).
         """
         scores, labels = scores_and_labels(data_samples)
         if max(self.topk) > scores.shape[-1]:
             raise ConfigError(
-                f'ExitAccuracy(topk={self.topk}): there are only '
-                f'{scores.shape[-1]} classes; change topk of val_evaluator '
-                'and test_evaluator'
+                f'ExitAccuracy(topk={self.topk}): there are only {scores.shape[-1]} classes; '
+                'change topk of val_evaluator and test_evaluator'
             )
         if scores.ndim == 3:
             ensemble = scores.mean(dim=1, keepdim=True)
@@ -119,8 +116,8 @@ class ExitAccuracy(BaseMetric):
         """Percentages over the whole data set.
 
         Args:
-            results (list[list[int]]): For each image the ranks of exit 1 to
-                C and of the ensemble, or the one rank of a plain network.
+            results (list[list[int]]): For each image the ranks of exit 1 to C and of the ensemble,
+                or the one rank of a plain network.
         """
         ranks = torch.tensor(results)
         *exits, last = range(ranks.shape[1])

@@ -11,8 +11,7 @@ def exit_rows(complexity: Sequence[Dict], metrics: Optional[Dict[str, float]] = 
         metrics (dict, optional): What :class:`ExitAccuracy` reported.
 
     Returns:
-        list[dict]: ``complexity`` with each exit's accuracies in percent
-        added, such as ``top1``.
+        list[dict]: ``complexity`` with each exit's accuracies in percent added, such as ``top1``.
     """
     rows = []
     for i, cost in enumerate(complexity, start=1):

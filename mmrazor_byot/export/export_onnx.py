@@ -89,17 +89,17 @@ def export_onnx(
         cfg (Config): Config of the trained BYOT network, read from a file.
         checkpoint (str): Its checkpoint: file, address or ``zoo://NAME``.
         out (str | Path): The file; an older one is replaced.
-        policy (str | Path, optional): Policy file. Without one all exits are there, and the
-            deepest answers unless the caller gives thresholds.
+        policy (str | Path, optional): Policy file. Without one all exits are there, and the deepest
+            answers unless the caller gives thresholds.
         exit_number (int, optional): Export the network cut at this exit, in place of a policy.
         int8 (bool): Write the network in 8 bits. Defaults to False.
         all_scores (bool): Give the scores of every exit, too. Defaults to False.
-        no_data (bool): The recipe's images are not there: compare with torch on random pixels
-            and measure no accuracy. Defaults to False.
+        no_data (bool): The recipe's images are not there: compare with torch on random pixels and
+            measure no accuracy. Defaults to False.
 
     Raises:
-        ByotError: Something does not fit, or the file does not answer as torch does; then
-            nothing is written.
+        ByotError: Something does not fit, or the file does not answer as torch does; then nothing
+            is written.
     """
     if int8 and no_data:
         raise ConfigError('--int8 is calibrated on real images: leave --no-data out')

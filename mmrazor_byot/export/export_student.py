@@ -52,13 +52,12 @@ def export_student(
 ) -> ExportedStudent:
     """Write the network up to one exit as a plain classifier.
 
-    Before anything is written, the student is built from the text of its
-    config and must answer as the network does, bit for bit.
+    Before anything is written, the student is built from the text of its config and must answer as
+    the network does, bit for bit.
 
     Args:
         cfg (Config): Config of the trained BYOT network, read from a file.
-        checkpoint (str): Its checkpoint: file, address or ``zoo://NAME``; one
-            of MMRazor's too.
+        checkpoint (str): Its checkpoint: file, address or ``zoo://NAME``; one of MMRazor's too.
         out (str | Path): Folder to write to, made if need be.
         exit_number (int, optional): 1 to C. Defaults to the deepest, C.
         force (bool): Replace another config of the same name.
@@ -67,8 +66,7 @@ def export_student(
         ExportedStudent: ``NAME_exitI.py`` and ``NAME_exitI-HASH.pth``.
 
     Raises:
-        ConfigError: No such exit; a network that cannot be cut there; a file
-            that is in the way.
+        ConfigError: No such exit; a network that cannot be cut there; a file that is in the way.
         CheckpointError: The checkpoint is broken or does not fit.
     """
     model, state, meta = load_byot(cfg, checkpoint)
@@ -118,10 +116,9 @@ def _checked_student(
             expected = model(image)[exit_number - 1]
     except UNFIT as e:
         raise ConfigError(
-            f'{where} cannot be exported: the network does not run without '
-            f'what stands behind it ({type(e).__name__}: '
-            f'{" ".join(str(e).split())[:200]}). The deepest exit can '
-            'always be: leave --exit out'
+            f'{where} cannot be exported: the network does not run without what stands behind it '
+            f'({type(e).__name__}: {" ".join(str(e).split())[:200]}). The deepest exit can always '
+            'be: leave --exit out'
         ) from e
     if not torch.equal(logits, expected):
         raise ConfigError(

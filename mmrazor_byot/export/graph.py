@@ -1,7 +1,7 @@
 """The stages of a network and an exit policy as one ONNX graph that stops by itself.
 
-Level i runs section i and its exit head on the samples that are left and writes their answers
-over the earlier ones (ScatterND). Unless all are certain enough, an ``If`` goes on with the others
+Level i runs section i and its exit head on the samples that are left and writes their answers over
+the earlier ones (ScatterND). Unless all are certain enough, an ``If`` goes on with the others
 (NonZero, GatherND) to level i + 1, which is inside it. The weights of a stage belong to its
 subgraph: only there are they constants to ONNX Runtime's optimizer. Small networks spend much of
 their time between the convolutions, so a sample that stops runs as few operators as possible.

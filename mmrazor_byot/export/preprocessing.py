@@ -47,8 +47,7 @@ class Preprocessing(nn.Module):
         """
         if self.turned:
             images = images.flip(-1)
-        # Bytes are quicker to transpose than floats, planes to normalise
-        # than pixels.
+        # Bytes are quicker to transpose than floats, planes to normalise than pixels.
         images = images.permute(0, 3, 1, 2).contiguous().to(torch.float32)
         if self.normalized:
             # One ONNX node, where a difference and a quotient are two.
@@ -64,19 +63,17 @@ def preprocessing(cfg: Config, model: BaseModel) -> Preprocessing:
         model (BaseModel): Built from it.
 
     Raises:
-        ConfigError: The images are not of three colours, or nothing says in
-            which order they are.
+        ConfigError: The images are not of three colours, or nothing says in which order they are.
     """
     if not cfg.get('test_dataloader'):
         raise ConfigError(
-            'the config has no test_dataloader, whose pipeline '
-            'says how images are read; give it one'
+            'the config has no test_dataloader, whose pipeline says how images are read; give it '
+            'one'
         )
     if model.input_size[0] != 3:
         raise ConfigError(
-            f'the network takes images of '
-            f'{model.input_size[0]} channels; only those of '
-            'three colours can be exported'
+            f'the network takes images of {model.input_size[0]} channels; only those of three '
+            'colours can be exported'
         )
     return Preprocessing(model, network_order(cfg))
 
@@ -113,10 +110,9 @@ def resize_steps(pipeline: Sequence[dict]) -> List[dict]:
             steps.append(dict(step='resize', size=_size(transform['scale']), **how))
         else:
             raise ConfigError(
-                f'the test pipeline has {dict(transform)}, which the runtime '
-                'without torch cannot do; it knows ResizeEdge, Resize with '
-                'scale and without keep_ratio, and CenterCrop without '
-                'auto_pad'
+                f'the test pipeline has {dict(transform)}, which the runtime without torch cannot '
+                'do; it knows ResizeEdge, Resize with scale and without keep_ratio, and CenterCrop '
+                'without auto_pad'
             )
         if name in ('Resize', 'ResizeEdge'):
             check_interpolation(**how)

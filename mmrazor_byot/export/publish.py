@@ -18,8 +18,7 @@ from mmrazor_byot.version import __version__
 def publish(checkpoint: str, out: Union[str, Path], name: str) -> Path:
     """Write the weights of a training checkpoint, all exits, for others.
 
-    Optimizer, message hub and schedulers stay behind, numbers keep their
-    precision.
+    Optimizer, message hub and schedulers stay behind, numbers keep their precision.
 
     Args:
         checkpoint (str): File or address of the training checkpoint.

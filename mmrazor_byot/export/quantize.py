@@ -65,8 +65,8 @@ def _quantize(model: ModelProto, feeds: List[Feed]) -> ModelProto:
         feeds (list[dict]): Name of each input to arrays (N, ...).
 
     Returns:
-        ModelProto: With QuantizeLinear and DequantizeLinear around what runs
-        in 8 bits; inputs and outputs stay as they are.
+        ModelProto: With QuantizeLinear and DequantizeLinear around what runs in 8 bits; inputs and
+        outputs stay as they are.
 
     Raises:
         DeployError: ONNX Runtime cannot quantize it.
@@ -77,8 +77,8 @@ def _quantize(model: ModelProto, feeds: List[Feed]) -> ModelProto:
     try:
         with tempfile.TemporaryDirectory() as folder:
             prepared, int8 = Path(folder, 'prepared.onnx'), Path(folder, 'int8.onnx')
-            # Shapes but for the batch are fixed, so none are symbols; and torch has put batch
-            # norms into the convolutions, so nothing is left to optimize.
+            # Shapes but for the batch are fixed, so none are symbols; and torch has put batch norms
+            # into the convolutions, so nothing is left to optimize.
             quant_pre_process(model, prepared, skip_symbolic_shape=True, skip_optimization=True)
             quantize_static(
                 prepared,

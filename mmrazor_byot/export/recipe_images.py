@@ -64,8 +64,8 @@ def labelled_batches(cfg: Config) -> Tuple[int, Iterator[Tuple[np.ndarray, Tenso
     """The recipe's test images.
 
     Returns:
-        tuple: Number of the batches; and the batches, images (N, H, W, 3) uint8 RGB and
-        labels (N,).
+        tuple: Number of the batches; and the batches, images (N, H, W, 3) uint8 RGB and labels
+        (N,).
     """
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
@@ -110,8 +110,7 @@ def loader_batches(
         count (int): Stop after so many images. Defaults to all.
 
     Yields:
-        tuple: The batch, ``inputs`` and ``data_samples``, and its images
-        (N, H, W, 3) uint8 RGB.
+        tuple: The batch, ``inputs`` and ``data_samples``, and its images (N, H, W, 3) uint8 RGB.
 
     Raises:
         ConfigError: The pipeline changes the pixels' type.
@@ -155,9 +154,8 @@ def _pictures(inputs: List[Tensor], bgr: bool) -> np.ndarray:
     """Images (3, H, W) in the pipeline's order, as (N, H, W, 3) RGB."""
     if any(x.dtype != torch.uint8 or x.shape != inputs[0].shape for x in inputs):
         raise ConfigError(
-            'the pipeline does not give uint8 images of one '
-            'size: end it with PackInputs, and normalise in '
-            'the data_preprocessor'
+            'the pipeline does not give uint8 images of one size: end it with PackInputs, and '
+            'normalise in the data_preprocessor'
         )
     pictures = torch.stack(list(inputs)).permute(0, 2, 3, 1).cpu().numpy()
     return np.ascontiguousarray(pictures[..., ::-1] if bgr else pictures)
@@ -167,7 +165,6 @@ def _check_size(inputs: Tensor, pictures: np.ndarray, model: BYOT) -> None:
     expected = tuple(model.input_size)
     if inputs.shape[1:] != expected or pictures.shape[1:3] != expected[1:]:
         raise ConfigError(
-            f'the recipe shows the network images of '
-            f'{tuple(inputs.shape[1:])}, its input_size is {expected}: set '
-            '--cfg-options model.input_size to what the test pipeline gives'
+            f'the recipe shows the network images of {tuple(inputs.shape[1:])}, its input_size is '
+            f'{expected}: set --cfg-options model.input_size to what the test pipeline gives'
         )

@@ -21,11 +21,10 @@ class ExportedStage(NamedTuple):
     """What leads from one exit that is used to the next, as ONNX.
 
     Attributes:
-        model (ModelProto): Takes the state by its names; gives what it
-            computes of the next state, and ``logits_I`` (N, K).
+        model (ModelProto): Takes the state by its names; gives what it computes of the next state,
+            and ``logits_I`` (N, K).
         inputs (list[str]): Names of the state it takes.
-        outputs (list[str]): Names of the state it leaves; what it only
-            passes on keeps its name.
+        outputs (list[str]): Names of the state it leaves; what it only passes on keeps its name.
         number (int): The exit, I, 1 to C.
         num_exits, num_classes (int): C and K.
         image_size (tuple[int, int]): Height and width of the images.
@@ -89,8 +88,7 @@ def export_stages(
     """Export what leads to each exit that is used, with a free batch size.
 
     Args:
-        network (StagedNetwork): On the CPU; its poolings are rewritten, see
-            :func:`pool_plainly`.
+        network (StagedNetwork): On the CPU; its poolings are rewritten, see :func:`pool_plainly`.
         preprocessing (nn.Module): Images (N, H, W, 3) uint8 to what the network takes.
         exits (Sequence[int]): Numbers of the exits that are used, from 1; no other head is
             exported.
@@ -157,8 +155,8 @@ class StageSessions:
 def pool_plainly(module: GraphModule) -> None:
     """Say of each global pooling how large its window is.
 
-    torch takes ``adaptive_avg_pool2d`` apart before it exports it, and what
-    it leaves becomes ten ONNX nodes; this becomes one.
+    torch takes ``adaptive_avg_pool2d`` apart before it exports it, and what it leaves becomes ten
+    ONNX nodes; this becomes one.
 
     Args:
         module (GraphModule): Changed in place.

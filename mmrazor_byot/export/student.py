@@ -21,14 +21,13 @@ def student_config(cfg: dict, model: BYOT, exit_number: int) -> Dict[str, Any]:
     """Config of mmpretrain for the network up to one exit.
 
     Args:
-        cfg (dict): The whole config, of which ``model`` is one part; it is
-            not changed.
+        cfg (dict): The whole config, of which ``model`` is one part; it is not changed.
         model (BYOT): The network that it builds.
         exit_number (int): 1 to C.
 
     Returns:
-        dict: ``model``, its ``data_preprocessor``, and what testing takes.
-        Nothing of ours is in the model of exit C, unless its backbone is.
+        dict: ``model``, its ``data_preprocessor``, and what testing takes. Nothing of ours is in
+        the model of exit C, unless its backbone is.
     """
     cfg = copy.deepcopy(cfg)
     classifier = _architecture(cfg['model']['architecture'])
@@ -68,8 +67,7 @@ def student_weights(
         exit_number (int): The exit it was cut at, 1 to C.
 
     Returns:
-        OrderedDict[str, Tensor]: Name to weight, in main memory, in the
-        precision it had.
+        OrderedDict[str, Tensor]: Name to weight, in main memory, in the precision it had.
     """
     exit_head = 'head.exit_head.'
     weights = OrderedDict()

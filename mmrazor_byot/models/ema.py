@@ -20,17 +20,16 @@ class Pairs(NamedTuple):
 class ExponentialMovingAverage(MMEngineEMA):
     """MMEngine's moving average, all weights at once.
 
-    MMEngine's keeps its count of steps on the device and asks it twice each
-    iteration, which stops a GPU, and updates weight by weight. Here the count
-    is Python's, and one operation updates all. Arguments, averages and
-    checkpoints are MMEngine's. To use it:
+    MMEngine's keeps its count of steps on the device and asks it twice each iteration, which stops
+    a GPU, and updates weight by weight. Here the count is Python's, and one operation updates all.
+    Arguments, averages and checkpoints are MMEngine's. To use it:
 
         custom_hooks = [
             dict(type='EMAHook', update_buffers=True,
                  ema_type='mmrazor_byot.ExponentialMovingAverage')]
 
-    With ``update_buffers`` batch norm's statistics are averaged too; those of
-    the last weights, which are the default, do not fit the average.
+    With ``update_buffers`` batch norm's statistics are averaged too; those of the last weights,
+    which are the default, do not fit the average.
     """
 
     def __init__(self, *args, **kwargs) -> None:

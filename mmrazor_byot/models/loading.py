@@ -44,8 +44,7 @@ def load_byot(cfg: Config, checkpoint: str) -> Tuple[BYOT, Dict[str, Tensor], di
     model = build_model(cfg)
     if not isinstance(model, BYOT):
         raise ConfigError(
-            f'the model of {cfg.filename} is a '
-            f'{type(model).__name__} without exits; give the '
+            f'the model of {cfg.filename} is a {type(model).__name__} without exits; give the '
             'config of a mmrazor_byot.BYOT'
         )
     return load_weights(model, cfg, checkpoint)
@@ -62,8 +61,8 @@ def load_weights(
         checkpoint (str): File, address or ``zoo://NAME``.
 
     Returns:
-        tuple: The network, for evaluation; its state dict, in the precision
-        of the checkpoint; and ``meta`` of the checkpoint.
+        tuple: The network, for evaluation; its state dict, in the precision of the checkpoint; and
+        ``meta`` of the checkpoint.
 
     Raises:
         CheckpointError: The checkpoint is broken or does not fit.

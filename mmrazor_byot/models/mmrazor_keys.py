@@ -10,17 +10,17 @@ EXIT_HEADS = 'exit_heads.'
 def rename_mmrazor_keys(state_dict: MutableMapping[str, Any], prefix: str = '') -> Dict[str, Any]:
     """Rename the weights of MMRazor's ``SelfDistill`` to those of ``BYOT``.
 
-    The network is ``architecture.*`` in both. MMRazor keeps its exit heads as
-    connectors of the distiller, under names that the config chose, such as
-    ``loss_s1_sfeat``: sorted by the numbers in them, they are exit 1, 2, 3.
+    The network is ``architecture.*`` in both. MMRazor keeps its exit heads as connectors of the
+    distiller, under names that the config chose, such as ``loss_s1_sfeat``: sorted by the numbers
+    in them, they are exit 1, 2, 3.
 
     Args:
         state_dict (dict): Name to weight; it is not changed.
         prefix (str): What stands before all names. Defaults to nothing.
 
     Returns:
-        dict: The same weights, renamed. Where there are no connectors, or
-        exit heads besides, all names stay.
+        dict: The same weights, renamed. Where there are no connectors, or exit heads besides, all
+        names stay.
     """
     start = prefix + CONNECTORS
     if any(key.startswith(prefix + EXIT_HEADS) for key in state_dict):

@@ -62,14 +62,14 @@ class NetworkView(NamedTuple):
                 ) from e
             if logits.shape != self.logits.shape:
                 raise ConfigError(
-                    f'{name} returns logits {tuple(logits.shape)} for the '
-                    f'{where}; {tuple(self.logits.shape)} is needed'
+                    f'{name} returns logits {tuple(logits.shape)} for the {where}; '
+                    f'{tuple(self.logits.shape)} is needed'
                 )
             if 'hint_loss' in losses[i - 1] and feature.shape != self.feature.shape:
                 raise ConfigError(
-                    f'{name} returns a feature {tuple(feature.shape)}; the '
-                    f'hint loss needs {tuple(self.feature.shape)}, the shape '
-                    "of the deepest exit's (or set hint_loss=None)"
+                    f'{name} returns a feature {tuple(feature.shape)}; the hint loss needs '
+                    f"{tuple(self.feature.shape)}, the shape of the deepest exit's (or set "
+                    'hint_loss=None)'
                 )
 
 
@@ -90,10 +90,9 @@ def look_at(architecture: BaseModel, input_size: Union[int, Sequence[int]]) -> N
             logits = architecture.head((feature,))
     except RuntimeError as e:
         raise ConfigError(
-            f'the head {type(architecture.head).__name__} cannot take the '
-            f'{feature.shape[1]} channels of '
-            f'{type(architecture.backbone).__name__}: set its in_channels='
-            f'{feature.shape[1]}, or None to have them found'
+            f'the head {type(architecture.head).__name__} cannot take the {feature.shape[1]} '
+            f'channels of {type(architecture.backbone).__name__}: set its '
+            f'in_channels={feature.shape[1]}, or None to have them found'
         ) from e
     return NetworkView(size, maps, feature, logits)
 
@@ -108,8 +107,7 @@ def run_sections(
         size (tuple): (C, H, W) of the image.
 
     Returns:
-        tuple: Feature map of each section, (1, C_i, H_i, W_i), and the
-        deepest feature, (1, D).
+        tuple: Feature map of each section, (1, C_i, H_i, W_i), and the deepest feature, (1, D).
 
     Raises:
         ConfigError: These are not what comes out.
@@ -122,30 +120,27 @@ def run_sections(
             maps = list(backbone(torch.zeros(1, *size, device=device)))
         except (AttributeError, RuntimeError, IndexError) as e:
             raise ConfigError(
-                f'{name} cannot run with out_indices='
-                f'{getattr(backbone, "out_indices", None)} on an image of '
-                f'{size}: {e}'
+                f'{name} cannot run with out_indices={getattr(backbone, "out_indices", None)} on '
+                f'an image of {size}: {e}'
             ) from e
         asked = tuple(getattr(backbone, 'out_indices', maps))
         if len(maps) < 2 or len(maps) != len(asked):
             raise ConfigError(
-                f'{name} returns {len(maps)} feature maps for '
-                f'{len(asked)} sections: at least two, and only stages it '
-                'has, make sections'
+                f'{name} returns {len(maps)} feature maps for {len(asked)} sections: at least two, '
+                'and only stages it has, make sections'
             )
         if any(x.ndim != 4 for x in maps):
             raise ConfigError(
-                f'{name} returns {[tuple(x.shape) for x in maps]}; sections '
-                'need feature maps (N, C, H, W)'
+                f'{name} returns {[tuple(x.shape) for x in maps]}; sections need feature maps (N, '
+                'C, H, W)'
             )
         pooled = tuple(maps[-1:])
         if architecture.with_neck:
             pooled = architecture.neck(pooled)
     if pooled[-1].ndim != 2:
         raise ConfigError(
-            f'the deepest feature has shape {tuple(pooled[-1].shape)}, not '
-            '(N, D): give the architecture a neck, such as '
-            'GlobalAveragePooling'
+            f'the deepest feature has shape {tuple(pooled[-1].shape)}, not (N, D): give the '
+            'architecture a neck, such as GlobalAveragePooling'
         )
     return maps, pooled[-1]
 

@@ -22,9 +22,8 @@ def build_architecture(
     """Build a classifier whose backbone returns one feature map a section.
 
     Args:
-        architecture (dict | BaseModel): Config, ``cfg_path`` form, or model.
-            ``in_channels=None`` of its head is filled in with what backbone
-            and neck give.
+        architecture (dict | BaseModel): Config, ``cfg_path`` form, or model. ``in_channels=None``
+            of its head is filled in with what backbone and neck give.
         sections (Sequence[int], optional): See :class:`BYOT`.
         input_size (int | Sequence[int]): See :class:`BYOT`.
 
@@ -64,9 +63,8 @@ def build_architecture(
 def _check_part(architecture: BaseModel, part: str) -> None:
     if not isinstance(getattr(architecture, part, None), nn.Module):
         raise ConfigError(
-            f'architecture: a {type(architecture).__name__} without {part} '
-            'cannot teach itself; give an mmpretrain ImageClassifier with '
-            'backbone, neck and head'
+            f'architecture: a {type(architecture).__name__} without {part} cannot teach itself; '
+            'give an mmpretrain ImageClassifier with backbone, neck and head'
         )
 
 
@@ -74,10 +72,8 @@ def _does_not_build(architecture: dict, cause: Exception) -> str:
     backbone = architecture.get('backbone') or {}
     where = traceback.extract_tb(cause.__traceback__)[-1]
     return (
-        f'backbone {backbone.get("type")} with out_indices='
-        f'{backbone.get("out_indices")} does not build, so the sections '
-        f'may not fit it: {type(cause).__name__} {cause} at '
-        f'"{where.line}"'
+        f'backbone {backbone.get("type")} with out_indices={backbone.get("out_indices")} does not '
+        f'build, so the sections may not fit it: {type(cause).__name__} {cause} at "{where.line}"'
     )
 
 
@@ -89,8 +85,8 @@ def _set_sections(backbone: nn.Module, sections: Optional[tuple]) -> None:
         stages = getattr(backbone, 'num_stages', 0)
         if stages < 2:
             raise ConfigError(
-                f'{type(backbone).__name__} does not say how many stages it '
-                'has: set out_indices of the backbone, or sections'
+                f'{type(backbone).__name__} does not say how many stages it has: set out_indices '
+                'of the backbone, or sections'
             )
         sections = tuple(range(stages))
     if sections is not None and sections != current:

@@ -55,8 +55,8 @@ def answers(args: argparse.Namespace, skipped: List[str]) -> Iterator[dict]:
         skipped (list[str]): What is wrong with bad files is added to it, with ``--skip-bad``.
 
     Yields:
-        dict: Of each image ``image``, ``class`` (its name),
-        ``label``, ``score``, ``exit`` (``'2/4'``) and ``ms``, without the reading of the file.
+        dict: Of each image ``image``, ``class`` (its name), ``label``, ``score``, ``exit``
+        (``'2/4'``) and ``ms``, without the reading of the file.
 
     Raises:
         ByotError: Something does not fit, or an image cannot be read.

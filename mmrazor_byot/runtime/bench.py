@@ -113,8 +113,8 @@ def accuracy(model: EarlyExitModel, images: Images) -> Dict[str, dict]:
         images (Images): With labels, or without, which leaves ``top1`` out.
 
     Returns:
-        dict: Of each of the :func:`ways` ``top1`` in percent and ``stops``, the fraction of
-        images that stop at each exit of the file.
+        dict: Of each of the :func:`ways` ``top1`` in percent and ``stops``, the fraction of images
+        that stop at each exit of the file.
     """
     found = {}
     for what, thresholds in ways(model, True).items():

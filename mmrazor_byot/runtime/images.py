@@ -1,7 +1,7 @@
 """One reading of an image file, for the runtime, the inferencer and folders of images.
 
-Pillow refuses truncated files and knows the size before it decodes. What OpenCV, which mmcv
-trains with, decodes comes out the same: tests compare the pixels.
+Pillow refuses truncated files and knows the size before it decodes. What OpenCV, which mmcv trains
+with, decodes comes out the same: tests compare the pixels.
 """
 
 import os
@@ -41,8 +41,8 @@ def read_image(path: PathLike, max_pixels: int = MAX_PIXELS, upright: bool = Tru
         np.ndarray: (H, W, 3) uint8 RGB.
 
     Raises:
-        DatasetError: It is missing, truncated, too large, not an image, or has pixels that have
-            no 8-bit equivalent.
+        DatasetError: It is missing, truncated, too large, not an image, or has pixels that have no
+            8-bit equivalent.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):

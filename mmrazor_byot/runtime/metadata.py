@@ -120,7 +120,7 @@ def read_sealed(path: PathLike) -> bytes:
         )
     if seal(body) != data:
         raise DeployError(
-            f'"{path}" was changed after its export: its sha256 is not the one that it names; '
-            'copy or export it again'
+            f'"{path}" was changed after its export: its sha256 is not the one that it names; copy '
+            'or export it again'
         )
     return data

@@ -22,10 +22,10 @@ def prepare(image: np.ndarray, steps: Sequence[dict], size: Size) -> np.ndarray:
     Args:
         image (np.ndarray): (H, W, 3) uint8.
         steps (Sequence[dict]): In their order ``dict(step='resize_edge', scale=256,
-            edge='short')``, ``dict(step='resize', size=[H, W])`` and ``dict(step='crop',
-            size=[H, W])``; those that resize also have ``interpolation`` and ``backend``.
-        size (tuple[int, int]): Height and width that it must have after them; if it has not, it
-            is resized, whatever its proportions.
+            edge='short')``, ``dict(step='resize', size=[H, W])`` and ``dict(step='crop', size=[H,
+            W])``; those that resize also have ``interpolation`` and ``backend``.
+        size (tuple[int, int]): Height and width that it must have after them; if it has not, it is
+            resized, whatever its proportions.
 
     Returns:
         np.ndarray: (height, width, 3) uint8.
@@ -56,8 +56,8 @@ def resize(
     Args:
         image (np.ndarray): (H, W, C) uint8.
         size (Sequence[int]): The new height and width.
-        interpolation (str): With Pillow a key of :data:`PILLOW_FILTERS`, with OpenCV
-            ``'bilinear'`` or ``'nearest'``. Defaults to ``'bilinear'``.
+        interpolation (str): With Pillow a key of :data:`PILLOW_FILTERS`, with OpenCV ``'bilinear'``
+            or ``'nearest'``. Defaults to ``'bilinear'``.
         backend (str): Whose way it is, ``'cv2'`` or ``'pillow'``: when it makes an image smaller,
             Pillow smooths and OpenCV does not. Defaults to ``'cv2'``.
 

@@ -18,16 +18,13 @@ def interleaved(
 ) -> Dict[Hashable, List[float]]:
     """Time calls in turn, so that what slows the machine slows them all.
 
-    A turn is as many calls as fit into a tenth of a second, the first of
-    them not timed: on a device one network runs again and again, and finds
-    its weights in the processor's cache.
+    A turn is as many calls as fit into a tenth of a second, the first of them not timed: on a
+    device one network runs again and again, and finds its weights in the processor's cache.
 
     Args:
-        calls (dict): Name to what is timed. Each is called twice before
-            anything is timed.
+        calls (dict): Name to what is timed. Each is called twice before anything is timed.
         seconds (float): How long each is timed, about.
-        at_least (int): Times each is timed, however long it takes.
-            Defaults to 5.
+        at_least (int): Times each is timed, however long it takes. Defaults to 5.
 
     Returns:
         dict: Name to seconds of each call.
@@ -60,8 +57,8 @@ def summary(times: Sequence[float], batch: int) -> Dict[str, float]:
         batch (int): Images of a call.
 
     Returns:
-        dict: ``median_ms`` and ``p95_ms`` of a call, ``images_per_s`` of all
-        of them, and ``calls``.
+        dict: ``median_ms`` and ``p95_ms`` of a call, ``images_per_s`` of all of them, and
+        ``calls``.
     """
     median, p95 = np.percentile(times, [50, 95])
     return dict(

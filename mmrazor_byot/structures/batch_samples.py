@@ -18,18 +18,15 @@ INDEX = 'sample_idx'
 class BatchSamples(Sequence):
     """N samples of a batch, their fields whole tensors.
 
-    It stands where a list of ``DataSample`` would. Our code reads the fields,
-    ``samples.gt_label``; other code indexes and iterates, and gets real
-    ``DataSample`` objects. They are made when asked for and then kept, so
-    what is written into one is seen by all, the whole fields included.
+    It stands where a list of ``DataSample`` would. Our code reads the fields, ``samples.gt_label``;
+    other code indexes and iterates, and gets real ``DataSample`` objects. They are made when asked
+    for and then kept, so what is written into one is seen by all, the whole fields included.
 
     ============== ========= =======================================
-    ``gt_label``   (N,)      class indices
-    ``gt_score``   (N, K)    class probabilities, of mixed labels
-    ``pred_label`` (N,)      the answers
-    ``pred_score`` (N, K)    softmax of the answer
-    other          (N, ...)  such as ``exit_scores`` (N, C, K)
-    ``sample_idx`` (N,)      numbers in the data set; always on the CPU
+    ``gt_label``   (N,)      class indices ``gt_score``   (N, K)    class probabilities, of mixed
+    labels ``pred_label`` (N,)      the answers ``pred_score`` (N, K)    softmax of the answer other
+    (N, ...)  such as ``exit_scores`` (N, C, K) ``sample_idx`` (N,)      numbers in the data set;
+    always on the CPU
     ============== ========= =======================================
 
     Args:

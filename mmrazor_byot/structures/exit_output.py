@@ -9,8 +9,8 @@ class ExitOutput(NamedTuple):
     """What one exit computes from its feature map.
 
     Attributes:
-        feature (Tensor): The pooled feature before the classifier, (N, D).
-            D is the same for all exits, that of the deepest.
+        feature (Tensor): The pooled feature before the classifier, (N, D). D is the same for all
+            exits, that of the deepest.
         logits (Tensor): The classifier's scores before softmax, (N, K).
     """
 

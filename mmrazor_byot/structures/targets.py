@@ -12,9 +12,8 @@ def stack_targets(data_samples: Sequence[DataSample]) -> Tensor:
     """Labels of a batch, as the losses take them.
 
     Args:
-        data_samples (BatchSamples | Sequence[DataSample]): N samples with
-            ``gt_label``, or with ``gt_score`` where a batch augmentation
-            mixed the labels.
+        data_samples (BatchSamples | Sequence[DataSample]): N samples with ``gt_label``, or with
+            ``gt_score`` where a batch augmentation mixed the labels.
 
     Returns:
         Tensor: Class indices (N,), or class probabilities (N, K).

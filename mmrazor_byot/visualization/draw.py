@@ -31,17 +31,17 @@ def draw_exits(
 ) -> np.ndarray:
     """Draw an image with a panel beside it.
 
-    The panel has the answer, the exit at which the image left, and for each
-    exit bars for its top classes, or that it was not run.
+    The panel has the answer, the exit at which the image left, and for each exit bars for its top
+    classes, or that it was not run.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8 RGB.
         result (dict): Of :class:`ByotInferencer`.
         draw_score (bool): Write the scores as numbers. Defaults to True.
-        resize (int, optional): Short edge of the image on the picture, in
-            pixels. Defaults to a legible size.
-        rescale_factor (float, optional): Size of the image on the picture
-            as a factor; comes after ``resize``.
+        resize (int, optional): Short edge of the image on the picture, in pixels. Defaults to a
+            legible size.
+        rescale_factor (float, optional): Size of the image on the picture as a factor; comes after
+            ``resize``.
 
     Returns:
         np.ndarray: (H', W', 3) uint8 RGB.

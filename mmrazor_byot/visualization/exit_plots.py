@@ -15,12 +15,9 @@ def plot_trade_off(
     """Accuracy against cost: a curve over thresholds, the exits as points.
 
     Args:
-        curve (Sequence[dict]): For each threshold ``top1`` in percent and
-            the cost.
-        exits (Sequence[dict]): The same with ``name``, for each exit and
-            behind them the ensemble.
-        policies (Sequence[dict]): The same with ``name``, for calibrated
-            policies; may be empty.
+        curve (Sequence[dict]): For each threshold ``top1`` in percent and the cost.
+        exits (Sequence[dict]): The same with ``name``, for each exit and behind them the ensemble.
+        policies (Sequence[dict]): The same with ``name``, for calibrated policies; may be empty.
         cost (str): Key of the cost.
         label (str): Title of its axis, with the unit.
 
@@ -82,8 +79,7 @@ def plot_shares(curve: Sequence[dict], count: int) -> Figure:
     """The share of images leaving at each exit, over the threshold.
 
     Args:
-        curve (Sequence[dict]): For each threshold ``threshold`` and
-            ``exit_shares`` (C).
+        curve (Sequence[dict]): For each threshold ``threshold`` and ``exit_shares`` (C).
         count (int): Number of exits, C.
 
     Returns:
@@ -115,8 +111,8 @@ def plot_gallery(rows: Sequence[List[Dict]], names: Sequence[str], columns: int)
     """Images by the exit they left at, from easy to hard.
 
     Args:
-        rows (Sequence[list[dict]]): For each exit its images: ``image``
-            (H, W, 3) uint8 RGB, ``answer`` (str), ``right`` (bool).
+        rows (Sequence[list[dict]]): For each exit its images: ``image`` (H, W, 3) uint8 RGB,
+            ``answer`` (str), ``right`` (bool).
         names (Sequence[str]): Titles of the rows.
         columns (int): Images in a row.
 

@@ -10,9 +10,8 @@ def exit_result(sample: DataSample, classes: Sequence[str], topk: int = 3) -> di
     """Take a prediction apart.
 
     Args:
-        sample (DataSample): With ``pred_score`` (K,), ``exit_scores`` (C, K),
-            NaN for an exit that was not read, ``exit``, ``ensemble`` and
-            ``time_ms``.
+        sample (DataSample): With ``pred_score`` (K,), ``exit_scores`` (C, K), NaN for an exit that
+            was not read, ``exit``, ``ensemble`` and ``time_ms``.
         classes (Sequence[str]): Names of the K classes.
         topk (int): How many classes of each exit. Defaults to 3.
 
@@ -54,8 +53,7 @@ def top_classes(scores, classes: Sequence[str], topk: int) -> List[dict]:
 
 
 def exit_state(result: dict, number: int) -> str:
-    """``'read'``, ``'not read'`` (passed, for the policy has no use for it)
-    or ``'not run'``.
+    """``'read'``, ``'not read'`` (passed, for the policy has no use for it) or ``'not run'``.
 
     Args:
         result (dict): Of :func:`exit_result`.
@@ -90,8 +88,8 @@ def result_text(name: str, result: dict, width: int = 24) -> str:
     """
     answer = ' '.join(result['pred_class'].split())
     lines = [
-        f'{name}: {answer} ({percent(result["pred_score"])}), '
-        f'{left_at(result)}, {result["time_ms"]:.2f} ms'
+        f'{name}: {answer} ({percent(result["pred_score"])}), {left_at(result)}, '
+        f'{result["time_ms"]:.2f} ms'
     ]
     read = {row['exit']: row['top'] for row in result['exits']}
     count = result['num_exits']

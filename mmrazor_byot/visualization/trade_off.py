@@ -34,15 +34,14 @@ def measure_trade_off(
     Args:
         model (BaseModel): BYOT, where it is to run.
         loader (DataLoader): The test images.
-        policies (dict): Calibrated policies by name; the curve takes
-            temperatures and answer of the first.
+        policies (dict): Calibrated policies by name; the curve takes temperatures and answer of the
+            first.
         timed_images (int): So many are timed, one by one.
 
     Returns:
-        tuple: Lists ``curve`` (one ``threshold`` for all exits), ``exits``
-        (``name`` 1/C … C/C, ensemble) and ``policies``, of dicts with
-        ``top1`` (%), ``mflops``, ``ms`` of an image and ``exit_shares``
-        (C); and the logits.
+        tuple: Lists ``curve`` (one ``threshold`` for all exits), ``exits`` (``name`` 1/C … C/C,
+        ensemble) and ``policies``, of dicts with ``top1`` (%), ``mflops``, ``ms`` of an image and
+        ``exit_shares`` (C); and the logits.
     """
     data = collect_logits(model, loader)
     first = next(iter(policies.values()), ConfidencePolicy(1.0))
@@ -109,13 +108,11 @@ def gallery_rows(
         data (Logits): Of the loader's images, in its order.
         loader (DataLoader): The images.
         policy (ExitPolicy): Decides where they leave.
-        columns (int): At most so many of each exit, spread evenly over those
-            that left there.
+        columns (int): At most so many of each exit, spread evenly over those that left there.
         bgr (bool): Whether the loader's images are BGR.
 
     Returns:
-        list: For each exit dicts ``image`` (H, W, 3) uint8 RGB, ``answer``
-        and ``right``.
+        list: For each exit dicts ``image`` (H, W, 3) uint8 RGB, ``answer`` and ``right``.
     """
     outcome = RecordedNetwork(torch.from_numpy(data.logits)).run(policy)
     answers = outcome.scores.argmax(1).numpy()

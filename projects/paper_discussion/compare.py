@@ -85,8 +85,8 @@ def load_networks(args: argparse.Namespace) -> List[Network]:
     for pair in args.model:
         if len(pair) != 2:
             raise ConfigError(
-                f'--model {" ".join(pair)}: give a config and a checkpoint, '
-                'and --model again for the next network'
+                f'--model {" ".join(pair)}: give a config and a checkpoint, and --model again for '
+                'the next network'
             )
     names = args.names or default_names(args.model)
     if len(names) != len(args.model):
@@ -126,8 +126,7 @@ def load_network(
         name: What figures call it. Defaults to the config's name.
 
     Raises:
-        ConfigError: The config is missing or has no model, or the seed is
-            out of range.
+        ConfigError: The config is missing or has no model, or the seed is out of range.
         CheckpointError: Weights are missing, broken or of another network.
     """
     if not 0 <= args.seed < 2**32:
@@ -149,8 +148,8 @@ def image_loader(
     Args:
         cfg (Config): The recipe.
         key (str): Which data loader.
-        limit (int, optional): Take so many images, spread evenly over the
-            data set, as many are sorted by class.
+        limit (int, optional): Take so many images, spread evenly over the data set, as many are
+            sorted by class.
         seed (int): Of its order.
 
     Raises:
@@ -205,9 +204,8 @@ def check_same_images(batches: Dict[str, Sequence[dict]]) -> int:
     for name, found in others:
         if not np.array_equal(found, expected):
             raise ConfigError(
-                f'{first} and {name} are tested on different images '
-                f'({len(expected)} and {len(found)}): give configs with the '
-                'same test_dataloader'
+                f'{first} and {name} are tested on different images ({len(expected)} and '
+                f'{len(found)}): give configs with the same test_dataloader'
             )
     return len(expected)
 

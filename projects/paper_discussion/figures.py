@@ -16,12 +16,11 @@ def plot_flatness(
 ) -> Figure:
     """Accuracy and cross entropy against the noise on the weights.
 
-    A thick line with a band of one standard deviation is the deepest exit; thin lines are
-    the others, that of the ensemble dashed.
+    A thick line with a band of one standard deviation is the deepest exit; thin lines are the
+    others, that of the ensemble dashed.
 
     Args:
-        networks (dict): By name, for each exit and the ensemble what
-            :func:`flatness.summary` says.
+        networks (dict): By name, for each exit and the ensemble what :func:`flatness.summary` says.
         sigmas (Sequence[float]): S amounts of noise, rising.
         title_of_noise (str): Title of their axis.
     """
@@ -64,8 +63,8 @@ def plot_gradients(networks: Dict[str, Sequence[float]], starts: Sequence[int]) 
     Args:
         networks (dict): By name, for each of the layers its gradient, from the first to the
             classifier; NaN or 0 is a gap.
-        starts (Sequence[int]): Numbers of layers, from 0, with which the second and later
-            sections begin.
+        starts (Sequence[int]): Numbers of layers, from 0, with which the second and later sections
+            begin.
     """
     figure = Figure(figsize=(6.0, 3.6), layout='constrained')
     axes = figure.subplots()
@@ -86,9 +85,8 @@ def plot_separability(panels: Sequence[dict], labels: np.ndarray, names: Sequenc
     """The features of each exit in a plane, coloured by class.
 
     Args:
-        panels (Sequence[dict]): For each exit ``exit``, ``points`` (M, 2), ``ssb_ssw``,
-            ``top1`` (%) and ``explained``, the shares of the variance by axis, or an empty
-            list.
+        panels (Sequence[dict]): For each exit ``exit``, ``points`` (M, 2), ``ssb_ssw``, ``top1``
+            (%) and ``explained``, the shares of the variance by axis, or an empty list.
         labels (np.ndarray): Classes of the M points, from 0, (M,).
         names (Sequence[str]): Names of the classes, at most 20.
     """

@@ -27,10 +27,10 @@ def measure_flatness(
 ) -> dict:
     r"""Accuracy and cross entropy of a copy with Gaussian noise on its weights.
 
-    Weight :math:`w` becomes :math:`w + \sigma n`, with :math:`n \sim N(0, 1)`; with
-    ``relative`` it becomes :math:`w + \sigma s n`, where :math:`s` is the standard
-    deviation of its tensor. All sigmas share the draws n, and so do networks of one
-    architecture, with and without exits. Batch-norm statistics stay as they are.
+    Weight :math:`w` becomes :math:`w + \sigma n`, with :math:`n \sim N(0, 1)`; with ``relative`` it
+    becomes :math:`w + \sigma s n`, where :math:`s` is the standard deviation of its tensor. All
+    sigmas share the draws n, and so do networks of one architecture, with and without exits.
+    Batch-norm statistics stay as they are.
 
     Args:
         model (BaseModel): BYOT, or a plain classifier, which has one exit.
@@ -41,9 +41,9 @@ def measure_flatness(
         relative (bool): See above.
 
     Returns:
-        dict: ``exits`` (names of E: exit 1 to C and, where there are several, the
-        ensemble), ``weights`` (how many numbers the noise moves that the deepest exit
-        depends on), and by exit, sigma and draw ``top1`` (%) and ``loss`` (nats), (E, S, R).
+        dict: ``exits`` (names of E: exit 1 to C and, where there are several, the ensemble),
+        ``weights`` (how many numbers the noise moves that the deepest exit depends on), and by
+        exit, sigma and draw ``top1`` (%) and ``loss`` (nats), (E, S, R).
 
     Raises:
         ConfigError: A sigma or ``draws`` out of range.
@@ -87,17 +87,17 @@ def check_noise(sigmas: Sequence[float], draws: int) -> None:
 def noisy_weights(model: BaseModel, input_size: Sequence[int]) -> Tuple[List[nn.Parameter], int]:
     """The weights that noise is put on.
 
-    Those of convolutions and linear layers: parameters of more than one dimension that
-    the logits of an exit depend on. Biases and batch norm's scales are left alone, as
-    their size says nothing about that of the weights.
+    Those of convolutions and linear layers: parameters of more than one dimension that the logits
+    of an exit depend on. Biases and batch norm's scales are left alone, as their size says nothing
+    about that of the weights.
 
     Args:
         model (BaseModel): BYOT, or a plain classifier.
         input_size (Sequence[int]): (C, H, W) of an image.
 
     Returns:
-        tuple: The weights, first those of the deepest exit, so that a plain network of the
-        same architecture gets the same noise; and how many of them these are.
+        tuple: The weights, first those of the deepest exit, so that a plain network of the same
+        architecture gets the same noise; and how many of them these are.
     """
     exits = exit_parameters(model, input_size)
     deepest = set(exits[-1])
@@ -142,8 +142,8 @@ def summary(found: dict) -> List[Dict[str, object]]:
 
     Returns:
         list[dict]: For each exit its name ``exit``, and for each sigma, (S), ``top1``,
-        ``top1_std``, ``loss`` and ``loss_std``. The deviations are those of a sample,
-        0 for a single draw.
+        ``top1_std``, ``loss`` and ``loss_std``. The deviations are those of a sample, 0 for a
+        single draw.
     """
     several = int(found['top1'].shape[-1] > 1)
     rows = []

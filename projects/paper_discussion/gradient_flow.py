@@ -79,19 +79,18 @@ def running_order(model: BaseModel, image: Tensor) -> List[str]:
 def mean_gradients(model: BaseModel, batches: Sequence[dict]) -> Dict[str, float]:
     r"""Mean magnitude of the gradient of each layer's weight.
 
-    For a weight of n numbers and B batches it is :math:`\frac{1}{B} \sum_b \frac{1}{n}
-    \sum_i |\partial L_b / \partial w_i|`, where L is the sum of the losses that the
-    network is trained on. All happens on a copy in training mode: weights and batch-norm
-    statistics of the caller's network do not move.
+    For a weight of n numbers and B batches it is :math:`\frac{1}{B} \sum_b \frac{1}{n} \sum_i
+    |\partial L_b / \partial w_i|`, where L is the sum of the losses that the network is trained on.
+    All happens on a copy in training mode: weights and batch-norm statistics of the caller's
+    network do not move.
 
     Args:
         model (BaseModel): BYOT, or a plain classifier.
         batches (Sequence[dict]): Training batches, as a loader gives them.
 
     Returns:
-        dict[str, float]: By name of the layer, see :func:`trunk_layers`; with
-        ``exit_heads.`` before it in the exit heads. A layer that the losses
-        do not reach is left out.
+        dict[str, float]: By name of the layer, see :func:`trunk_layers`; with ``exit_heads.``
+        before it in the exit heads. A layer that the losses do not reach is left out.
 
     Raises:
         ConfigError: There is no batch.
@@ -117,8 +116,7 @@ def common_layers(networks: Dict[str, Sequence[Layer]]) -> List[str]:
     """Names of the layers, which must be those of all networks.
 
     Args:
-        networks (dict): By name of the network, what :func:`trunk_layers`
-            found.
+        networks (dict): By name of the network, what :func:`trunk_layers` found.
 
     Raises:
         ConfigError: They are not the same.
@@ -128,9 +126,8 @@ def common_layers(networks: Dict[str, Sequence[Layer]]) -> List[str]:
     for name, found in others:
         if found != expected:
             raise ConfigError(
-                f'{first} has {len(expected)} layers and {name} has '
-                f'{len(found)}, or they have other names: only networks of '
-                'one architecture are compared layer by layer'
+                f'{first} has {len(expected)} layers and {name} has {len(found)}, or they have '
+                'other names: only networks of one architecture are compared layer by layer'
             )
     return expected
 
@@ -142,8 +139,8 @@ def section_starts(layers: Sequence[Layer]) -> List[int]:
         layers (Sequence[Layer]): Of :func:`trunk_layers`.
 
     Returns:
-        list[int]: Numbers of layers, from 0; that of the first section is
-        left out, and so is what has no layer of its own.
+        list[int]: Numbers of layers, from 0; that of the first section is left out, and so is what
+        has no layer of its own.
     """
     return [
         i for i in range(1, len(layers)) if layers[i].section > max(x.section for x in layers[:i])
@@ -158,8 +155,8 @@ def _training_loss(model: BaseModel, batch: dict) -> Tensor:
         total, _ = model.parse_losses(losses)
     if not math.isfinite(total.item()):
         raise NonFiniteLossError(
-            f'the training loss is {total.item()}, so there are no gradients: '
-            'the weights are damaged, or come of a training that diverged'
+            f'the training loss is {total.item()}, so there are no gradients: the weights are '
+            'damaged, or come of a training that diverged'
         )
     return total
 

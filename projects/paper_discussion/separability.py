@@ -64,8 +64,8 @@ def collect_features(model: BaseModel, loader: DataLoader) -> Tuple[List[ExitFea
     for number, exit_found in enumerate(found, start=1):
         if not np.isfinite(exit_found.features).all():
             raise CheckpointError(
-                f'exit {number}/{len(found)} gives features that are not finite: the weights '
-                'are damaged, or come of a training that diverged'
+                f'exit {number}/{len(found)} gives features that are not finite: the weights are '
+                'damaged, or come of a training that diverged'
             )
     return found, labels
 
@@ -84,15 +84,15 @@ def exit_outputs(model: BaseModel, images: Tensor) -> List[ExitOutput]:
         return model.forward_exits(images)
     if not hasattr(getattr(model, 'head', None), 'pre_logits'):
         raise ConfigError(
-            f'a {type(model).__name__} does not show its feature; give a '
-            'mmrazor_byot.BYOT or an ImageClassifier with a head'
+            f'a {type(model).__name__} does not show its feature; give a mmrazor_byot.BYOT or an '
+            'ImageClassifier with a head'
         )
     feats = model.extract_feat(images)
     feature = model.head.pre_logits(feats)
     if feature.ndim != 2:
         raise ConfigError(
-            f'the feature of {type(model.head).__name__} has shape '
-            f'{tuple(feature.shape)}, not (N, D)'
+            f'the feature of {type(model.head).__name__} has shape {tuple(feature.shape)}, not (N, '
+            'D)'
         )
     return [ExitOutput(feature, model.head(feats))]
 
@@ -100,25 +100,24 @@ def exit_outputs(model: BaseModel, images: Tensor) -> List[ExitOutput]:
 def scatter(features: np.ndarray, labels: np.ndarray) -> Dict[str, float]:
     r"""Squares between and within the classes (the discussion of the paper).
 
-    With :math:`n_k` samples of mean :math:`\mu_k` in class k, and :math:`\mu` the mean
-    of all M samples:
+    With :math:`n_k` samples of mean :math:`\mu_k` in class k, and :math:`\mu` the mean of all M
+    samples:
 
     .. math::
         SSB = \sum_k n_k \|\mu_k - \mu\|^2, \quad
         SSW = \sum_n \|x_n - \mu_{y_n}\|^2
 
-    The larger SSB / SSW, the easier the classes are told apart. It grows with the number
-    of classes at fixed M; the Calinski-Harabasz number, SSB / (K - 1) by SSW / (M - K),
-    takes their degrees of freedom out.
+    The larger SSB / SSW, the easier the classes are told apart. It grows with the number of classes
+    at fixed M; the Calinski-Harabasz number, SSB / (K - 1) by SSW / (M - K), takes their degrees of
+    freedom out.
 
     Args:
         features (np.ndarray): (M, D).
         labels (np.ndarray): Class indices, (M,), of K different classes.
 
     Returns:
-        dict[str, float]: ``ssb``, ``ssw``, their ratio ``ssb_ssw``, and
-        ``variance_ratio``. The ratios are infinite where all samples of a class are
-        alike, NaN where all samples are.
+        dict[str, float]: ``ssb``, ``ssw``, their ratio ``ssb_ssw``, and ``variance_ratio``. The
+        ratios are infinite where all samples of a class are alike, NaN where all samples are.
 
     Raises:
         DatasetError: Fewer than two classes, or one sample in each.
@@ -127,8 +126,8 @@ def scatter(features: np.ndarray, labels: np.ndarray) -> Dict[str, float]:
     count = len(classes)
     if not 1 < count < samples:
         raise DatasetError(
-            f'{samples} images of {count} classes: take images of several classes, '
-            'and several of a class'
+            f'{samples} images of {count} classes: take images of several classes, and several of '
+            'a class'
         )
     x = np.asarray(features, np.float64)
     ssw = float(sum(((x[labels == k] - x[labels == k].mean(0)) ** 2).sum() for k in classes))
@@ -157,8 +156,8 @@ def shown_classes(labels: np.ndarray, count: int) -> Tuple[np.ndarray, np.ndarra
     drawn = np.isin(labels, shown)
     if drawn.sum() < 3:
         raise DatasetError(
-            f'the first {len(shown)} classes have {drawn.sum()} images, too few to draw; '
-            'take more classes or images'
+            f'the first {len(shown)} classes have {drawn.sum()} images, too few to draw; take more '
+            'classes or images'
         )
     return shown, drawn
 
@@ -170,8 +169,8 @@ def project(
 
     Args:
         features (np.ndarray): (M, D).
-        method (str): ``'pca'``, the two directions of most variance; or ``'tsne'``, t-SNE
-            begun from it, which keeps neighbours together and says nothing about distances.
+        method (str): ``'pca'``, the two directions of most variance; or ``'tsne'``, t-SNE begun
+            from it, which keeps neighbours together and says nothing about distances.
         seed (int): For t-SNE.
 
     Returns:

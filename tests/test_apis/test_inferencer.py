@@ -42,8 +42,9 @@ def inferencer(loaded):
 
 @pytest.fixture(scope='module')
 def digits(loaded):
-    """Test images (B, H, W, 3), and the exit scores (B, C, K) that testing
-    with the recipe gives them."""
+    """Test images (B, H, W, 3), and the exit scores (B, C, K) that testing with the recipe gives
+    them.
+    """
     cfg = Config.fromfile(DIGITS)
     batch = next(iter(Runner.build_dataloader(cfg.test_dataloader, seed=0)))
     images = np.stack([x.permute(1, 2, 0).numpy() for x in batch['inputs']])
@@ -215,8 +216,8 @@ def test_policies_that_do_not_fit(inferencer, tmp_path):
     for policy, message in (
         (
             path,
-            'calibrated for 4 exits and 100 classes, the network has 4 '
-            'exits and 10|and 100 classes, the network has 4 and 10',
+            'calibrated for 4 exits and 100 classes, the network has 4 exits and 10|and 100 '
+            'classes, the network has 4 and 10',
         ),
         ('gone.json', 'policy file "gone.json" does not exist'),
         (FixedExitPolicy(5), 'exit_number=5, but the network has 4 exits'),

@@ -81,8 +81,7 @@ def test_unused_images_are_those_behind_the_ones_trained_on(images):
         for name in ('train', 'test')
     )
     assert (shown.split, unused.split) == ('train', 'train')
-    # The images of a class come one after another, each brighter than the
-    # one before.
+    # The images of a class come one after another, each brighter than the one before.
     assert shown[20]['img'].max() == shown[0]['img'].max() + 1
     assert [len(shown), len(unused)] == [60, 20]
     for label in range(20):

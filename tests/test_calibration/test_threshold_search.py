@@ -34,8 +34,7 @@ def exits_of(kind='ConfidencePolicy', ensemble=False):
 
 
 def by_hand():
-    """Four images, two exits: right at exit 1 are 0 and 1, at exit 2 all
-    but 1."""
+    """Four images, two exits: right at exit 1 are 0 and 1, at exit 2 all but 1."""
     probabilities = np.array(
         [
             [[0.9, 0.1], [0.9, 0.1]],

@@ -79,9 +79,9 @@ def test_no_accuracy_without_its_weights(entry):
 def test_mim_can_read_it(entry):
     """As openmim 0.3.9 does.
 
-    Its search looks for names in lower case, its download wants a text for
-    the weights of each model, and both fail on lists and values that are
-    empty. Without Weights, the collection's own stand in: none.
+    Its search looks for names in lower case, its download wants a text for the weights of each
+    model, and both fail on lists and values that are empty. Without Weights, the collection's own
+    stand in: none.
     """
     assert entry['Name'] == entry['Name'].lower()
     assert all(value not in (None, []) for value in (*entry.values(), *entry['Metadata'].values()))

@@ -1,7 +1,7 @@
 """Every network of the recipes learns a step, predicts and resumes.
 
-The network is the recipe's own, with its optimizer and its data's
-preprocessor; only the images are smaller than ImageNet's.
+The network is the recipe's own, with its optimizer and its data's preprocessor; only the images are
+smaller than ImageNet's.
 """
 
 import copy

@@ -13,8 +13,8 @@ from mmrazor_byot.registry import DATASETS
 
 #: Images of each digit in scikit-learn's set, 1,797 in all.
 COUNTS = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
-#: A third of them. Rounded down they are 596, and the three with the largest
-#: remainder, 1, 5 and 7 (2/3 each), get one more.
+#: A third of them. Rounded down they are 596, and the three with the largest remainder, 1, 5 and 7
+#: (2/3 each), get one more.
 TEST_COUNTS = [59, 61, 59, 61, 60, 61, 60, 60, 58, 60]
 
 
@@ -106,8 +106,8 @@ def test_constant_images_stay_constant(use_images):
 def test_an_edge_by_hand(use_images, across):
     """Half black, half white: the four pixels between are a ramp.
 
-    Their centres lie 1/8, 3/8, 5/8 and 7/8 of the way from the last black
-    pixel's to the first white one's. OpenCV's integers may be one off.
+    Their centres lie 1/8, 3/8, 5/8 and 7/8 of the way from the last black pixel's to the first
+    white one's. OpenCV's integers may be one off.
     """
     image = np.zeros((8, 8))
     image[:, 4:] = 16

@@ -28,8 +28,8 @@ def recipe_network(name: str):
 def lively(model):
     """Give a network weights with which nothing dies out on the way.
 
-    Norms get scales, shifts and statistics of their own, layer scales and
-    tables of biases something other than nothing.
+    Norms get scales, shifts and statistics of their own, layer scales and tables of biases
+    something other than nothing.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]

@@ -6,8 +6,8 @@ from mmrazor_byot.early_exit import run_policy
 class Tabulated:
     """Knows the logits of every sample at every exit, and counts.
 
-    Its inputs are numbers of samples. The state holds them twice: as they
-    came, and with the number of stages added, so that none is left out.
+    Its inputs are numbers of samples. The state holds them twice: as they came, and with the number
+    of stages added, so that none is left out.
 
     Args:
         logits (Array): Of all samples and exits, (M, C, K).

@@ -82,8 +82,8 @@ def test_policy_that_does_not_fit_its_own_numbers():
     [
         (
             dict(format='mmrazor_byot exit policy 2'),
-            'is no policy file: its format should be "mmrazor_byot exit policy 1", '
-            "not 'mmrazor_byot exit policy 2'",
+            'is no policy file: its format should be "mmrazor_byot exit policy 1", not '
+            "'mmrazor_byot exit policy 2'",
         ),
         (dict(format=None), 'is no policy file'),
         (dict(policy=dict(type='Sure')), ": there is no exit policy 'Sure'"),

@@ -10,8 +10,8 @@ class Toy(nn.Module):
     """Its exits are what a function makes of a map.
 
     Args:
-        exits: Called with the module and the map (N, 4, 8, 8) of a 1 x 1
-            convolution of the image; returns the logits.
+        exits: Called with the module and the map (N, 4, 8, 8) of a 1 x 1 convolution of the image;
+            returns the logits.
         count (int): How many logits.
     """
 

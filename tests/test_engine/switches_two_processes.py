@@ -58,11 +58,9 @@ def main() -> None:
         one, two, three = (saved(r, 2) for r in (plain, fast, resumed))
         losses = [logged(r)[-1]['loss'] for r in (plain, half)]
         print(
-            f'{dist.get_world_size()} processes, '
-            f'switched {worst(one, two):.3e}, '
-            f'resumed {worst(two, three):.3e}, '
-            f'stride warnings {len(strides)}, losses {losses}, '
-            f'moved {worst(one, saved(plain, 1)):.3e}'
+            f'{dist.get_world_size()} processes, switched {worst(one, two):.3e}, resumed '
+            f'{worst(two, three):.3e}, stride warnings {len(strides)}, losses {losses}, moved '
+            f'{worst(one, saved(plain, 1)):.3e}'
         )
     leave_processes()
 

@@ -90,8 +90,8 @@ def test_wrapped_model():
         ),
         (
             lambda s: [s.update({f'head.{k}': s.pop(k)}) for k in list(s)],
-            'missing: 0.weight, 0.bias, 1.weight and 4 more; unexpected: '
-            'head.0.weight, head.0.bias, head.1.weight and 5 more',
+            'missing: 0.weight, 0.bias, 1.weight and 4 more; unexpected: head.0.weight, '
+            'head.0.bias, head.1.weight and 5 more',
         ),
     ],
 )

@@ -58,8 +58,8 @@ def test_other_number_of_classes(model, mode, wrap, count):
     check = getattr(LabelCheckHook(), f'before_{mode}')
     check(runner(wrap(model), classes=10))
     message = (
-        f'the head has 10 classes, but the dataset of {mode}_dataloader has '
-        f'{count}: set num_classes={count} of the head'
+        f'the head has 10 classes, but the dataset of {mode}_dataloader has {count}: set '
+        f'num_classes={count} of the head'
     )
     with pytest.raises(ConfigError, match=message):
         check(runner(wrap(model), classes=count))
@@ -79,8 +79,8 @@ def test_label_out_of_range(model, mode, label):
     hook = LabelCheckHook()
     look(hook, mode, model, batch(0, 9))
     message = (
-        f'the {mode} data has the label {label}, but the head has 10 '
-        'classes, 0 to 9: correct the labels'
+        f'the {mode} data has the label {label}, but the head has 10 classes, 0 to 9: correct the '
+        'labels'
     )
     with pytest.raises(DatasetError, match=message):
         look(hook, mode, model, batch(3, label, 77))

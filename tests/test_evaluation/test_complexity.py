@@ -129,8 +129,8 @@ def test_resnet18():
     assert plain == [dict(costs[3], exit='1/1')]
     flops = [cost['flops'] for cost in costs]
     assert flops == sorted(set(flops))
-    # Exit 1: the stem, two blocks, and the head with an 8 x 8 convolution,
-    # each convolution with the two numbers a channel of its batch norm.
+    # Exit 1: the stem, two blocks, and the head with an 8 x 8 convolution, each convolution with
+    # the two numbers a channel of its batch norm.
     stem = 3 * 64 * 9 + 128
     blocks = 4 * (64 * 64 * 9 + 128)
     bottleneck = 64 * 64 + 128 + 64 * 64 * 64 + 128 + 64 * 512 + 1024
@@ -151,8 +151,8 @@ def test_stages_of_a_plain_network():
 class SharedLater(nn.Module):
     """Exit 3 takes a map that exit 1 made and exit 2 has no use for.
 
-    On images of 3 x 8 x 8: ``side`` costs 64 * 3 * 2 = 384 multiply-adds;
-    the classifiers 64 * 2 * 5 = 640, 64 * 3 * 5 = 960 and 640.
+    On images of 3 x 8 x 8: ``side`` costs 64 * 3 * 2 = 384 multiply-adds; the classifiers 64 * 2 *
+    5 = 640, 64 * 3 * 5 = 960 and 640.
     """
 
     num_exits = 3

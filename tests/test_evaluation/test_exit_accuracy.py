@@ -10,9 +10,8 @@ from mmrazor_byot.evaluation.exit_accuracy import label_ranks
 from mmrazor_byot.registry import METRICS
 
 LABELS = [0, 1, 2, 0]
-#: Scores of four images at two exits. The right class has the ranks
-#: 0, 2, 1, 2 at exit 1 and 1, 0, 0, 0 at exit 2; by the sums, which are those
-#: of the ensemble, 1, 0, 0, 1.
+#: Scores of four images at two exits. The right class has the ranks 0, 2, 1, 2 at exit 1 and 1, 0,
+#: 0, 0 at exit 2; by the sums, which are those of the ensemble, 1, 0, 0, 1.
 SCORES = [
     [[0.6, 0.3, 0.1], [0.2, 0.7, 0.1]],  # sums 0.8, 1.0, 0.2
     [[0.5, 0.2, 0.3], [0.1, 0.8, 0.1]],  # sums 0.6, 1.0, 0.4

@@ -80,8 +80,8 @@ def test_every_gradient(step):
     }
     sizes = {name: expected[name].norm().item() for name in differences}
     assert math.hypot(*differences.values()) <= 1e-5 * math.hypot(*sizes.values())
-    # A shift that a batch norm takes away again has gradient 0: in single
-    # precision all that is left of it is rounding.
+    # A shift that a batch norm takes away again has gradient 0: in single precision all that is
+    # left of it is rounding.
     if gradients['architecture.head.fc.weight'].dtype == torch.float64:
         for name, difference in differences.items():
             assert difference <= 1e-5 * sizes[name] + 1e-15, name

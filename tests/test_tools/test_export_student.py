@@ -86,8 +86,8 @@ def test_the_cut_network_can_be_trained_further(resnet, tmp_path, batch):
 def test_an_architecture_named_by_its_path(tmp_path):
     name = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'
     (tmp_path / 'net.py').write_text(
-        "model = dict(type='mmrazor_byot.BYOT', architecture=dict("
-        f"cfg_path='{name}', pretrained=False))"
+        f"model = dict(type='mmrazor_byot.BYOT', architecture=dict(cfg_path='{name}', "
+        'pretrained=False))'
     )
     cfg = Config.fromfile(tmp_path / 'net.py')
     model, checkpoint = save_weights(cfg, tmp_path / 'net.pth')

@@ -9,8 +9,8 @@ from run import ROOT, run
 SCRIPTS = sorted((ROOT / 'tools').glob('*.sh'))
 SHELL = shutil.which('dash') or shutil.which('sh')
 SHOW = '#!/bin/sh\nfor word in "$@"; do echo "[$word]"; done\n'
-# A launcher of processes that only shows what it was asked for, on a machine
-# that seems to have some GPUs.
+# A launcher of processes that only shows what it was asked for, on a machine that seems to have
+# some GPUs.
 FAKE_TORCHRUN = """
 import os, runpy, sys, torch, torch.distributed.run as run
 torch.cuda.device_count = lambda: int(os.environ['GPUS'])

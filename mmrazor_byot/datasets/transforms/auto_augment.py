@@ -1,7 +1,6 @@
 """AutoAugment and RandAugment, each image by its own draw.
 
-Images whose operations are of one kind are worked on at once, see
-:data:`FAMILIES`.
+Images whose operations are of one kind are worked on at once, see :data:`FAMILIES`.
 """
 
 from abc import abstractmethod
@@ -52,8 +51,8 @@ MAGNITUDES = dict(
 class Op(NamedTuple):
     """One operation of a policy.
 
-    Its magnitude is ``level / total * (high - low) + low`` with a random
-    level, see mmpretrain's ``BaseAugTransform``.
+    Its magnitude is ``level / total * (high - low) + low`` with a random level, see mmpretrain's
+    ``BaseAugTransform``.
     """
 
     kind: str = 'Nothing'
@@ -71,8 +70,7 @@ def read_op(transform: BaseTransform) -> Op:
     """What one of mmpretrain's augmenting transforms does.
 
     Args:
-        transform (BaseTransform): A ``BaseAugTransform`` of
-            ``mmpretrain.datasets``.
+        transform (BaseTransform): A ``BaseAugTransform`` of ``mmpretrain.datasets``.
 
     Raises:
         ConfigError: It cannot be done in batches.
@@ -161,8 +159,7 @@ class BatchPolicy(BatchTransform):
     def schedule(self, draw: Draw, shape: Shape) -> List[Step]:
         """Steps for what was drawn: the first makes a copy, the others work on it.
 
-        Before each operation the batch is sorted by kind, so that images of one
-        kind are one slice.
+        Before each operation the batch is sorted by kind, so that images of one kind are one slice.
 
         Args:
             draw (Draw): See :meth:`sample`.
@@ -205,18 +202,16 @@ class BatchAutoAugment(BatchPolicy):
     The policies are handed to mmpretrain and read from what it builds.
 
     Args:
-        policies (str | list[list[dict]]): As mmpretrain's: the name of a
-            collection, or sub-policies of operations.
-        hparams (dict): As mmpretrain's, which checks but does not use them
-            (1.2.0): settings must be in the policies.
-        channel_order (str): How to weigh the channels for a grey value. MMCV
-            takes every image for BGR, so also the RGB ones of CIFAR:
-            'bgr', the default, does what it does, 'rgb' weighs RGB images
-            as they are seen.
+        policies (str | list[list[dict]]): As mmpretrain's: the name of a collection, or
+            sub-policies of operations.
+        hparams (dict): As mmpretrain's, which checks but does not use them (1.2.0): settings must
+            be in the policies.
+        channel_order (str): How to weigh the channels for a grey value. MMCV takes every image for
+            BGR, so also the RGB ones of CIFAR: 'bgr', the default, does what it does, 'rgb' weighs
+            RGB images as they are seen.
 
     Raises:
-        ConfigError: mmpretrain refuses the policies, or an operation cannot
-            be done in batches.
+        ConfigError: mmpretrain refuses the policies, or an operation cannot be done in batches.
     """
 
     def __init__(
@@ -247,21 +242,18 @@ class BatchRandAugment(BatchPolicy):
     """mmpretrain's ``RandAugment`` for a batch.
 
     Args:
-        policies (str | list[dict]): As mmpretrain's: the name of a
-            collection, or operations.
-        num_policies (int): How many are chosen, one after the other; the
-            same one may come again.
+        policies (str | list[dict]): As mmpretrain's: the name of a collection, or operations.
+        num_policies (int): How many are chosen, one after the other; the same one may come again.
         magnitude_level (int | float): Level of all magnitudes.
-        magnitude_std (float | str): Of normal noise on the level; 'inf':
-            uniform from 0 to the level. Defaults to 0.
+        magnitude_std (float | str): Of normal noise on the level; 'inf': uniform from 0 to the
+            level. Defaults to 0.
         total_level (int | float): Highest level. Defaults to 10.
-        hparams (dict): Settings for the operations that take them and have
-            them not set. Defaults to ``dict(pad_val=128)``.
+        hparams (dict): Settings for the operations that take them and have them not set. Defaults
+            to ``dict(pad_val=128)``.
         channel_order (str): See :class:`BatchAutoAugment`.
 
     Raises:
-        ConfigError: mmpretrain refuses the policies, or an operation cannot
-            be done in batches.
+        ConfigError: mmpretrain refuses the policies, or an operation cannot be done in batches.
     """
 
     def __init__(

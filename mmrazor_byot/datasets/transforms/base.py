@@ -17,8 +17,8 @@ Shape = Tuple[int, int, int, int]
 class Step(NamedTuple):
     """A pure function for the device and the numbers drawn for it.
 
-    ``kernel(images, **draws)`` answers the new images; the draws are arrays
-    here and tensors on the images' device there.
+    ``kernel(images, **draws)`` answers the new images; the draws are arrays here and tensors on the
+    images' device there.
     """
 
     kernel: Callable
@@ -28,10 +28,9 @@ class Step(NamedTuple):
 class BatchTransform(ABC):
     """Base of the batch transforms: ``images -> images``.
 
-    Images are uint8 (N, 3, H, W) on any device; each gets its own random
-    numbers. These are drawn on the CPU, from torch's global generator, so a
-    seed says what comes whatever the device. :meth:`draw` lays down the
-    steps, which the device takes without the host waiting for it.
+    Images are uint8 (N, 3, H, W) on any device; each gets its own random numbers. These are drawn
+    on the CPU, from torch's global generator, so a seed says what comes whatever the device.
+    :meth:`draw` lays down the steps, which the device takes without the host waiting for it.
     """
 
     @abstractmethod
@@ -60,9 +59,8 @@ class BatchTransform(ABC):
         """
         if images.dtype != torch.uint8 or images.dim() != 4 or images.size(1) != 3:
             raise DatasetError(
-                f'{type(self).__name__}: images are {images.dtype} of shape '
-                f'{tuple(images.shape)}; it takes torch.uint8 (N, 3, H, W), so '
-                'put it before the normalisation'
+                f'{type(self).__name__}: images are {images.dtype} of shape {tuple(images.shape)}; '
+                'it takes torch.uint8 (N, 3, H, W), so put it before the normalisation'
             )
         return take_steps(images, self.draw(tuple(images.shape)))
 
@@ -71,8 +69,7 @@ class BatchTransform(ABC):
 class BatchCompose(BatchTransform):
     """Batch transforms, one after the other.
 
-    It draws for all of them first, so that on a GPU all drawn numbers move
-    in one copy.
+    It draws for all of them first, so that on a GPU all drawn numbers move in one copy.
 
     Args:
         transforms (Sequence[BatchTransform | dict]): Them, or their configs.

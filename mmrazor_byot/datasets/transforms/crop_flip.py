@@ -23,21 +23,18 @@ DIRECTIONS = dict(horizontal=(3,), vertical=(2,), diagonal=(2, 3))
 class BatchRandomCrop(BatchTransform):
     """mmpretrain's ``RandomCrop`` for a batch.
 
-    ``padding_mode`` holds for ``padding`` too (mmpretrain pads with a
-    constant there, whatever the mode), and images that are too small are an
-    error.
+    ``padding_mode`` holds for ``padding`` too (mmpretrain pads with a constant there, whatever the
+    mode), and images that are too small are an error.
 
     Args:
         crop_size (int | Sequence[int]): Height and width of the crop.
-        padding (int | Sequence[int], optional): Added to all borders; or to
-            left/right, top/bottom; or to left, top, right, bottom.
-        pad_if_needed (bool): Pad images that are smaller than the crop.
-            Defaults to False.
-        pad_val (Number | Sequence[Number]): Colour of the padding. As OpenCV
-            has it, a single number is the first channel's and the others get
-            0: give three to be sure. Defaults to 0.
-        padding_mode (str): 'constant', 'edge', 'reflect' or 'symmetric'.
-            Defaults to 'constant'.
+        padding (int | Sequence[int], optional): Added to all borders; or to left/right, top/bottom;
+            or to left, top, right, bottom.
+        pad_if_needed (bool): Pad images that are smaller than the crop. Defaults to False.
+        pad_val (Number | Sequence[Number]): Colour of the padding. As OpenCV has it, a single
+            number is the first channel's and the others get 0: give three to be sure. Defaults to
+            0.
+        padding_mode (str): 'constant', 'edge', 'reflect' or 'symmetric'. Defaults to 'constant'.
 
     Raises:
         ConfigError: mmpretrain refuses the settings.
@@ -69,9 +66,8 @@ class BatchRandomCrop(BatchTransform):
         places = [a - b + 1 for a, b in zip(padded[2:], self.size)]
         if min(places) < 1:
             raise DatasetError(
-                f'BatchRandomCrop: images of {padded[2]} x {padded[3]} are '
-                f'smaller than the crop of {self.size[0]} x {self.size[1]}; '
-                'set padding or pad_if_needed'
+                f'BatchRandomCrop: images of {padded[2]} x {padded[3]} are smaller than the crop '
+                f'of {self.size[0]} x {self.size[1]}; set padding or pad_if_needed'
             )
         corners = (uniform(shape[0], 2) * places).astype(np.int64)
         steps = []
@@ -118,8 +114,7 @@ def crop(
 ) -> torch.Tensor:
     """Cut a window of one size, (h, w), out of each image (N, C, H, W).
 
-    One gather of rows: the windows of all rows of all images are one view
-    with overlapping rows.
+    One gather of rows: the windows of all rows of all images are one view with overlapping rows.
 
     Args:
         images (torch.Tensor): (N, C, H, W).
@@ -166,10 +161,9 @@ class BatchRandomFlip(BatchTransform):
     """MMCV's ``RandomFlip`` for a batch.
 
     Args:
-        prob (float | list[float]): Chance of a flip, shared evenly by the
-            directions; or a chance for each.
-        direction (str | list[str]): 'horizontal', 'vertical', 'diagonal'.
-            Defaults to 'horizontal'.
+        prob (float | list[float]): Chance of a flip, shared evenly by the directions; or a chance
+            for each.
+        direction (str | list[str]): 'horizontal', 'vertical', 'diagonal'. Defaults to 'horizontal'.
 
     Raises:
         ConfigError: MMCV refuses the settings.
@@ -198,8 +192,8 @@ class BatchRandomFlip(BatchTransform):
 def flip(images: torch.Tensor, index: torch.Tensor, directions: Sequence[str]) -> torch.Tensor:
     """Flip some images (N, C, H, W).
 
-    ``index`` (N,) is i for image i as it is, d * N + i for image i in the
-    d-th direction, counted from 1.
+    ``index`` (N,) is i for image i as it is, d * N + i for image i in the d-th direction, counted
+    from 1.
     """
     turned = [images.flip(DIRECTIONS[name]) for name in directions]
     return torch.cat([images, *turned]).index_select(0, index)

@@ -89,13 +89,11 @@ def sides(boxes: np.ndarray, size: Tuple[int, int]) -> Dict[str, np.ndarray]:
     """Which rows and columns each box covers.
 
     Args:
-        boxes (np.ndarray): Top, left, bottom, right of each, (N, 4); the last
-            two are just outside.
+        boxes (np.ndarray): Top, left, bottom, right of each, (N, 4); the last two are just outside.
         size (tuple): Height and width of the images.
 
     Returns:
-        dict: ``rows`` (N, 1, H, 1) and ``columns`` (N, 1, 1, W), uint8: 1 if
-        covered, else 0.
+        dict: ``rows`` (N, 1, H, 1) and ``columns`` (N, 1, 1, W), uint8: 1 if covered, else 0.
     """
     first, length = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
     # What lies before the first is a very large number without a sign.
@@ -114,8 +112,8 @@ def fill_boxes(
 ) -> torch.Tensor:
     """Fill each image's box, see :func:`sides`.
 
-    Images are uint8 (N, C, H, W); ``fill`` is a colour (C, 1, 1), or one for
-    each image (N, C, 1, 1).
+    Images are uint8 (N, C, H, W); ``fill`` is a colour (C, 1, 1), or one for each image (N, C, 1,
+    1).
     """
     # Modulo 256 this is exact, and much quicker than torch.where on bytes.
     return (fill - images).mul_(rows * columns).add_(images)

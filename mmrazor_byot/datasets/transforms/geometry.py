@@ -1,7 +1,7 @@
 """Rotations, shears and translations, with the arithmetic of OpenCV 5's ``warpAffine``.
 
-(OpenCV 4 rounds coordinates to 1/1024 of a pixel, or 1/32 when it
-interpolates: there the nearest pixel is another one for about 1 in 1,000.)
+(OpenCV 4 rounds coordinates to 1/1024 of a pixel, or 1/32 when it interpolates: there the nearest
+pixel is another one for about 1 in 1,000.)
 """
 
 from functools import partial
@@ -15,9 +15,9 @@ from mmrazor_byot.errors import ConfigError
 
 from .base import OpGroup, Step, broadcast_setting, opencv_color, pad
 
-#: How to sample between pixels. For each tap (T): coefficients of its weight,
-#: a cubic in the place t between two pixels, from t^0 to t^3, and its offset
-#: from the lower one. Shape (5, T, 1, 1). Cubic convolution is with A = -0.75.
+#: How to sample between pixels. For each tap (T): coefficients of its weight, a cubic in the place
+#: t between two pixels, from t^0 to t^3, and its offset from the lower one. Shape (5, T, 1, 1).
+#: Cubic convolution is with A = -0.75.
 TAPS = {
     name: np.float32(rows).T.reshape(5, -1, 1, 1)
     for name, rows in dict(
@@ -70,8 +70,8 @@ def read_warp(transform: BaseTransform) -> Tuple[str, Warp]:
     interpolation = transform.interpolation
     if interpolation not in INTERPOLATIONS:
         raise ConfigError(
-            f'interpolation={interpolation!r} cannot be done in batches; '
-            f'these can: {", ".join(INTERPOLATIONS)}'
+            f'interpolation={interpolation!r} cannot be done in batches; these can: '
+            f'{", ".join(INTERPOLATIONS)}'
         )
     sampling, name = INTERPOLATIONS[interpolation], type(transform).__name__
     if name == 'Rotate':
@@ -140,8 +140,7 @@ def lines(matrices: np.ndarray, height: int) -> Tuple[np.ndarray, np.ndarray]:
         height (int): Of the images.
 
     Returns:
-        tuple: Slope (N, 2, 1, 1) and start (N, 2, H, 1) of x and y, float64
-        of float32 precision.
+        tuple: Slope (N, 2, 1, 1) and start (N, 2, H, 1) of x and y, float64 of float32 precision.
     """
     along, down, first = matrices[:, :, None].transpose(3, 0, 1, 2)
     start = down * np.arange(height, dtype=np.float32) + first

@@ -37,9 +37,9 @@ class Mixing(NamedTuple):
 class BatchMix(ABC):
     """Base of the mixes: ``images, scores -> images, scores``.
 
-    Every image gets its own partner, from one permutation of the batch, and
-    its own weight: each has the distribution that mmpretrain's batch
-    augments give to it, which draw one weight for the whole batch.
+    Every image gets its own partner, from one permutation of the batch, and its own weight: each
+    has the distribution that mmpretrain's batch augments give to it, which draw one weight for the
+    whole batch.
     """
 
     @abstractmethod
@@ -106,8 +106,8 @@ class BatchMixup(WeightedMix):
 class BatchCutMix(WeightedMix):
     """mmpretrain's ``CutMix``, with a box for each image.
 
-    Its settings are those of :class:`WeightedMix`; the weight is the area
-    outside the box, before the image's border cuts it.
+    Its settings are those of :class:`WeightedMix`; the weight is the area outside the box, before
+    the image's border cuts it.
     """
 
     def draw(self, n: int, size: Tuple[int, int]) -> Mixing:
@@ -123,8 +123,8 @@ class BatchMixChoice(BatchMix):
 
     Args:
         mixes (Sequence[BatchMix | dict]): Them, or their configs.
-        probs (Sequence[float], optional): Chance of each; what is left to 1
-            is that of none. All the same if not given.
+        probs (Sequence[float], optional): Chance of each; what is left to 1 is that of none. All
+            the same if not given.
 
     Raises:
         ConfigError: The chances do not fit.
@@ -138,8 +138,8 @@ class BatchMixChoice(BatchMix):
             probs = [1 / len(mixes)] * len(mixes)
         if len(probs) != len(mixes) or min(probs) < 0 or sum(probs) > 1 + 1e-9:
             raise ConfigError(
-                f'BatchMixChoice: probs={probs}; one for each of the '
-                f'{len(mixes)} mixes, none below 0, 1 at most in all'
+                f'BatchMixChoice: probs={probs}; one for each of the {len(mixes)} mixes, none '
+                'below 0, 1 at most in all'
             )
         self.bounds = np.cumsum(probs)
 
@@ -184,8 +184,7 @@ def mix(
         partner (torch.Tensor): Number of each one's partner, (N,).
         label (torch.Tensor): Weight of the own scores, (N, 1).
         pixel (torch.Tensor, optional): Weight of the own pixels, (N, 1, 1, 1).
-        rows (torch.Tensor, optional): Rows of the partner's box, see
-            :func:`~.cutout.sides`.
+        rows (torch.Tensor, optional): Rows of the partner's box, see :func:`~.cutout.sides`.
         columns (torch.Tensor, optional): Columns of the partner's box.
     """
     other = images.index_select(0, partner)

@@ -1,7 +1,7 @@
 """Tone and colour: each image's grey values by a table, or a blend with another image.
 
-A table has 256 entries; some depend on the drawn magnitude alone and are made
-on the CPU, those of contrast, autocontrast and equalize on the image too.
+A table has 256 entries; some depend on the drawn magnitude alone and are made on the CPU, those of
+contrast, autocontrast and equalize on the image too.
 """
 
 from functools import partial
@@ -93,9 +93,8 @@ def change_tone(
 ) -> torch.Tensor:
     """Change the tone of images, uint8 (N, 3, H, W), sorted by operation.
 
-    First the T with a table, uint8 (T, 1, 256), then those to change the
-    contrast of, one for each ``alpha``, then as many as ``autocontrast`` says,
-    then those to equalize.
+    First the T with a table, uint8 (T, 1, 256), then those to change the contrast of, one for each
+    ``alpha``, then as many as ``autocontrast`` says, then those to equalize.
     """
     values = images.flatten(2).long()
     made, done = [tables.expand(-1, 3, -1)], len(tables)
@@ -193,9 +192,8 @@ def blend(
 ) -> torch.Tensor:
     """``alpha a + beta b``, float32, rounded where ``cv2.addWeighted`` rounds.
 
-    OpenCV 5 has a fused multiply-add in float32; the product of two float32
-    is exact in float64. (OpenCV 4 rounds once more: less than 1 % of the
-    values become another whole number.)
+    OpenCV 5 has a fused multiply-add in float32; the product of two float32 is exact in float64.
+    (OpenCV 4 rounds once more: less than 1 % of the values become another whole number.)
 
     Args:
         a (torch.Tensor): Whole numbers below 2**24, any shape.

@@ -12,8 +12,8 @@ Draws = Dict[str, np.ndarray]
 def to_device(draws: Sequence[Draws], device: torch.device) -> List[Dict[str, torch.Tensor]]:
     """Arrays as tensors on a device, under the same names.
 
-    On the CPU they are shared. For any other device they are packed into one
-    buffer, pinned for CUDA, and copied at once: the host does not wait.
+    On the CPU they are shared. For any other device they are packed into one buffer, pinned for
+    CUDA, and copied at once: the host does not wait.
 
     Args:
         draws (Sequence[dict]): Arrays by name, a dict a step.

@@ -18,8 +18,8 @@ class ChannelsLastHook(Hook):
     """``channels_last = True`` in a config: train and test in NHWC.
 
     Model, moving average, gradient buckets and optimizer state are brought to
-    ``torch.channels_last``, whatever layout a checkpoint has; checkpoints are
-    written in the usual one. Results are the same but for rounding.
+    ``torch.channels_last``, whatever layout a checkpoint has; checkpoints are written in the usual
+    one. Results are the same but for rounding.
 
     Raises:
         ConfigError: On a CPU, a network too narrow for it.
@@ -30,8 +30,7 @@ class ChannelsLastHook(Hook):
     def before_train(self, runner) -> None:
         """Convert all that takes part in training.
 
-        Not earlier: random weights are drawn in the order of memory, so a
-        seed would mean others.
+        Not earlier: random weights are drawn in the order of memory, so a seed would mean others.
         """
         if runner.cfg.get('channels_last'):
             self._convert(runner)
@@ -77,8 +76,8 @@ def follow_weights(optimizer: torch.optim.Optimizer) -> None:
     """Bring an optimizer's state to the layout of the weights.
 
     Args:
-        optimizer (Optimizer): Its momentum buffers and so on are replaced
-            where their strides are not those of the weight.
+        optimizer (Optimizer): Its momentum buffers and so on are replaced where their strides are
+            not those of the weight.
     """
     for weight, state in optimizer.state.items():
         for name, value in state.items():

@@ -18,9 +18,8 @@ TRAINING_STATE = ('meta', 'message_hub', 'optimizer')
 class CheckpointCheckHook(Hook):
     """Compares a checkpoint with the model before it is loaded.
 
-    MMEngine only logs the keys that differ and goes on. To test or to resume,
-    every weight must be there and fit. To fine-tune (``load_from`` when
-    training) some must.
+    MMEngine only logs the keys that differ and goes on. To test or to resume, every weight must be
+    there and fit. To fine-tune (``load_from`` when training) some must.
     """
 
     priority = 'LOW'  # behind EMAHook, which may swap the state dict
@@ -44,9 +43,8 @@ class CheckpointCheckHook(Hook):
             missing = [k for k in TRAINING_STATE if k not in checkpoint]
             if missing:
                 raise CheckpointError(
-                    f'{source} has no {missing[0]}, so training cannot be '
-                    'resumed from it; to start from its weights, set '
-                    'load_from (without --resume)'
+                    f'{source} has no {missing[0]}, so training cannot be resumed from it; to '
+                    'start from its weights, set load_from (without --resume)'
                 )
         model = unwrap(runner.model)
         state = state_for(model, checkpoint)
@@ -63,8 +61,8 @@ def state_for(model: nn.Module, checkpoint: dict) -> Dict[str, Tensor]:
 
     Args:
         model (nn.Module): The model.
-        checkpoint (dict): With ``state_dict``, or a state dict itself; of a
-            wrapped model too, and for BYOT of MMRazor's.
+        checkpoint (dict): With ``state_dict``, or a state dict itself; of a wrapped model too, and
+            for BYOT of MMRazor's.
     """
     state = {
         re.sub(r'^module\.', '', str(key)): value

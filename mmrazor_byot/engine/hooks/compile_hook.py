@@ -15,10 +15,9 @@ from .unwrap import unwrap
 class CompileHook(Hook):
     """``compile = True``, or a dict for ``torch.compile``, in a config.
 
-    MMEngine's own switch compiles ``train_step``, optimizer, data samples and
-    all, which falls into pieces and compiles some of them again and again.
-    Here it is the network and its losses (``loss_terms``), or for a model
-    without these its backbone. Names of weights stay as they are.
+    MMEngine's own switch compiles ``train_step``, optimizer, data samples and all, which falls into
+    pieces and compiles some of them again and again. Here it is the network and its losses
+    (``loss_terms``), or for a model without these its backbone. Names of weights stay as they are.
     """
 
     priority = 'VERY_LOW'  # behind EMAHook, which copies the model
@@ -54,8 +53,8 @@ def compile_model(model: nn.Module, **settings) -> bool:
     """Compile what a model has for it.
 
     Args:
-        model (nn.Module): Its method ``loss_terms(inputs, target)``, or else
-            its backbone, is compiled in training.
+        model (nn.Module): Its method ``loss_terms(inputs, target)``, or else its backbone, is
+            compiled in training.
         **settings: Of ``torch.compile``.
 
     Returns:

@@ -13,11 +13,9 @@ from mmrazor_byot.registry import FUNCTIONS, HOOKS
 class EpochSeedHook(Hook):
     """Seeds Python, NumPy and torch at the start of each training epoch.
 
-    The seed is made of the runner's, the epoch and the rank, so a run that
-    was stopped and resumed draws what the unbroken run would have drawn.
-    Data loader workers take part if the loader has
-    ``worker_init_fn=dict(type='mmrazor_byot.seed_worker')`` and
-    ``persistent_workers=False``.
+    The seed is made of the runner's, the epoch and the rank, so a run that was stopped and resumed
+    draws what the unbroken run would have drawn. Data loader workers take part if the loader has
+    ``worker_init_fn=dict(type='mmrazor_byot.seed_worker')`` and ``persistent_workers=False``.
     """
 
     priority = 'VERY_HIGH'
@@ -41,9 +39,8 @@ class EpochSeedHook(Hook):
 def seed_worker(worker_id: int) -> None:
     """Seed a data loader worker from its epoch.
 
-    MMEngine's default seeds each worker alike in every epoch. torch's seed of
-    a worker is drawn anew each epoch, and has already seeded ``random`` and
-    torch itself; NumPy remains.
+    MMEngine's default seeds each worker alike in every epoch. torch's seed of a worker is drawn
+    anew each epoch, and has already seeded ``random`` and torch itself; NumPy remains.
 
     Args:
         worker_id (int): Number of the worker, part of torch's seed.

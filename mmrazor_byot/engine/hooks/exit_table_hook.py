@@ -23,12 +23,12 @@ from .unwrap import unwrap
 class ExitTableHook(Hook):
     """Accuracy, params and FLOPs of every exit, at the end of a run.
 
-    After a test, and after training from its last validation. The table is
-    logged, and written as ``exits.json`` into the folder of the log.
+    After a test, and after training from its last validation. The table is logged, and written as
+    ``exits.json`` into the folder of the log.
 
     Args:
-        input_size (int | Sequence[int], optional): Size of the images for
-            FLOPs: S, (H, W) or (C, H, W). Defaults to the model's, or 32.
+        input_size (int | Sequence[int], optional): Size of the images for FLOPs: S, (H, W) or (C,
+            H, W). Defaults to the model's, or 32.
     """
 
     priority = 'VERY_LOW'

@@ -18,10 +18,9 @@ from .unwrap import unwrap
 class FiniteLossHook(Hook):
     """Raises when a loss is NaN or infinite, before anything is saved.
 
-    Losses are noted on their device each iteration and looked at every
-    ``interval`` iterations and before every checkpoint, all in one transfer,
-    so a GPU is not stopped for it and no checkpoint holds weights from after
-    the fault.
+    Losses are noted on their device each iteration and looked at every ``interval`` iterations and
+    before every checkpoint, all in one transfer, so a GPU is not stopped for it and no checkpoint
+    holds weights from after the fault.
 
     Args:
         interval (int): Iterations between two looks. Defaults to 50.
@@ -72,8 +71,7 @@ class FiniteLossHook(Hook):
 
     def _stop(self, runner, what: str, iteration: int, names: str) -> None:
         raise NonFiniteLossError(
-            f'the {what} no longer finite at iteration {iteration} ({names});'
-            f' training stopped, and the last checkpoint in {runner.work_dir}'
-            ' is from before it. Lower the learning rate, or clip gradients: '
-            '--cfg-options optim_wrapper.clip_grad.max_norm=5'
+            f'the {what} no longer finite at iteration {iteration} ({names}); training stopped, '
+            f'and the last checkpoint in {runner.work_dir} is from before it. Lower the learning '
+            'rate, or clip gradients: --cfg-options optim_wrapper.clip_grad.max_norm=5'
         )

@@ -12,9 +12,8 @@ from mmrazor_byot.registry import HOOKS
 class IterTimerHook(MMEngineIterTimerHook):
     """MMEngine's hook, which does not read what it has just written.
 
-    Its reading makes the message hub append to the history of ``time`` in
-    each iteration, and that copies the whole history. Log and ETA are
-    MMEngine's own.
+    Its reading makes the message hub append to the history of ``time`` in each iteration, and that
+    copies the whole history. Log and ETA are MMEngine's own.
     """
 
     def _after_iter(

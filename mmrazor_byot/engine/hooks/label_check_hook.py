@@ -18,10 +18,10 @@ from .unwrap import unwrap
 class LabelCheckHook(Hook):
     """Compares the classes of head and data set, and looks at every label.
 
-    On a GPU a label out of range is a device assert that names nothing. A
-    data set that has its labels in memory is asked for all of them before
-    its first pass. The labels of another are looked at batch by batch in that
-    pass, as long as they are in main memory: a GPU is never waited for.
+    On a GPU a label out of range is a device assert that names nothing. A data set that has its
+    labels in memory is asked for all of them before its first pass. The labels of another are
+    looked at batch by batch in that pass, as long as they are in main memory: a GPU is never waited
+    for.
     """
 
     def __init__(self) -> None:
@@ -45,9 +45,8 @@ class LabelCheckHook(Hook):
         classes = getattr(dataset, 'metainfo', {}).get('classes')
         if num_classes and classes and len(classes) != num_classes:
             raise ConfigError(
-                f'the head has {num_classes} classes, but the dataset of '
-                f'{mode}_dataloader has {len(classes)}: set '
-                f'num_classes={len(classes)} of the head (and of '
+                f'the head has {num_classes} classes, but the dataset of {mode}_dataloader has '
+                f'{len(classes)}: set num_classes={len(classes)} of the head (and of '
                 'data_preprocessor, if it is set there)'
             )
         if isinstance(dataset, ImageBatches):
@@ -75,8 +74,7 @@ def batch_labels(data_batch: Optional[dict]) -> Optional[Tensor]:
     """All labels of a batch, (N,), if it has any.
 
     Args:
-        data_batch (dict, optional): With ``data_samples``: ``DataSample`` or
-            ``BatchSamples``.
+        data_batch (dict, optional): With ``data_samples``: ``DataSample`` or ``BatchSamples``.
     """
     if not isinstance(data_batch, dict):
         return None
@@ -106,9 +104,8 @@ def check_labels(labels: Tensor, num_classes: Optional[int], mode: str) -> None:
     wrong = labels[(labels < 0) | (labels >= num_classes)]
     if len(wrong):
         raise DatasetError(
-            f'the {mode} data has the label {int(wrong[0])}, but the head '
-            f'has {num_classes} classes, 0 to {num_classes - 1}: correct the '
-            'labels, or set num_classes of the head'
+            f'the {mode} data has the label {int(wrong[0])}, but the head has {num_classes} '
+            f'classes, 0 to {num_classes - 1}: correct the labels, or set num_classes of the head'
         )
 
 

@@ -13,9 +13,8 @@ from ..deferred_hub import DeferredMessageHub
 class RuntimeInfoHook(MMEngineRuntimeInfoHook):
     """MMEngine's hook with a message hub that defers.
 
-    Every loss of every iteration is noted on its device, and fetched when
-    the log, a checkpoint or another hook reads it. The numbers are MMEngine's
-    own, see :class:`DeferredMessageHub`.
+    Every loss of every iteration is noted on its device, and fetched when the log, a checkpoint or
+    another hook reads it. The numbers are MMEngine's own, see :class:`DeferredMessageHub`.
     """
 
     def before_run(self, runner) -> None:

@@ -20,17 +20,16 @@ HALVES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
 class AmpOptimWrapper(OptimWrapper, MMEngineAmpOptimWrapper):
     """MMEngine's mixed precision, also on a CPU.
 
-    bfloat16 has the range of float32: losses are not scaled, so no step
-    waits for the GPU to say whether a gradient overflowed. With float16 they
-    are, as in MMEngine. Checkpoints go from one to the other.
+    bfloat16 has the range of float32: losses are not scaled, so no step waits for the GPU to say
+    whether a gradient overflowed. With float16 they are, as in MMEngine. Checkpoints go from one to
+    the other.
 
     Args:
-        dtype (str | torch.dtype, optional): ``'bfloat16'`` or ``'float16'``.
-            Defaults to bfloat16 where the device has it, else float16.
-        loss_scale (str | float | dict): As in MMEngine, for float16. Defaults
-            to ``'dynamic'``.
-        **kwargs: As in MMEngine's ``OptimWrapper``: ``optimizer``,
-            ``clip_grad``, ``accumulative_counts``.
+        dtype (str | torch.dtype, optional): ``'bfloat16'`` or ``'float16'``. Defaults to bfloat16
+            where the device has it, else float16.
+        loss_scale (str | float | dict): As in MMEngine, for float16. Defaults to ``'dynamic'``.
+        **kwargs: As in MMEngine's ``OptimWrapper``: ``optimizer``, ``clip_grad``,
+            ``accumulative_counts``.
 
     Raises:
         ConfigError: No half precision, or one that the device has not.
@@ -106,8 +105,8 @@ def half_precision(dtype: Optional[Union[str, torch.dtype]], device_type: str) -
         )
     if chosen is torch.float16 and device_type == 'cpu' and not hasattr(torch.amp, 'GradScaler'):
         raise ConfigError(
-            f'AmpOptimWrapper: torch {torch.__version__} has no float16 on a '
-            "CPU; set optim_wrapper.dtype='bfloat16', or take torch 2.3"
+            f'AmpOptimWrapper: torch {torch.__version__} has no float16 on a CPU; set '
+            "optim_wrapper.dtype='bfloat16', or take torch 2.3"
         )
     return chosen
 

@@ -10,9 +10,8 @@ from mmrazor_byot.registry import OPTIM_WRAPPERS
 class OptimWrapper(MMEngineOptimWrapper):
     """MMEngine's wrapper, which leaves the norm of the gradient where it is.
 
-    MMEngine reads ``grad_norm`` for the log in each iteration, and the GPU is
-    waited for in the middle of the step. Here the message hub gets the
-    tensor, and reads it when the log is printed.
+    MMEngine reads ``grad_norm`` for the log in each iteration, and the GPU is waited for in the
+    middle of the step. Here the message hub gets the tensor, and reads it when the log is printed.
     """
 
     def _clip_grad(self) -> None:

@@ -23,39 +23,36 @@ OptConfig = Optional[Union[dict, Sequence[Optional[dict]]]]
 class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
     r"""Self-distillation of one network (arXiv 1905.08094).
 
-    A classifier is cut into C sections. Behind each but the last stands an
-    exit head; the classifier itself is exit C. All exits learn from the
-    labels, and the shallow ones from the deepest (section 3.2 of the paper):
+    A classifier is cut into C sections. Behind each but the last stands an exit head; the
+    classifier itself is exit C. All exits learn from the labels, and the shallow ones from the
+    deepest (section 3.2 of the paper):
 
     .. math::
         L = CE(q_C, y) + \sum_{i<C} \left[ (1 - \alpha) CE(q_i, y)
             + \alpha T^2 KL(p_C \| p_i) + \lambda \|F_i - F_C\|_2^2 \right]
 
     Args:
-        architecture (dict | BaseModel): A classifier of mmpretrain: its
-            config, MMRazor's ``dict(cfg_path='mmpretrain::...',
-            pretrained=False)``, or a built one. Where its head says
-            ``in_channels=None``, they are found too.
-        exit_head (dict | list[dict]): Config of the shallow exit heads; a
-            list has one for each. Channels are found from the backbone.
-        label_loss (dict | list | None): Called with logits and target. The
-            weight is :math:`1 - \alpha`. A list has one for each shallow
-            exit; None leaves the loss out.
-        logit_loss (dict | list | None): Called with logits and the deepest
-            exit's logits. The weight is :math:`\alpha`.
-        hint_loss (dict | list | None): Called with the feature and the
-            deepest exit's feature. The weight is :math:`\lambda`.
-        sections (Sequence[int], optional): The backbone's ``out_indices``: a
-            section ends behind each. Defaults to what the backbone is set to,
-            or where that is one feature map, to all its stages.
-        input_size (int | Sequence[int]): Size of the images, S, (H, W) or
-            (C, H, W), with which the network is looked at and its FLOPs are
-            counted. Defaults to 32.
-        predict_with (str | int): What ``predict`` answers with:
-            ``'deepest'``, ``'ensemble'`` or an exit from 1 to C.
-        data_preprocessor (dict | nn.Module, optional): Defaults to the
-            architecture's. A dict without type is a ``ClsDataPreprocessor``;
-            its ``batch_augments`` default to the architecture's ``train_cfg``.
+        architecture (dict | BaseModel): A classifier of mmpretrain: its config, MMRazor's
+            ``dict(cfg_path='mmpretrain::...', pretrained=False)``, or a built one. Where its head
+            says ``in_channels=None``, they are found too.
+        exit_head (dict | list[dict]): Config of the shallow exit heads; a list has one for each.
+            Channels are found from the backbone.
+        label_loss (dict | list | None): Called with logits and target. The weight is :math:`1 -
+            \alpha`. A list has one for each shallow exit; None leaves the loss out.
+        logit_loss (dict | list | None): Called with logits and the deepest exit's logits. The
+            weight is :math:`\alpha`.
+        hint_loss (dict | list | None): Called with the feature and the deepest exit's feature. The
+            weight is :math:`\lambda`.
+        sections (Sequence[int], optional): The backbone's ``out_indices``: a section ends behind
+            each. Defaults to what the backbone is set to, or where that is one feature map, to all
+            its stages.
+        input_size (int | Sequence[int]): Size of the images, S, (H, W) or (C, H, W), with which the
+            network is looked at and its FLOPs are counted. Defaults to 32.
+        predict_with (str | int): What ``predict`` answers with: ``'deepest'``, ``'ensemble'`` or an
+            exit from 1 to C.
+        data_preprocessor (dict | nn.Module, optional): Defaults to the architecture's. A dict
+            without type is a ``ClsDataPreprocessor``; its ``batch_augments`` default to the
+            architecture's ``train_cfg``.
         init_cfg (dict, optional): Initialization config.
 
     Raises:
@@ -157,8 +154,7 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
             data_samples (BatchSamples | list[DataSample]): Their labels.
 
         Returns:
-            dict[str, Tensor]: Those of :meth:`loss_terms`; MMEngine trains on
-            their sum.
+            dict[str, Tensor]: Those of :meth:`loss_terms`; MMEngine trains on their sum.
         """
         return self.loss_terms(inputs, stack_targets(data_samples))
 
@@ -170,8 +166,8 @@ class BYOT(LossSum, ExitAnswers, BaseAlgorithm):
             target (Tensor): Class indices (N,), or probabilities (N, K).
 
         Returns:
-            dict[str, Tensor]: ``exit1.label_loss``, ``exit1.logit_loss``,
-            ``exit1.hint_loss`` and so on to ``exitC.label_loss``.
+            dict[str, Tensor]: ``exit1.label_loss``, ``exit1.logit_loss``, ``exit1.hint_loss`` and
+            so on to ``exitC.label_loss``.
         """
         *shallow, deepest = self.forward_exits(inputs)
         teacher = deepest.detach()  # nothing flows back to the deepest exit

@@ -24,13 +24,11 @@ class ExitAnswers(BaseModel):
 
         Args:
             inputs (Tensor): Preprocessed images, (N, 3, H, W).
-            data_samples (BatchSamples | list[DataSample], optional): To fill
-                in.
+            data_samples (BatchSamples | list[DataSample], optional): To fill in.
 
         Returns:
-            BatchSamples | list[DataSample]: Each with ``pred_score`` (K,) and
-            ``pred_label`` as ``predict_with`` says, and ``exit_scores``
-            (C, K), the softmax of every exit.
+            BatchSamples | list[DataSample]: Each with ``pred_score`` (K,) and ``pred_label`` as
+            ``predict_with`` says, and ``exit_scores`` (C, K), the softmax of every exit.
         """
         logits = torch.stack(self._forward(inputs), dim=1)
         exit_scores = logits.float().softmax(dim=-1)

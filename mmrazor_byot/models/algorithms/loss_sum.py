@@ -11,10 +11,10 @@ from torch import Tensor
 class LossSum(BaseModel):
     """``parse_losses`` without three operations for each loss.
 
-    MMEngine takes the mean of every loss and adds them one by one; each of
-    these is a launch on the device, forward and backward, for one number.
-    Scalars of one kind are stacked and summed instead. The gradients are
-    MMEngine's to the last bit (each loss gets 1), the sum is up to rounding.
+    MMEngine takes the mean of every loss and adds them one by one; each of these is a launch on the
+    device, forward and backward, for one number. Scalars of one kind are stacked and summed
+    instead. The gradients are MMEngine's to the last bit (each loss gets 1), the sum is up to
+    rounding.
     """
 
     def parse_losses(self, losses: Dict[str, Tensor]) -> Tuple[Tensor, Dict[str, Tensor]]:

@@ -12,8 +12,8 @@ def blocks_per_stage(name: str, depth: int, convs: int, offsets: Sequence[int]) 
         name (str): The network, for the error message.
         depth (int): Depth, ``3 * convs * n + offset``.
         convs (int): Convolutions on the main path of one block.
-        offsets (Sequence[int]): Layers outside the blocks; one for each way
-            of counting that is accepted.
+        offsets (Sequence[int]): Layers outside the blocks; one for each way of counting that is
+            accepted.
 
     Returns:
         int: ``n``, at least 1.

@@ -14,8 +14,8 @@ class Absent(nn.Module):
     """Stands where a module was: no weights, no work, input is output.
 
     Args:
-        module (nn.Module): The module that was there. Who asks for a part
-            of it finds None, as for a part that it never had.
+        module (nn.Module): The module that was there. Who asks for a part of it finds None, as for
+            a part that it never had.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -35,14 +35,13 @@ class Absent(nn.Module):
 def CutBackbone(backbone: dict, absent: Sequence[str]) -> nn.Module:
     """Build any backbone without some of its modules.
 
-    What is returned is of the backbone's own class, and its weights keep
-    their names; each absent module is an :class:`Absent`.
+    What is returned is of the backbone's own class, and its weights keep their names; each absent
+    module is an :class:`Absent`.
 
     Args:
-        backbone (dict): Config of the backbone. Its ``out_indices`` name the
-            one feature map to return.
-        absent (Sequence[str]): Names of the modules to leave out, see
-            :func:`modules_behind`.
+        backbone (dict): Config of the backbone. Its ``out_indices`` name the one feature map to
+            return.
+        absent (Sequence[str]): Names of the modules to leave out, see :func:`modules_behind`.
 
     Returns:
         nn.Module: The backbone.
@@ -67,16 +66,16 @@ def CutBackbone(backbone: dict, absent: Sequence[str]) -> nn.Module:
 def modules_behind(backbone: nn.Module, image: Tensor) -> List[str]:
     """Find what a backbone's answer does not depend on.
 
-    A module is needed if a gradient of the answer reaches its parameters or
-    its output. What was not run and has no weights is of no account.
+    A module is needed if a gradient of the answer reaches its parameters or its output. What was
+    not run and has no weights is of no account.
 
     Args:
         backbone (nn.Module): It returns feature maps; it is not changed.
         image (Tensor): An image that it can take, (1, C, H, W).
 
     Returns:
-        list[str]: Names of modules, the outermost of each that is not
-        needed, in the order of the backbone.
+        list[str]: Names of modules, the outermost of each that is not needed, in the order of the
+        backbone.
     """
     backbone = copy.deepcopy(backbone)
     backbone.eval()

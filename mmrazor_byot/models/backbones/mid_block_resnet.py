@@ -14,10 +14,9 @@ from mmrazor_byot.registry import MODELS
 class MidBlockResNet_CIFAR(ResNet_CIFAR):
     """``ResNet_CIFAR`` whose shallow maps are those of MMRazor's BYOT.
 
-    MMRazor records the output of ``layer1.1.relu`` and takes the first
-    record. That module runs twice in a block, so the first record is not the
-    section's map but the middle of its last block, behind conv, norm, ReLU.
-    MMRazor's published exit heads have learned to read those. The weights,
+    MMRazor records the output of ``layer1.1.relu`` and takes the first record. That module runs
+    twice in a block, so the first record is not the section's map but the middle of its last block,
+    behind conv, norm, ReLU. MMRazor's published exit heads have learned to read those. The weights,
     their names and the deepest map are those of ``ResNet_CIFAR``.
 
     Args:
@@ -35,8 +34,8 @@ class MidBlockResNet_CIFAR(ResNet_CIFAR):
         super().__init__(depth, **kwargs)
         if self.block is not BasicBlock:
             raise ConfigError(
-                f'MidBlockResNet_CIFAR(depth={depth}): only 18 '
-                'and 34 have the blocks that it looks into'
+                f'MidBlockResNet_CIFAR(depth={depth}): only 18 and 34 have the blocks that it '
+                'looks into'
             )
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
@@ -46,8 +45,8 @@ class MidBlockResNet_CIFAR(ResNet_CIFAR):
             x (Tensor): Images, (N, 3, H, W).
 
         Returns:
-            tuple[Tensor]: Maps (N, C_i, H_i, W_i): of the last stage its
-            output, of the others the middle of their last block.
+            tuple[Tensor]: Maps (N, C_i, H_i, W_i): of the last stage its output, of the others the
+            middle of their last block.
         """
         x = self.relu(self.norm1(self.conv1(x)))
         outs = []

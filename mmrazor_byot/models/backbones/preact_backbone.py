@@ -20,25 +20,23 @@ KAIMING_INIT = [
 class PreActBackbone(BaseBackbone):
     """A stem, three stages, and the BN + ReLU that closes the last one.
 
-    Blocks with pre-activation end in a bare sum, so such a network needs one
-    more BN + ReLU before pooling. Both belong to the last stage here: its
-    feature map is normalized and rectified, those of the stages before it
-    are the raw outputs of their last block. No operation works in place.
+    Blocks with pre-activation end in a bare sum, so such a network needs one more BN + ReLU before
+    pooling. Both belong to the last stage here: its feature map is normalized and rectified, those
+    of the stages before it are the raw outputs of their last block. No operation works in place.
 
     Args:
         stem (nn.Module): From the image to the first stage.
         stages (Sequence[nn.Sequential]): The three stages.
         stage_channels (Sequence[int]): Output channels of each stage.
         out_indices (Sequence[int]): Stages to return, from 0.
-        frozen_stages (int): -1 freezes nothing, 0 the stem, i > 0 the stem
-            and the first i stages (no gradient, eval mode).
+        frozen_stages (int): -1 freezes nothing, 0 the stem, i > 0 the stem and the first i stages
+            (no gradient, eval mode).
         norm_cfg (dict): Config of the closing norm layer.
         norm_eval (bool): Keep all BN layers in eval mode while training.
         init_cfg (dict | list[dict], optional): Initialization config.
 
     Raises:
-        ValueError: If ``out_indices`` or ``frozen_stages`` name a stage that
-            is not there.
+        ValueError: If ``out_indices`` or ``frozen_stages`` name a stage that is not there.
     """
 
     def __init__(
@@ -73,9 +71,8 @@ class PreActBackbone(BaseBackbone):
             x (torch.Tensor): Images of shape (N, C, H, W).
 
         Returns:
-            tuple[torch.Tensor]: One map of shape (N, C_i, H_i, W_i) for each
-            of ``out_indices``, shallowest first; the stages have the image's
-            size, a half and a quarter of it.
+            tuple[torch.Tensor]: One map of shape (N, C_i, H_i, W_i) for each of ``out_indices``,
+            shallowest first; the stages have the image's size, a half and a quarter of it.
         """
         x = self.stem(x)
         outs = []

@@ -19,9 +19,9 @@ STEM_WIDTH = 16
 def additive_widths(alpha: float, num_blocks: int) -> list[int]:
     """Widths D_k of the blocks, growing by alpha / N each (Sec. 2.1).
 
-    The width stays a real number and is rounded only where a layer is built,
-    as in the authors' code: the paper's formula, taken word for word, floors
-    at every step, and would never grow while alpha < N.
+    The width stays a real number and is rounded only where a layer is built, as in the authors'
+    code: the paper's formula, taken word for word, floors at every step, and would never grow while
+    alpha < N.
 
     Args:
         alpha (float): Channels gained from the first block to the last.
@@ -36,10 +36,9 @@ def additive_widths(alpha: float, num_blocks: int) -> list[int]:
 class PyramidBlock(nn.Module):
     """The pyramidal unit: one ReLU less, one BN more (Fig. 6d).
 
-    Basic: BN, 3x3 conv, BN, ReLU, 3x3 conv, BN. Bottleneck: BN, 1x1 conv,
-    BN, ReLU, 3x3 conv, BN, ReLU, 1x1 conv to four times the width, BN. The
-    shortcut has no parameters: average pooling where the size halves, and
-    channels of zeros for those that the input lacks (Sec. 3).
+    Basic: BN, 3x3 conv, BN, ReLU, 3x3 conv, BN. Bottleneck: BN, 1x1 conv, BN, ReLU, 3x3 conv, BN,
+    ReLU, 1x1 conv to four times the width, BN. The shortcut has no parameters: average pooling
+    where the size halves, and channels of zeros for those that the input lacks (Sec. 3).
 
     Args:
         in_channels (int): Input channels.
@@ -93,42 +92,38 @@ class PyramidBlock(nn.Module):
 class PyramidNet_CIFAR(PreActBackbone):
     """Additive PyramidNet for 32 x 32 images (Sec. 2, Table 1).
 
-    A 3x3 conv to 16 channels with BN, three stages of n blocks whose width
-    grows at every block, and a last BN + ReLU. That BN + ReLU is part of the
-    last stage; the feature maps of the other stages are raw sums.
+    A 3x3 conv to 16 channels with BN, three stages of n blocks whose width grows at every block,
+    and a last BN + ReLU. That BN + ReLU is part of the last stage; the feature maps of the other
+    stages are raw sums.
 
-    **PyramidNet101-240 of BYOT's tables** is read as ``depth=101, alpha=240,
-    bottleneck=True``: 101 = 9 x 11 + 2 is a depth of the bottleneck network
-    and of no basic one, and 240 is the alpha of the paper's own 200-layer
-    bottleneck network. A rival reading is the layout of ResNet-101 in four
-    stages, (3, 4, 23, 3), which the paper keeps for ImageNet. BYOT's authors
-    published no code for it.
+    **PyramidNet101-240 of BYOT's tables** is read as ``depth=101, alpha=240, bottleneck=True``: 101
+    = 9 x 11 + 2 is a depth of the bottleneck network and of no basic one, and 240 is the alpha of
+    the paper's own 200-layer bottleneck network. A rival reading is the layout of ResNet-101 in
+    four stages, (3, 4, 23, 3), which the paper keeps for ImageNet. BYOT's authors published no code
+    for it.
 
-    **Parameters.** The whole classifier for 10 classes has 28,485,477 at
-    110/270 and 27,216,021 at 164/270; other implementations count the same.
-    The paper prints 28.3 M and 27.0 M and does not say how it counts. Its
-    numbers agree with the convolutions alone for bottlenecks, and for basic
+    **Parameters.** The whole classifier for 10 classes has 28,485,477 at 110/270 and 27,216,021 at
+    164/270; other implementations count the same. The paper prints 28.3 M and 27.0 M and does not
+    say how it counts. Its numbers agree with the convolutions alone for bottlenecks, and for basic
     networks with the multiplicative network of the same printed size.
 
     Args:
         depth (int): 6n + 2 with basic blocks, 9n + 2 with bottlenecks.
         alpha (float): Widening factor, channels gained over all blocks.
-        bottleneck (bool): Use bottleneck blocks, whose output is four times
-            as wide. Default: False.
+        bottleneck (bool): Use bottleneck blocks, whose output is four times as wide. Default:
+            False.
         in_channels (int): Channels of the image. Default: 3.
-        out_indices (Sequence[int]): Stages whose maps are returned, from 0.
-            Default: ``(2, )``.
-        frozen_stages (int): -1 freezes nothing, 0 the stem, i > 0 the stem
-            and the first i stages. Default: -1.
+        out_indices (Sequence[int]): Stages whose maps are returned, from 0. Default: ``(2, )``.
+        frozen_stages (int): -1 freezes nothing, 0 the stem, i > 0 the stem and the first i stages.
+            Default: -1.
         conv_cfg (dict, optional): Config of conv layers. Default: None.
         norm_cfg (dict): Config of norm layers. Default: ``dict(type='BN')``.
-        norm_eval (bool): Keep all BN layers in eval mode while training.
-            Default: False.
+        norm_eval (bool): Keep all BN layers in eval mode while training. Default: False.
         init_cfg (dict | list[dict], optional): Initialization config.
 
     Raises:
-        ValueError: If ``depth`` does not fit the blocks, ``alpha`` is not
-            positive, or a stage number is out of range.
+        ValueError: If ``depth`` does not fit the blocks, ``alpha`` is not positive, or a stage
+            number is out of range.
 
     Example:
         >>> import torch

@@ -14,39 +14,35 @@ from .cifar_stages import NUM_STAGES, blocks_per_stage, check_stages
 class ResNeXt_CIFAR(ResNeXt, ResNet_CIFAR):
     """ResNeXt-depth for 32 x 32 images: three stages of n bottlenecks.
 
-    The blocks are those of mmpretrain's ``ResNeXt``, the stem (one 3x3 conv,
-    no pooling) and the way forward those of its ``ResNet_CIFAR``. The stages
-    put out 256, 512 and 1024 channels. ReLU follows the sum, as in the code
-    that the authors published; the paper's own runs used pre-activation.
+    The blocks are those of mmpretrain's ``ResNeXt``, the stem (one 3x3 conv, no pooling) and the
+    way forward those of its ``ResNet_CIFAR``. The stages put out 256, 512 and 1024 channels. ReLU
+    follows the sum, as in the code that the authors published; the paper's own runs used
+    pre-activation.
 
-    **ResNeXt29-2 of BYOT's tables** is read as ResNeXt-29 2x64d:
-    ``depth=29, groups=2, width_per_group=64``. Where the paper varies the
-    cardinality on CIFAR, a group stays 64 wide (Sec. 5.3, Fig. 7), so a
-    single number after the depth is read as the cardinality.
+    **ResNeXt29-2 of BYOT's tables** is read as ResNeXt-29 2x64d: ``depth=29, groups=2,
+    width_per_group=64``. Where the paper varies the cardinality on CIFAR, a group stays 64 wide
+    (Sec. 5.3, Fig. 7), so a single number after the depth is read as the cardinality.
 
-    **Parameters.** The whole classifier for 10 classes has 34,426,698 (8x64d)
-    and 68,155,210 (16x64d). The paper prints 34.4 M and 68.1 M, which
-    agrees with convolutions and classifier, without 0.1 M in BN layers.
+    **Parameters.** The whole classifier for 10 classes has 34,426,698 (8x64d) and 68,155,210
+    (16x64d). The paper prints 34.4 M and 68.1 M, which agrees with convolutions and classifier,
+    without 0.1 M in BN layers.
 
     Args:
         depth (int): 9n + 2; the paper's is 29.
         groups (int): Cardinality C. Default: 8.
-        width_per_group (int): Width d of a group in the first stage; it
-            doubles at each further stage. Default: 64.
-        out_indices (Sequence[int]): Stages whose maps are returned, from 0.
-            Default: ``(2, )``.
-        frozen_stages (int): -1 freezes nothing, 0 the stem, i > 0 the stem
-            and the first i stages. Default: -1.
-        zero_init_residual (bool): Start each block as the identity. The paper
-            does not. Default: False.
-        **kwargs: ``in_channels``, ``conv_cfg``, ``norm_cfg``, ``norm_eval``,
-            ``with_cp``, ``drop_path_rate``, ``init_cfg`` and so on, as in
-            mmpretrain's ``ResNeXt``.
+        width_per_group (int): Width d of a group in the first stage; it doubles at each further
+            stage. Default: 64.
+        out_indices (Sequence[int]): Stages whose maps are returned, from 0. Default: ``(2, )``.
+        frozen_stages (int): -1 freezes nothing, 0 the stem, i > 0 the stem and the first i stages.
+            Default: -1.
+        zero_init_residual (bool): Start each block as the identity. The paper does not. Default:
+            False.
+        **kwargs: ``in_channels``, ``conv_cfg``, ``norm_cfg``, ``norm_eval``, ``with_cp``,
+            ``drop_path_rate``, ``init_cfg`` and so on, as in mmpretrain's ``ResNeXt``.
 
     Raises:
-        ValueError: If ``depth`` is not 9n + 2, a stage number is out of
-            range, or ``groups=1`` comes with a width that mmpretrain's block
-            would leave out.
+        ValueError: If ``depth`` is not 9n + 2, a stage number is out of range, or ``groups=1``
+            comes with a width that mmpretrain's block would leave out.
 
     Example:
         >>> import torch
@@ -71,8 +67,8 @@ class ResNeXt_CIFAR(ResNeXt, ResNet_CIFAR):
         base_channels = kwargs.get('base_channels', 64)
         if groups == 1 and width_per_group != base_channels:
             raise ValueError(
-                'groups=1 is a plain bottleneck, whose width_per_group must '
-                f'be {base_channels}, got {width_per_group}'
+                f'groups=1 is a plain bottleneck, whose width_per_group must be {base_channels}, '
+                f'got {width_per_group}'
             )
         # ResNet looks its layout up by depth.
         self.arch_settings = {depth: (Bottleneck, (num_blocks,) * NUM_STAGES)}

@@ -16,9 +16,8 @@ from .preact_backbone import KAIMING_INIT, PreActBackbone
 class WideBasicBlock(nn.Module):
     """Block B(3,3) with pre-activation (Sec. 2, Fig. 1c and 1d).
 
-    BN, ReLU, 3x3 conv, BN, ReLU, dropout, 3x3 conv, plus the shortcut. Where
-    the shape changes, the shortcut is a 1x1 conv that reads the input after
-    its first BN + ReLU, as in the authors' code.
+    BN, ReLU, 3x3 conv, BN, ReLU, dropout, 3x3 conv, plus the shortcut. Where the shape changes, the
+    shortcut is a 1x1 conv that reads the input after its first BN + ReLU, as in the authors' code.
 
     Args:
         in_channels (int): Input channels.
@@ -63,43 +62,38 @@ class WideBasicBlock(nn.Module):
 class WideResNet_CIFAR(PreActBackbone):
     """WRN-depth-k for 32 x 32 images (Sec. 2, Table 1).
 
-    A 3x3 conv to 16 channels, three stages of n blocks with 16k, 32k and 64k
-    channels, and a last BN + ReLU. That BN + ReLU is part of the last stage;
-    the feature maps of the other stages are raw sums.
+    A 3x3 conv to 16 channels, three stages of n blocks with 16k, 32k and 64k channels, and a last
+    BN + ReLU. That BN + ReLU is part of the last stage; the feature maps of the other stages are
+    raw sums.
 
-    **What depth counts.** The WRN paper counts every convolution: the stem,
-    6n in the blocks and three 1x1 shortcuts, so depth = 6n + 4 (16, 22, 28,
-    40). He et al. (arXiv 1512.03385, Sec. 4.2) count the layers with weights
-    on the main path, so not the shortcuts but the final classifier, and
-    depth = 6n + 2 (20, 32, 44, 56). Both are accepted; no number fits both.
+    **What depth counts.** The WRN paper counts every convolution: the stem, 6n in the blocks and
+    three 1x1 shortcuts, so depth = 6n + 4 (16, 22, 28, 40). He et al. (arXiv 1512.03385, Sec. 4.2)
+    count the layers with weights on the main path, so not the shortcuts but the final classifier,
+    and depth = 6n + 2 (20, 32, 44, 56). Both are accepted; no number fits both.
 
-    BYOT's tables name WRN28-12, which is 6n + 4 and a network of the WRN
-    paper, but also WRN20-8 and WRN44-8, which are not 6n + 4. Both are depths
-    of He's CIFAR networks, so they are read as those made 8 times wider:
-    n = 3 and n = 7, what the WRN paper would call WRN-22-8 and WRN-46-8.
-    McDonnell's WRN-20-10 (arXiv 1802.08530) counts in the same way. A rival
-    reading, four stages and depth = 8n + 4, fits all three names and the four
-    exits of BYOT's tables, but the WRN paper has only three stages on CIFAR.
-    BYOT's authors published no code for these networks.
+    BYOT's tables name WRN28-12, which is 6n + 4 and a network of the WRN paper, but also WRN20-8
+    and WRN44-8, which are not 6n + 4. Both are depths of He's CIFAR networks, so they are read as
+    those made 8 times wider: n = 3 and n = 7, what the WRN paper would call WRN-22-8 and WRN-46-8.
+    McDonnell's WRN-20-10 (arXiv 1802.08530) counts in the same way. A rival reading, four stages
+    and depth = 8n + 4, fits all three names and the four exits of BYOT's tables, but the WRN paper
+    has only three stages on CIFAR. BYOT's authors published no code for these networks.
 
     Args:
         depth (int): 6n + 4 or 6n + 2, see above.
         widen_factor (int): k, how many times wider than ResNet.
         in_channels (int): Channels of the image. Default: 3.
         drop_rate (float): Dropout inside the blocks, Sec. 2.4. Default: 0.
-        out_indices (Sequence[int]): Stages whose maps are returned, from 0.
-            Default: ``(2, )``.
-        frozen_stages (int): -1 freezes nothing, 0 the stem, i > 0 the stem
-            and the first i stages. Default: -1.
+        out_indices (Sequence[int]): Stages whose maps are returned, from 0. Default: ``(2, )``.
+        frozen_stages (int): -1 freezes nothing, 0 the stem, i > 0 the stem and the first i stages.
+            Default: -1.
         conv_cfg (dict, optional): Config of conv layers. Default: None.
         norm_cfg (dict): Config of norm layers. Default: ``dict(type='BN')``.
-        norm_eval (bool): Keep all BN layers in eval mode while training.
-            Default: False.
+        norm_eval (bool): Keep all BN layers in eval mode while training. Default: False.
         init_cfg (dict | list[dict], optional): Initialization config.
 
     Raises:
-        ValueError: If ``depth`` fits neither rule, ``widen_factor`` is less
-            than 1, or a stage number is out of range.
+        ValueError: If ``depth`` fits neither rule, ``widen_factor`` is less than 1, or a stage
+            number is out of range.
 
     Example:
         >>> import torch

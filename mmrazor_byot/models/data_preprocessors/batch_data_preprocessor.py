@@ -22,27 +22,23 @@ Transforms = Sequence[Union[dict, Callable]]
 class BatchDataPreprocessor(ClsDataPreprocessor):
     """mmpretrain's preprocessor, with augmentations of whole batches.
 
-    To the device, ``transforms`` (training only), normalisation, ``mixes``
-    (training only). It keeps :class:`BatchSamples` whole. Ordinary batches,
-    with a list of ``DataSample``, are taken too: where there is nothing to
-    augment, mmpretrain's own code does the work.
+    To the device, ``transforms`` (training only), normalisation, ``mixes`` (training only). It
+    keeps :class:`BatchSamples` whole. Ordinary batches, with a list of ``DataSample``, are taken
+    too: where there is nothing to augment, mmpretrain's own code does the work.
 
     Args:
-        mean (Sequence[Number], optional): Of the channels. Defaults to None,
-            no normalisation.
+        mean (Sequence[Number], optional): Of the channels. Defaults to None, no normalisation.
         std (Sequence[Number], optional): Of the channels.
-        transforms (Sequence[dict]): Batch transforms: called with images
-            (N, 3, H, W) uint8, RGB unless the data set gives BGR and
-            ``to_rgb`` is off. Defaults to ().
-        mixes (Sequence[dict]): Batch mixes: called with images (N, 3, H, W)
-            float, normalised, and scores (N, K). Need ``num_classes``.
-            Defaults to ().
-        **kwargs: ``to_rgb``, ``num_classes``, ``batch_augments`` and so on,
-            as in ``ClsDataPreprocessor``.
+        transforms (Sequence[dict]): Batch transforms: called with images (N, 3, H, W) uint8, RGB
+            unless the data set gives BGR and ``to_rgb`` is off. Defaults to ().
+        mixes (Sequence[dict]): Batch mixes: called with images (N, 3, H, W) float, normalised, and
+            scores (N, K). Need ``num_classes``. Defaults to ().
+        **kwargs: ``to_rgb``, ``num_classes``, ``batch_augments`` and so on, as in
+            ``ClsDataPreprocessor``.
 
     Raises:
-        ConfigError: A transform works on single images or does not exist, or
-            mixes lack ``num_classes``.
+        ConfigError: A transform works on single images or does not exist, or mixes lack
+            ``num_classes``.
 
     Examples:
         >>> preprocessor = BatchDataPreprocessor(
@@ -81,13 +77,13 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
         """Prepare a batch.
 
         Args:
-            data (dict): ``inputs``, (N, 3, H, W) or a list of (3, H, W), and
-                ``data_samples``, :class:`BatchSamples` or a list.
+            data (dict): ``inputs``, (N, 3, H, W) or a list of (3, H, W), and ``data_samples``,
+                :class:`BatchSamples` or a list.
             training (bool): Whether to augment. Defaults to False.
 
         Returns:
-            dict: ``inputs`` (N, 3, H, W) float and ``data_samples``, on the
-            device. They are BatchSamples if they were, or were augmented.
+            dict: ``inputs`` (N, 3, H, W) float and ``data_samples``, on the device. They are
+            BatchSamples if they were, or were augmented.
 
         Raises:
             ConfigError: There are transforms, and the images are not uint8.
@@ -113,9 +109,9 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
     def _transform(self, images: Tensor) -> Tensor:
         if images.dtype != torch.uint8:
             raise ConfigError(
-                f'BatchDataPreprocessor: transforms take uint8 images, not '
-                f'{images.dtype}. Leave normalisation and Mixup to mean, std '
-                "and mixes, and floats out of the data set's pipeline"
+                f'BatchDataPreprocessor: transforms take uint8 images, not {images.dtype}. Leave '
+                "normalisation and Mixup to mean, std and mixes, and floats out of the data set's "
+                'pipeline'
             )
         return self.augment(images)
 
@@ -186,14 +182,14 @@ def build_batch_transform(cfg: Union[dict, Callable]) -> Callable:
             kind = registry.get(name) if isinstance(name, str) else name
         if kind is None:
             raise ConfigError(
-                f'BatchDataPreprocessor: there is no transform {name!r} '
-                '(ours are written mmrazor_byot.BatchRandomCrop and so on)'
+                f'BatchDataPreprocessor: there is no transform {name!r} (ours are written '
+                'mmrazor_byot.BatchRandomCrop and so on)'
             )
     if isinstance(kind, type) and issubclass(kind, BaseTransform):
         raise ConfigError(
-            f'BatchDataPreprocessor: {kind.__name__} works on single images '
-            'and belongs to the pipeline of a data set; transforms here are of '
-            'whole batches, such as mmrazor_byot.BatchRandomCrop'
+            f'BatchDataPreprocessor: {kind.__name__} works on single images and belongs to the '
+            'pipeline of a data set; transforms here are of whole batches, such as '
+            'mmrazor_byot.BatchRandomCrop'
         )
     return TRANSFORMS.build(cfg) if isinstance(cfg, dict) else cfg
 

@@ -18,9 +18,8 @@ Samples = Union[BatchSamples, List[DataSample]]
 class BatchLinearClsHead(LinearClsHead):
     """Computes what ``LinearClsHead`` does, and keeps BatchSamples whole.
 
-    For plain networks, so that they too train without Python for single
-    images; the heads of BYOT need it not. Lists of ``DataSample`` go
-    mmpretrain's way.
+    For plain networks, so that they too train without Python for single images; the heads of BYOT
+    need it not. Lists of ``DataSample`` go mmpretrain's way.
 
     Args:
         *args, **kwargs: As in mmpretrain's ``LinearClsHead``.
@@ -37,8 +36,8 @@ class BatchLinearClsHead(LinearClsHead):
         losses = dict(loss=self.loss_module(cls_score, target, avg_factor=len(cls_score), **kwargs))
         if self.cal_acc and target.ndim > 1:
             raise ConfigError(
-                'BatchLinearClsHead(cal_acc=True): there is no '
-                'accuracy on mixed labels; leave it out'
+                'BatchLinearClsHead(cal_acc=True): there is no accuracy on mixed labels; leave it '
+                'out'
             )
         if self.cal_acc:
             accuracies = Accuracy.calculate(cls_score, target, topk=self.topk)

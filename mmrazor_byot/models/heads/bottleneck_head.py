@@ -16,28 +16,25 @@ from .pooled_head import INIT_CFG, PooledHead
 class BottleneckHead(PooledHead):
     """Bottleneck, global average pooling and a linear classifier (figure 2).
 
-    The bottleneck (1 x 1, k x k, 1 x 1 convolutions, each with batch norm and
-    ReLU) brings a section's feature map to the channels of the deepest one
-    and, as its middle convolution has kernel and stride ``downsample``, to
-    its height and width. It looks at every position once, so it costs a few
-    percent of the network.
+    The bottleneck (1 x 1, k x k, 1 x 1 convolutions, each with batch norm and ReLU) brings a
+    section's feature map to the channels of the deepest one and, as its middle convolution has
+    kernel and stride ``downsample``, to its height and width. It looks at every position once, so
+    it costs a few percent of the network.
 
     Args:
         in_channels (int): Channels of the section's feature map.
         out_channels (int): Channels of the deepest feature, D.
         num_classes (int): Classes, K.
-        downsample (int): How many times higher and wider the feature map is
-            than the deepest one. Defaults to 1.
-        reduction (int): The middle of the bottleneck has
-            ``out_channels // reduction`` channels, and not more than
-            ``in_channels``. Defaults to 4.
+        downsample (int): How many times higher and wider the feature map is than the deepest one.
+            Defaults to 1.
+        reduction (int): The middle of the bottleneck has ``out_channels // reduction`` channels,
+            and not more than ``in_channels``. Defaults to 4.
         norm_cfg (dict): Norm layers. Defaults to ``dict(type='BN')``.
-        out_act_cfg (dict, optional): What follows the last convolution.
-            Defaults to ReLU; None where the deepest feature has both signs,
-            as behind a layer norm, so that the hint loss can reach it.
-        init_cfg (dict | list, optional): Initialization. Defaults to Kaiming
-            for convolutions and N(0, 0.01) for the classifier, as in
-            mmpretrain's ``ResNet`` and ``LinearClsHead``.
+        out_act_cfg (dict, optional): What follows the last convolution. Defaults to ReLU; None
+            where the deepest feature has both signs, as behind a layer norm, so that the hint loss
+            can reach it.
+        init_cfg (dict | list, optional): Initialization. Defaults to Kaiming for convolutions and
+            N(0, 0.01) for the classifier, as in mmpretrain's ``ResNet`` and ``LinearClsHead``.
 
     Raises:
         ConfigError: A number is not positive, or the reduction too large.
@@ -57,14 +54,13 @@ class BottleneckHead(PooledHead):
         super().__init__(init_cfg)
         if min(in_channels, out_channels, num_classes, downsample) < 1:
             raise ConfigError(
-                f'BottleneckHead(in_channels={in_channels}, out_channels='
-                f'{out_channels}, num_classes={num_classes}, downsample='
-                f'{downsample}): all must be at least 1'
+                f'BottleneckHead(in_channels={in_channels}, out_channels={out_channels}, '
+                f'num_classes={num_classes}, downsample={downsample}): all must be at least 1'
             )
         if not 1 <= reduction <= out_channels:
             raise ConfigError(
-                f'BottleneckHead(reduction={reduction}): must be from 1 to '
-                f'the {out_channels} channels of the deepest feature'
+                f'BottleneckHead(reduction={reduction}): must be from 1 to the {out_channels} '
+                'channels of the deepest feature'
             )
         # No wider than what it reads: at full size, width is what costs.
         middle = min(in_channels, out_channels // reduction)

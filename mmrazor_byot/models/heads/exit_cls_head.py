@@ -12,16 +12,14 @@ from mmrazor_byot.registry import MODELS
 class ExitClsHead(ClsHead):
     """An exit head of BYOT as the head of mmpretrain's ``ImageClassifier``.
 
-    So a network that was cut behind an exit is a plain classifier, which
-    mmpretrain tests, serves and trains further.
+    So a network that was cut behind an exit is a plain classifier, which mmpretrain tests, serves
+    and trains further.
 
     Args:
-        exit_head (dict): Config of the exit head, all numbers given. Called
-            with a feature map (N, C, H, W), it returns a feature (N, D) and
-            logits (N, K).
+        exit_head (dict): Config of the exit head, all numbers given. Called with a feature map (N,
+            C, H, W), it returns a feature (N, D) and logits (N, K).
         num_classes (int): Classes, K.
-        **kwargs: ``loss``, ``topk``, ``cal_acc`` and ``init_cfg``, as in
-            ``ClsHead``.
+        **kwargs: ``loss``, ``topk``, ``cal_acc`` and ``init_cfg``, as in ``ClsHead``.
     """
 
     def __init__(self, exit_head: dict, num_classes: int, **kwargs) -> None:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from mmrazor_byot.structures import ExitOutput
 
-#: Kaiming for convolutions and N(0, 0.01) for the classifier, as in
-#: mmpretrain's ``ResNet`` and ``LinearClsHead``.
+#: Kaiming for convolutions and N(0, 0.01) for the classifier, as in mmpretrain's ``ResNet`` and
+#: ``LinearClsHead``.
 INIT_CFG = (
     dict(type='Kaiming', layer='Conv2d'),
     dict(type='Constant', layer='BatchNorm2d', val=1),
@@ -19,8 +19,7 @@ INIT_CFG = (
 class PooledHead(BaseModule):
     """Convolutions, global average pooling and a linear classifier.
 
-    Subclasses write :meth:`convolve`, and end their constructor with
-    :meth:`add_classifier`.
+    Subclasses write :meth:`convolve`, and end their constructor with :meth:`add_classifier`.
 
     Args:
         init_cfg (dict | Sequence[dict], optional): Initialization.

@@ -19,32 +19,27 @@ from .pooled_head import INIT_CFG, PooledHead
 class StridedHead(PooledHead):
     """Strided 3 x 3 convolutions, pooling and a linear classifier.
 
-    One convolution for each halving on the way to the size of the deepest
-    feature map, each with ``growth`` times the channels of the one before,
-    then a 1 x 1 convolution to the channels of the deepest feature. It costs
-    about three times as much as :class:`BottleneckHead`, most of it at the
-    shallow exits, and makes these more accurate: for networks that stop
-    early.
+    One convolution for each halving on the way to the size of the deepest feature map, each with
+    ``growth`` times the channels of the one before, then a 1 x 1 convolution to the channels of the
+    deepest feature. It costs about three times as much as :class:`BottleneckHead`, most of it at
+    the shallow exits, and makes these more accurate: for networks that stop early.
 
     Args:
         in_channels (int): Channels of the section's feature map.
         out_channels (int): Channels of the deepest feature, D.
         num_classes (int): Classes, K.
-        downsample (int): How many times higher and wider the feature map is
-            than the deepest one. Where it is 1, one convolution keeps the
-            size. Defaults to 1.
-        growth (float | Sequence[float]): One number, or one for each of the
-            strided convolutions. Defaults to 1.5. No convolution but the
-            last has more than half of ``out_channels``.
+        downsample (int): How many times higher and wider the feature map is than the deepest one.
+            Where it is 1, one convolution keeps the size. Defaults to 1.
+        growth (float | Sequence[float]): One number, or one for each of the strided convolutions.
+            Defaults to 1.5. No convolution but the last has more than half of ``out_channels``.
         norm_cfg (dict): Norm layers. Defaults to ``dict(type='BN')``.
-        out_act_cfg (dict, optional): What follows the last convolution.
-            Defaults to ReLU; see :class:`BottleneckHead`.
-        init_cfg (dict | list, optional): Initialization, as in
+        out_act_cfg (dict, optional): What follows the last convolution. Defaults to ReLU; see
             :class:`BottleneckHead`.
+        init_cfg (dict | list, optional): Initialization, as in :class:`BottleneckHead`.
 
     Raises:
-        ConfigError: A number is not positive, or ``growth`` has not as many
-            as there are convolutions.
+        ConfigError: A number is not positive, or ``growth`` has not as many as there are
+            convolutions.
     """
 
     def __init__(
@@ -64,15 +59,14 @@ class StridedHead(PooledHead):
         steps = growth if isinstance(growth, Sequence) else [growth] * max(1, halvings)
         if min(*numbers, *steps) <= 0:
             raise ConfigError(
-                f'StridedHead(in_channels={in_channels}, out_channels='
-                f'{out_channels}, num_classes={num_classes}, downsample='
-                f'{downsample}, growth={growth}): all must be positive'
+                f'StridedHead(in_channels={in_channels}, out_channels={out_channels}, '
+                f'num_classes={num_classes}, downsample={downsample}, growth={growth}): all must '
+                'be positive'
             )
         if len(steps) != max(1, halvings):
             raise ConfigError(
-                f'StridedHead(growth={growth}): this head has '
-                f'{max(1, halvings)} strided convolutions, so give as many '
-                'numbers, or one for all'
+                f'StridedHead(growth={growth}): this head has {max(1, halvings)} strided '
+                'convolutions, so give as many numbers, or one for all'
             )
         widest = max(1, out_channels // 2)
         widths = [

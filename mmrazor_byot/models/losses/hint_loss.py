@@ -19,16 +19,14 @@ def hint_loss(feature: Tensor, teacher_feature: Tensor, reduction: str = 'mean')
 
     Args:
         feature (Tensor): Feature :math:`F_i` of an exit, (N, D).
-        teacher_feature (Tensor): Feature :math:`F_C` of the teacher, (N, D).
-            The caller detaches it.
-        reduction (str): ``'mean'`` is the formula above. Being a mean over
-            samples, it is the same recipe on 8 GPUs x 16 and on 1 x 128.
-            ``'mmrazor'`` is MMRazor's ``L2Loss(dist=True)``, the norm of the
-            whole batch, neither squared nor averaged, so its strength depends
-            on the batch of each GPU. ``'mmrazor_broadcast'`` is the number
-            that MMRazor's BYOT trains on: it subtracts (N, D) from
-            (N, D, 1, 1), so each of the N x D numbers of the feature is
-            compared with each of the teacher's.
+        teacher_feature (Tensor): Feature :math:`F_C` of the teacher, (N, D). The caller detaches
+            it.
+        reduction (str): ``'mean'`` is the formula above. Being a mean over samples, it is the same
+            recipe on 8 GPUs x 16 and on 1 x 128. ``'mmrazor'`` is MMRazor's ``L2Loss(dist=True)``,
+            the norm of the whole batch, neither squared nor averaged, so its strength depends on
+            the batch of each GPU. ``'mmrazor_broadcast'`` is the number that MMRazor's BYOT trains
+            on: it subtracts (N, D) from (N, D, 1, 1), so each of the N x D numbers of the feature
+            is compared with each of the teacher's.
 
     Returns:
         Tensor: A scalar.
@@ -45,8 +43,8 @@ def hint_loss(feature: Tensor, teacher_feature: Tensor, reduction: str = 'mean')
 def _norm_of_all_pairs(a: Tensor, b: Tensor) -> Tensor:
     """Norm of the M x M differences of M numbers and M others.
 
-    By their means and variances, so that nothing of the size M x M is made:
-    MMRazor makes several tensors of (N D)^2 numbers, 4 GiB each at N = 64.
+    By their means and variances, so that nothing of the size M x M is made: MMRazor makes several
+    tensors of (N D)^2 numbers, 4 GiB each at N = 64.
     """
     wide = torch.promote_types(a.dtype, torch.float32)  # for mixed precision
     a, b = a.flatten().to(wide), b.flatten().to(wide)
@@ -63,13 +61,13 @@ def _norm_of_all_pairs(a: Tensor, b: Tensor) -> Tensor:
 class HintLoss(nn.Module):
     """:func:`hint_loss` with a weight, ``lambda`` in the paper.
 
-    Any module called as ``loss(feature, teacher_feature)`` can take its
-    place, ``mmrazor.L2Loss`` for example.
+    Any module called as ``loss(feature, teacher_feature)`` can take its place, ``mmrazor.L2Loss``
+    for example.
 
     Args:
         loss_weight (float): Not negative. Defaults to 1.0.
-        reduction (str): ``'mean'``, ``'mmrazor'`` or
-            ``'mmrazor_broadcast'``. Defaults to ``'mean'``.
+        reduction (str): ``'mean'``, ``'mmrazor'`` or ``'mmrazor_broadcast'``. Defaults to
+            ``'mean'``.
 
     Raises:
         ConfigError: The weight is negative, or the reduction unknown.

@@ -13,8 +13,8 @@ def label_loss(logits: Tensor, target: Tensor) -> Tensor:
 
     Args:
         logits (Tensor): Scores before softmax, (N, K).
-        target (Tensor): Class indices (N,), or class probabilities (N, K) as
-            Mixup and CutMix make them.
+        target (Tensor): Class indices (N,), or class probabilities (N, K) as Mixup and CutMix make
+            them.
 
     Returns:
         Tensor: A scalar, in nats.
@@ -26,8 +26,8 @@ def label_loss(logits: Tensor, target: Tensor) -> Tensor:
 class LabelLoss(nn.Module):
     """:func:`label_loss` with a weight, ``1 - alpha`` in the paper.
 
-    Any module called as ``loss(logits, target)`` can take its place in a
-    config, for example mmpretrain's ``LabelSmoothLoss``.
+    Any module called as ``loss(logits, target)`` can take its place in a config, for example
+    mmpretrain's ``LabelSmoothLoss``.
 
     Args:
         loss_weight (float): Not negative. Defaults to 1.0.

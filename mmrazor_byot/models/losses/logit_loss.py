@@ -17,10 +17,10 @@ def logit_loss(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0)
 
     Args:
         logits (Tensor): Scores :math:`z_i` of an exit, (N, K).
-        teacher_logits (Tensor): Scores :math:`z_C` of the teacher, (N, K).
-            The caller detaches them.
-        temperature (float): :math:`T`. The factor :math:`T^2` keeps the
-            gradient's size independent of it.
+        teacher_logits (Tensor): Scores :math:`z_C` of the teacher, (N, K). The caller detaches
+            them.
+        temperature (float): :math:`T`. The factor :math:`T^2` keeps the gradient's size independent
+            of it.
 
     Returns:
         Tensor: A scalar, in nats.
@@ -35,8 +35,8 @@ def logit_loss(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0)
 class LogitLoss(nn.Module):
     """:func:`logit_loss` with a weight, ``alpha`` in the paper.
 
-    Equal to ``mmrazor.KLDivergence``, which can take its place, as can any
-    module called as ``loss(logits, teacher_logits)``.
+    Equal to ``mmrazor.KLDivergence``, which can take its place, as can any module called as
+    ``loss(logits, teacher_logits)``.
 
     Args:
         temperature (float): Positive. Defaults to 3.0.
@@ -50,8 +50,8 @@ class LogitLoss(nn.Module):
         super().__init__()
         if not 0 < temperature < float('inf'):
             raise ConfigError(
-                f'LogitLoss(temperature={temperature}): the temperature must '
-                'be a positive number, 3 in the paper'
+                f'LogitLoss(temperature={temperature}): the temperature must be a positive number, '
+                '3 in the paper'
             )
         self.temperature = temperature
         self.loss_weight = checked_weight(self, loss_weight)

@@ -17,7 +17,7 @@ def checked_weight(loss: nn.Module, loss_weight: float) -> float:
     """
     if not 0 <= loss_weight < float('inf'):
         raise ConfigError(
-            f'{type(loss).__name__}(loss_weight={loss_weight}): a loss weight '
-            'must be zero or positive; to leave a loss out, set it to None'
+            f'{type(loss).__name__}(loss_weight={loss_weight}): a loss weight must be zero or '
+            'positive; to leave a loss out, set it to None'
         )
     return loss_weight

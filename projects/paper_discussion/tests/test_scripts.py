@@ -54,8 +54,8 @@ def test_gradients(twins, tmp_path):
     byot, alone = (np.array(m['gradients']) for m in found['models'])
     assert len(found['layers']) == len(byot) == 21
     assert found['sections'] == [1] * 5 + [2] * 5 + [3] * 5 + [4] * 6
-    # Nothing but the deepest label loss reaches the last section, and the
-    # images and crops were the same.
+    # Nothing but the deepest label loss reaches the last section, and the images and crops were the
+    # same.
     np.testing.assert_allclose(byot[15:], alone[15:], rtol=1e-3)
     assert (byot[:15] > 1.5 * alone[:15]).all()
     heads = found['models'][0]['exit_heads']

@@ -15,8 +15,8 @@ from run import ROOT
 from mmrazor_byot.datasets.transforms import BatchAutoAugment, BatchRandAugment
 from mmrazor_byot.datasets.transforms.base import take_steps
 
-#: OpenCV 4 rounds coordinates of a warp to 1/1024 of a pixel, or to 1/32, and
-#: blends without a fused multiply-add.
+#: OpenCV 4 rounds coordinates of a warp to 1/1024 of a pixel, or to 1/32, and blends without a
+#: fused multiply-add.
 OPENCV_5 = int(cv2.__version__.split('.')[0]) >= 5
 BLENDS = ('Contrast', 'ColorTransform', 'Sharpness')
 

@@ -105,8 +105,7 @@ def test_fx_and_export_agree_with_eager(name):
 
 
 def test_fusing_conv_and_bn_changes_nothing(name):
-    # Fusion goes by the order of the modules, so that has to be the order
-    # of the computation.
+    # Fusion goes by the order of the modules, so that has to be the order of the computation.
     net = build(name, out_indices=(0, 1, 2))
     net.eval()
     x = images()

@@ -37,8 +37,8 @@ def norm(x, bn):
     return F.batch_norm(x, bn.running_mean, bn.running_var, bn.weight, bn.bias)
 
 
-# The size of the last feature map is printed in the paper's table. The exact
-# counts are those of an independent implementation, imgclsmob's model table.
+# The size of the last feature map is printed in the paper's table. The exact counts are those of an
+# independent implementation, imgclsmob's model table.
 @pytest.mark.parametrize(
     'depth, alpha, bottleneck, feat_dim, params',
     [
@@ -67,10 +67,9 @@ def test_published_counts_of_bottleneck_networks(depth, alpha, printed):
     assert round(convs / 1e6, 1) == printed
 
 
-# The paper's numbers for basic networks agree with the multiplicative network
-# of the same printed size, all parameters counted, widths floored as in its
-# formula. They cannot be the additive one's: its widths at 110/270 are whole,
-# and its convolutions alone make 28.4 M.
+# The paper's numbers for basic networks agree with the multiplicative network of the same printed
+# size, all parameters counted, widths floored as in its formula. They cannot be the additive one's:
+# its widths at 110/270 are whole, and its convolutions alone make 28.4 M.
 @pytest.mark.parametrize('add, mul, printed', [(48, 4.75, 1.7), (84, 8, 3.8), (270, 27, 28.3)])
 def test_published_counts_of_basic_networks(monkeypatch, add, mul, printed):
     additive = num_params(classifier(110, add, False))
@@ -84,8 +83,8 @@ def test_published_counts_of_basic_networks(monkeypatch, add, mul, printed):
 
 
 def test_later_published_count():
-    # CutMix (arXiv 1905.04899), by an author of PyramidNet among others, has
-    # 26.8 M for 200/240 with 100 classes: every parameter counted.
+    # CutMix (arXiv 1905.04899), by an author of PyramidNet among others, has 26.8 M for 200/240
+    # with 100 classes: every parameter counted.
     assert round(num_params(classifier(200, 240, True, 100)) / 1e6, 1) == 26.8
 
 

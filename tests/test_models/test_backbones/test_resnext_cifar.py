@@ -25,10 +25,9 @@ def norm(x, bn):
     return F.batch_norm(x, bn.running_mean, bn.running_var, bn.weight, bn.bias)
 
 
-# The exact count of 16x64d is also that of an independent implementation,
-# imgclsmob's model table. The paper's numbers agree with convolutions and
-# classifier; with BN layers 16x64d would print as 68.2. Not on the
-# meta device, where mmpretrain's ResNet cannot be built.
+# The exact count of 16x64d is also that of an independent implementation, imgclsmob's model table.
+# The paper's numbers agree with convolutions and classifier; with BN layers 16x64d would print as
+# 68.2. Not on the meta device, where mmpretrain's ResNet cannot be built.
 @pytest.mark.parametrize('groups, params, printed', [(8, 34_426_698, 34.4), (16, 68_155_210, 68.1)])
 def test_published_parameter_counts(groups, params, printed):
     net = ResNeXt_CIFAR(29, groups, 64)
