@@ -41,7 +41,7 @@ def first_iterations(count: int = 20) -> list:
 
         def train_step(data, optim_wrapper):
             losses = step(data, optim_wrapper)
-            rows.append({name: float(value) for name, value in losses.items()})
+            rows.append({name: float(value.detach()) for name, value in losses.items()})
             return losses
 
         runner.model.train_step = train_step

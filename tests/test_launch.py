@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from mmrazor_byot import launch
 from mmrazor_byot.errors import ByotError, ConfigError, DatasetError
-from mmrazor_byot.structures import image_size
+from mmrazor_byot.models.sections import image_size
 
 ROOT = Path(__file__).parents[1]
 

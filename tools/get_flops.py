@@ -8,8 +8,8 @@ from mmengine.registry import init_default_scope
 from mmrazor_byot.evaluation import exit_complexity, format_exit_table
 from mmrazor_byot.files import write_text
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
+from mmrazor_byot.models.sections import image_size
 from mmrazor_byot.registry import MODELS
-from mmrazor_byot.structures import image_size
 
 
 def parse_args() -> argparse.Namespace:

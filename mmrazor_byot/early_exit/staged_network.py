@@ -10,7 +10,7 @@ from torch.fx import GraphModule
 
 from mmrazor_byot.compat import symbolic_batch
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.models.network_view import looking
+from mmrazor_byot.models.sections import eval_no_grad
 
 from .split import split_stages
 
@@ -96,7 +96,7 @@ def _trace(model: BaseModel) -> GraphModule:
     images = torch.zeros(2, *model.input_size).to(weight)
     batch = torch.export.Dim('batch', max=2**31)  # an end, as torch may take a slice for one
     try:
-        with looking(model), warnings.catch_warnings(), symbolic_batch():
+        with eval_no_grad(model), warnings.catch_warnings(), symbolic_batch():
             warnings.simplefilter('ignore')
             program = torch.export.export(
                 _Logits(model), (images,), dynamic_shapes=({0: batch},), strict=False

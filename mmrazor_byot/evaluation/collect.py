@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmrazor_byot.errors import DatasetError
-from mmrazor_byot.models.network_view import looking
+from mmrazor_byot.models.sections import eval_no_grad
 from mmrazor_byot.structures import BatchSamples
 
 
@@ -45,7 +45,7 @@ def collect_logits(model: BaseModel, loader: DataLoader) -> Logits:
 def run_over(model: BaseModel, batches: Iterable[dict]) -> Logits:
     """Run a network over batches, see :func:`collect_logits`."""
     logits, labels = [], []
-    with looking(model):
+    with eval_no_grad(model):
         for batch in batches:
             images, target = network_inputs(model, batch)
             answers = model(images, mode='tensor')

@@ -1,6 +1,5 @@
 """Params and FLOPs of the network cut at each exit."""
 
-import copy
 import logging
 from typing import Dict, List, Sequence, Tuple
 
@@ -8,6 +7,8 @@ import torch
 from mmengine.analysis import FlopAnalyzer
 from mmengine.model import BaseModel
 from torch import Tensor, nn
+
+from mmrazor_byot.models.reachable import differentiable_copy, reached
 
 
 class _CutNetwork(nn.Module):
@@ -100,14 +101,7 @@ def exit_parameters(model: BaseModel, input_size: Sequence[int]) -> List[List[st
 def _prepared(model: BaseModel, input_size: Sequence[int]) -> Tuple[BaseModel, Tensor]:
     """A copy to count on, as the caller's stays as it is; and an image."""
     _forget_records(model)
-    model = copy.deepcopy(model).cpu().float()
-    model.eval()
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
-    for module in model.modules():
-        if getattr(module, 'with_cp', False):
-            module.with_cp = False  # it hides its graph from autograd.grad
-    return model, torch.zeros(1, *input_size)
+    return differentiable_copy(model), torch.zeros(1, *input_size)
 
 
 def _forget_records(model: BaseModel) -> None:
@@ -124,12 +118,8 @@ def _params(network: nn.Module, image: Tensor) -> int:
 
 
 def _reached(network: nn.Module, image: Tensor) -> List[nn.Parameter]:
-    """The parameters that a gradient of the logits reaches."""
-    parameters = list(network.parameters())
     with torch.enable_grad():
-        answer = sum(logits.sum() for logits in network(image))
-        grads = torch.autograd.grad(answer, parameters, allow_unused=True)
-    return [p for p, g in zip(parameters, grads) if g is not None]
+        return reached(network(image), list(network.parameters()))
 
 
 def _flops(network: nn.Module, image: Tensor) -> int:

@@ -28,7 +28,7 @@ from mmrazor_byot.models.algorithms import BYOT
 from mmrazor_byot.runtime import EarlyExitModel, Metadata
 from mmrazor_byot.runtime.metadata import seal
 from mmrazor_byot.runtime.model import NEVER
-from mmrazor_byot.runtime.table import format_table
+from mmrazor_byot.table import format_table
 from mmrazor_byot.version import __version__
 from mmrazor_byot.zoo import download
 
@@ -258,5 +258,5 @@ def format_export(export: Export) -> str:
         rows[-1]['MACs (G)'] = f'{macs / 1e9:.3g}'
     return (
         f"{about.recipe} in {about.precision}: scores within {export.difference:.2g} of torch's "
-        f'in fp32\n{format_table(rows, columns)}'
+        f'in fp32\n{format_table([columns, *([row[c] for c in columns] for row in rows)])}'
     )

@@ -1,14 +1,14 @@
 """Build a network from its config, and load its weights."""
 
 import copy
-from typing import Dict, Tuple
+import re
+from typing import Dict, List, Tuple
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from mmrazor_byot.engine.hooks.checkpoint_check_hook import describe_difference, state_for
 from mmrazor_byot.errors import CheckpointError, ConfigError
 from mmrazor_byot.registry import MODELS
 
@@ -77,3 +77,59 @@ def load_weights(
     model.load_state_dict(state, strict=False)  # old ones lack batch counters
     model.eval()
     return model, {**model.state_dict(), **state}, loaded.get('meta') or {}
+
+
+def state_for(model: nn.Module, checkpoint: dict) -> Dict[str, Tensor]:
+    """The weights of a checkpoint under the names that a model gives them.
+
+    Args:
+        model (nn.Module): The model.
+        checkpoint (dict): With ``state_dict``, or a state dict itself; of a wrapped model too, and
+            for BYOT of MMRazor's.
+    """
+    state = {
+        re.sub(r'^module\.', '', str(key)): value
+        for key, value in checkpoint.get('state_dict', checkpoint).items()
+    }
+    if hasattr(model, 'convert_state_dict'):  # BYOT reads MMRazor's too
+        state = model.convert_state_dict(state)
+    return state
+
+
+def describe_difference(model: nn.Module, state: Dict[str, Tensor], first: int = 3) -> str:
+    """Say how a state dict differs from a model's.
+
+    Args:
+        model (nn.Module): The model.
+        state (dict[str, Tensor]): The state dict.
+        first (int): How many keys to name of each kind.
+
+    Returns:
+        str: Empty where it fits.
+    """
+    own = model.state_dict()
+    missing = [k for k in own if k not in state and not k.endswith('_tracked')]
+    unexpected = [k for k in state if k not in own]
+    shapes = [
+        f'{k} is {_shape(state[k])}, not {_shape(own[k])}'
+        for k in own
+        if k in state and _shape(state[k]) != _shape(own[k])
+    ]
+    return '; '.join(
+        _list(kind, keys, first)
+        for kind, keys in (
+            ('missing', missing),
+            ('unexpected', unexpected),
+            ('other shapes', shapes),
+        )
+        if keys
+    )
+
+
+def _shape(value) -> object:
+    return tuple(value.shape) if isinstance(value, Tensor) else type(value)
+
+
+def _list(kind: str, keys: List[str], first: int) -> str:
+    more = f' and {len(keys) - first} more' if len(keys) > first else ''
+    return f'{kind}: {", ".join(keys[:first])}{more}'

@@ -99,8 +99,9 @@ def answers(args: argparse.Namespace, skipped: List[str]) -> Iterator[dict]:
 
 def print_info(path: str, as_json: bool) -> None:
     """Print the metadata of a file."""
+    from mmrazor_byot.table import format_table
+
     from .model import EarlyExitModel
-    from .table import format_table
 
     about = EarlyExitModel(path, threads=1).metadata
     if as_json:
@@ -118,7 +119,7 @@ def print_info(path: str, as_json: bool) -> None:
         }
         for row in about.exits
     ]
-    print('\n' + format_table(rows, tuple(rows[0])))
+    print('\n' + format_table([list(rows[0]), *(row.values() for row in rows)]))
 
 
 def main(words: Optional[Sequence[str]] = None) -> None:
@@ -131,14 +132,15 @@ def main(words: Optional[Sequence[str]] = None) -> None:
     if args.info:
         print_info(args.model, args.json)
         return
-    from .table import format_table
+    from mmrazor_byot.table import format_table
 
     skipped: List[str] = []
     rows = list(answers(args, skipped))
     if args.json:
         print(json.dumps(rows, indent=2))
     else:
-        print(format_table(rows, ('image', 'class', 'score', 'exit', 'ms')))
+        columns = 'image', 'class', 'score', 'exit', 'ms'
+        print(format_table([columns, *([row[c] for c in columns] for row in rows)]))
     for reason in skipped:
         print(f'skipped: {reason}', file=sys.stderr)
 

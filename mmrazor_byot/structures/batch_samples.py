@@ -196,3 +196,17 @@ def _put_together(name: str, values: list) -> Tensor:
     if len(whole) != len(values):
         raise DatasetError(f'{len(whole)} labels ({name}) of {len(values)} images: each needs one')
     return whole
+
+
+def stack_targets(data_samples: Sequence[DataSample]) -> Tensor:
+    """Labels of a batch, as the losses take them.
+
+    Args:
+        data_samples (BatchSamples | Sequence[DataSample]): N samples with ``gt_label``, or with
+            ``gt_score`` where a batch augmentation mixed the labels.
+
+    Returns:
+        Tensor: Class indices (N,), or class probabilities (N, K).
+    """
+    samples = BatchSamples.of(data_samples)
+    return samples.gt_score if samples.has('gt_score') else samples.gt_label

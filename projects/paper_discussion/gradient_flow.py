@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from mmrazor_byot.errors import ConfigError, NonFiniteLossError
 from mmrazor_byot.evaluation.complexity import exit_parameters
-from mmrazor_byot.models.network_view import looking
+from mmrazor_byot.models.sections import eval_no_grad
 
 #: BYOT's name for what a plain recipe calls the model.
 TRUNK = 'architecture.'
@@ -68,7 +68,7 @@ def running_order(model: BaseModel, image: Tensor) -> List[str]:
         if _is_layer(module)
     ]
     try:
-        with looking(model):
+        with eval_no_grad(model):
             model(image, mode='tensor')
     finally:
         for hook in hooks:

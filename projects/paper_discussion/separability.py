@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 
 from mmrazor_byot.errors import CheckpointError, ConfigError, DatasetError
 from mmrazor_byot.evaluation.collect import check_classes, network_inputs
-from mmrazor_byot.models.network_view import looking
-from mmrazor_byot.structures import ExitOutput
+from mmrazor_byot.models.exits import ExitOutput
+from mmrazor_byot.models.sections import eval_no_grad
 
 PROJECTIONS = ('pca', 'tsne')
 
@@ -47,7 +47,7 @@ def collect_features(model: BaseModel, loader: DataLoader) -> Tuple[List[ExitFea
         DatasetError: A label is not a class of the network.
     """
     parts, labels = [], []
-    with looking(model):
+    with eval_no_grad(model):
         for batch in track(loader, description='Images', transient=True):
             images, target = network_inputs(model, batch)
             outputs = exit_outputs(model, images)

@@ -17,7 +17,6 @@ from short_runs import (
 )
 
 from mmrazor_byot.engine.hooks.channels_last_hook import follow_weights
-from mmrazor_byot.models.algorithms.loss_sum import LossSum
 
 AMP = dict(type='mmrazor_byot.AmpOptimWrapper', dtype='bfloat16')
 ROUNDING = dict(rtol=1e-3, atol=1e-4)
@@ -205,11 +204,3 @@ def test_the_state_of_an_optimizer_follows_its_weights():
     after = optimizer.state[conv.weight]
     assert is_channels_last(after['exp_avg'])
     assert all(torch.equal(after[k], before[k]) for k in before)
-
-
-def test_losses_that_mmengine_sums_itself(tmp_path, plain, monkeypatch):
-    """A run with its ``parse_losses`` ends with the same weights."""
-    monkeypatch.delattr(LossSum, 'parse_losses')
-    runner = train(tmp_path / 'run', hooks=[EMA])
-    assert_close(saved(runner, 2)['state_dict'], saved(plain, 2)['state_dict'])
-    assert losses(runner) == pytest.approx(losses(plain), rel=1e-6)

@@ -22,8 +22,8 @@ from mmrazor_byot.runtime.bench import (
     exit_costs,
     read_images,
 )
-from mmrazor_byot.runtime.table import format_table
 from mmrazor_byot.runtime.timing import describe_machine
+from mmrazor_byot.table import format_table
 
 COLUMNS = ('what', 'file', 'threads', 'batch', 'median_ms', 'p95_ms', 'images_per_s', 'ratio')
 
@@ -106,7 +106,8 @@ def report(result: dict) -> None:
         f'cores, onnxruntime {machine["onnxruntime"]}; load average {machine["load_average"]}'
     )
     labelled = ('top1',) if all('top1' in row for row in result['rows']) else ()
-    print(format_table(result['rows'], (*COLUMNS, *labelled)))
+    columns = (*COLUMNS, *labelled)
+    print(format_table([columns, *([row[c] for c in columns] for row in result['rows'])]))
     print(
         'ratio: how many times as fast, of the same threads and batch, as the network cut at the\n'
         'deepest exit if there is such a file, else as the deepest exit of the first file'

@@ -13,8 +13,8 @@ from mmrazor_byot.evaluation import (
     format_exit_table,
 )
 from mmrazor_byot.files import write_text
+from mmrazor_byot.models.sections import image_size
 from mmrazor_byot.registry import HOOKS
-from mmrazor_byot.structures import image_size
 
 from .unwrap import unwrap
 

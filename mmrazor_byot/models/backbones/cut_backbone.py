@@ -1,13 +1,14 @@
 """A backbone without what stands behind one of its feature maps."""
 
-import copy
-from typing import Any, Iterator, List, Sequence, Set
+from typing import Any, Dict, Iterator, List, Sequence, Set
 
 import torch
 from torch import Tensor, nn
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS
+
+from ..reachable import differentiable_copy, reached
 
 
 class Absent(nn.Module):
@@ -77,25 +78,20 @@ def modules_behind(backbone: nn.Module, image: Tensor) -> List[str]:
         list[str]: Names of modules, the outermost of each that is not needed, in the order of the
         backbone.
     """
-    backbone = copy.deepcopy(backbone)
-    backbone.eval()
-    outputs = {}
+    backbone = differentiable_copy(backbone)
+    outputs: Dict[str, List[Tensor]] = {}
     for name, module in backbone.named_modules():
-        if getattr(module, 'with_cp', False):
-            module.with_cp = False  # it hides its graph from autograd.grad
         module.register_forward_hook(
             lambda _, __, output, name=name: outputs.setdefault(name, []).extend(_tensors(output))
         )
     parameters = dict(backbone.named_parameters())
-    for parameter in parameters.values():
-        parameter.requires_grad_(True)
     with torch.enable_grad():
-        answer = sum(x.sum() for x in _tensors(backbone(image)))
-        reached = _reached(answer, parameters.values())
-        needed = {_owner(name) for name, p in parameters.items() if id(p) in reached}
+        answers = list(_tensors(backbone(image)))
+        weights = {id(p) for p in reached(answers, list(parameters.values()))}
+        needed = {name.rpartition('.')[0] for name, p in parameters.items() if id(p) in weights}
         for name, tensors in outputs.items():
             graph = [x for x in tensors if x.requires_grad]
-            if not graph or _reached(answer, graph):
+            if not graph or reached(answers, graph):
                 needed.add(name)
     return list(_outermost(backbone, '', needed, outputs.keys()))
 
@@ -106,17 +102,6 @@ def _tensors(output: Any) -> Iterator[Tensor]:
     elif isinstance(output, (list, tuple)):
         for part in output:
             yield from _tensors(part)
-
-
-def _owner(name: str) -> str:
-    return name.rpartition('.')[0]
-
-
-def _reached(answer: Tensor, tensors) -> Set[int]:
-    """Those that a gradient of the answer reaches, as ids."""
-    tensors = list(tensors)
-    grads = torch.autograd.grad(answer, tensors, retain_graph=True, allow_unused=True)
-    return {id(x) for x, grad in zip(tensors, grads) if grad is not None}
 
 
 def _outermost(module: nn.Module, prefix: str, needed: Set[str], called) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Optional, Sequence, Union
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmrazor_byot.structures import ExitOutput
+from ..exits import ExitOutput
 
 #: Kaiming for convolutions and N(0, 0.01) for the classifier, as in mmpretrain's ``ResNet`` and
 #: ``LinearClsHead``.
