@@ -8,14 +8,8 @@ from mmengine.config import Config
 from run import ROOT
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmrazor_byot.datasets.transforms import (
-    BatchCutMix,
-    BatchMixChoice,
-    BatchMixup,
-    transfer,
-)
+from mmrazor_byot.datasets.transforms import transfer
 from mmrazor_byot.datasets.transforms.base import take_steps
-from mmrazor_byot.datasets.transforms.mix import mix
 from mmrazor_byot.registry import TRANSFORMS
 
 AUGMENTS = [
@@ -91,18 +85,6 @@ def test_all_work_is_on_the_device(config):
     changed = build(config)(images)
     assert changed.device.type == 'meta'
     assert changed.shape == images.shape and changed.dtype == torch.uint8
-
-
-def test_mixing_does_not_wait_either():
-    images, scores = torch.randn(8, 3, 6, 6), torch.eye(8)
-    drawn = BatchMixChoice([BatchMixup(1.0), BatchCutMix(1.0)]).draw(8, (6, 6))
-    arrays = drawn.arrays((6, 6))
-    parts = {k: torch.from_numpy(v) for k, v in arrays.items()}
-    with NoWaiting():
-        mixed, mixed_scores = mix(images, scores, torch.randperm(8), **parts)
-    assert torch.allclose(mixed_scores.sum(1), torch.ones(8))
-    device = BatchCutMix(1.0)(images.to('meta'), scores.to('meta'))
-    assert device[0].shape == images.shape and device[0].is_meta
 
 
 def test_pack_and_unpack():
