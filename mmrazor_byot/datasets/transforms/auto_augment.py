@@ -1,11 +1,11 @@
 """AutoAugment and RandAugment, each image by its own draw.
 
-Images whose operations are of one kind are worked on at once, see :data:`FAMILIES`.
+Images whose operations are of one kind are done at once, see :data:`KERNELS`.
 """
 
 from abc import abstractmethod
 from functools import partial
-from typing import Callable, List, NamedTuple, Sequence, Tuple, Union
+from typing import List, NamedTuple, Sequence, Union
 
 import numpy as np
 import torch
@@ -16,18 +16,17 @@ from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import TRANSFORMS
 
 from . import cutout, geometry, tone
-from .base import BatchTransform, OpGroup, Shape, Step, reference_transform, uniform
+from .base import BatchTransform, reference_transform, to_device, uniform
 
-#: Kinds of operations that are done together, and what makes their step.
-FAMILIES = (
-    (tone.TABLE_OPS, tone.table_step),
-    (('ColorTransform',), tone.color_step),
-    (('Sharpness',), tone.sharpness_step),
-    (('Cutout',), cutout.cutout_step),
-    *(((name,), partial(geometry.warp_step, sampling=name)) for name in geometry.SAMPLINGS),
+#: What does each kind of operation: ``(images, magnitude, params) -> images``, for images, uint8
+#: (n, 3, H, W), with the magnitudes (n,) and the settings (n, P) of their operations.
+KERNELS = dict(
+    **tone.OPS,
+    Cutout=cutout.cutout,
+    **{name: partial(geometry.warp, sampling=name) for name in geometry.SAMPLINGS},
 )
-#: Kinds of operations, in the order of the images in a sorted batch.
-KINDS = ('Nothing', *(name for names, _ in FAMILIES for name in names))
+#: Kinds of operations by number; 0 is nothing.
+KINDS = ('Nothing', *KERNELS)
 
 #: mmpretrain's operations that can be done, and where it keeps their magnitude.
 MAGNITUDES = dict(
@@ -56,9 +55,9 @@ class Op(NamedTuple):
     """
 
     kind: str = 'Nothing'
-    params: Sequence[float] = ()  # settings that its family reads
+    params: Sequence[float] = ()  # settings of its kind
     prob: float = 1.0  # of doing it
-    negative: float = 0.0  # chance to turn the magnitude negative
+    negative: float = 0.0  # probability of turning the magnitude negative
     low: float = 0.0
     high: float = 0.0
     level: float = 1.0
@@ -116,83 +115,46 @@ class BatchPolicy(BatchTransform):
 
     Args:
         ops (Sequence[Op]): All operations there are.
-        channel_order (str): 'bgr' or 'rgb', for grey values.
-
-    Raises:
-        ConfigError: The channel order is neither.
     """
 
-    def __init__(self, ops: Sequence[Op], channel_order: str):
-        if channel_order not in tone.GREY_WEIGHTS:
-            raise ConfigError(
-                f'{type(self).__name__}: channel_order={channel_order!r}; it is "bgr" or "rgb"'
-            )
-        self.grey_weights = tone.GREY_WEIGHTS[channel_order]
+    def __init__(self, ops: Sequence[Op]):
         self.kind = np.array([KINDS.index(op.kind) for op in ops])
-        self.params = np.zeros((len(ops), len(geometry.Warp._fields)))
+        self.params = np.zeros((len(ops), max(len(op.params) for op in ops)))
         for row, op in zip(self.params, ops):
             row[: len(op.params)] = op.params
-        self.chances = np.array([op[2:] for op in ops], dtype=np.float64).T
-        self.std = self.chances[-1]
+        self.numbers = np.array([op[2:] for op in ops], dtype=np.float64).T
 
     @abstractmethod
     def choose(self, n: int) -> np.ndarray:
         """Numbers of the operations of n images, (S, n), in their order."""
 
-    def draw(self, shape: Shape) -> List[Step]:
-        return self.schedule(self.sample(shape[0]), shape)
+    def transform(self, images: torch.Tensor) -> torch.Tensor:
+        return self.apply(images, self.sample(len(images)))
 
     def sample(self, n: int) -> Draw:
         """Draw for n images: arrays (S, n), for the operations in turn."""
         op = self.choose(n)
         chance, sign = uniform(2, *op.shape)
-        prob, negative, low, high, level, total, std = self.chances[:, op]
-        if np.isinf(self.std).any():
-            level = np.where(np.isinf(std), uniform(*op.shape) * level, level)
-        if ((self.std > 0) & np.isfinite(self.std)).any():
-            noise = torch.randn(op.shape, dtype=torch.float64).numpy()
-            noise *= np.where(np.isfinite(std), std, 0)
-            level = np.where(std > 0, np.clip(level + noise, 0, total), level)
+        prob, negative, low, high, level, total, std = self.numbers[:, op]
+        noise = torch.randn(op.shape, dtype=torch.float64).numpy() * np.where(std < np.inf, std, 0)
+        noisy = np.where(std > 0, np.clip(level + noise, 0, total), level)
+        level = np.where(std < np.inf, noisy, uniform(*op.shape) * level)
         magnitude = level / total * (high - low) + low
         return Draw(op, chance < prob, np.where(sign < negative, -magnitude, magnitude))
 
-    def schedule(self, draw: Draw, shape: Shape) -> List[Step]:
-        """Steps for what was drawn: the first makes a copy, the others work on it.
-
-        Before each operation the batch is sorted by kind, so that images of one kind are one slice.
-
-        Args:
-            draw (Draw): See :meth:`sample`.
-            shape (tuple): Of the images, (N, 3, H, W).
-        """
-        steps, now = [], np.arange(shape[0])
+    def apply(self, images: torch.Tensor, draw: Draw) -> torch.Tensor:
+        """Do with images, uint8 (N, 3, H, W), what was drawn for them, see :meth:`sample`."""
+        images = images.clone()
         for op, done, magnitude in draw.turns():
             kind = self.kind[op] * done
-            if kind.any():
-                order = np.argsort(kind[now], kind='stable')
-                now = now[order]
-                steps.append(Step(take, dict(index=order)))
-                steps += self._family_steps(kind[now], op[now], magnitude[now], shape[2:])
-        if steps:
-            steps.append(Step(take, dict(index=np.argsort(now))))
-        return steps
-
-    def _family_steps(
-        self, kind: np.ndarray, op: np.ndarray, magnitude: np.ndarray, size: Tuple[int, int]
-    ) -> List[Step]:
-        """For sorted images; the steps work in place."""
-        counts = np.bincount(kind, minlength=len(KINDS)).tolist()
-        steps, first, stop = [], 1, counts[0]
-        for names, make_step in FAMILIES:
-            own = counts[first : first + len(names)]
-            part = slice(stop, stop + sum(own))
-            first, stop = first + len(names), part.stop
-            if any(own):
-                step = make_step(
-                    OpGroup(own, magnitude[part], self.params[op[part]], size, self.grey_weights)
+            for number in np.unique(kind[kind > 0]):
+                chosen = np.flatnonzero(kind == number)
+                index = to_device(chosen, images)
+                changed = KERNELS[KINDS[number]](
+                    images.index_select(0, index), magnitude[chosen], self.params[op[chosen]]
                 )
-                steps.append(step._replace(kernel=partial(on_part, kernel=step.kernel, part=part)))
-        return steps
+                images.index_copy_(0, index, changed)
+        return images
 
 
 @TRANSFORMS.register_module()
@@ -206,9 +168,6 @@ class BatchAutoAugment(BatchPolicy):
             sub-policies of operations.
         hparams (dict): As mmpretrain's, which checks but does not use them (1.2.0): settings must
             be in the policies.
-        channel_order (str): How to weigh the channels for a grey value. MMCV takes every image for
-            BGR, so also the RGB ones of CIFAR: 'bgr', the default, does what it does, 'rgb' weighs
-            RGB images as they are seen.
 
     Raises:
         ConfigError: mmpretrain refuses the policies, or an operation cannot be done in batches.
@@ -218,7 +177,6 @@ class BatchAutoAugment(BatchPolicy):
         self,
         policies: Union[str, List[List[dict]]],
         hparams: dict = dict(pad_val=128),
-        channel_order: str = 'bgr',
     ):
         reference = reference_transform(AutoAugment, policies, hparams)
         ops, rows = [Op()], []
@@ -226,14 +184,14 @@ class BatchAutoAugment(BatchPolicy):
             chosen = [read_op(t) for t in policy.transforms]
             rows.append(range(len(ops), len(ops) + len(chosen)))
             ops += chosen
-        super().__init__(ops, channel_order)
+        super().__init__(ops)
         # Shorter sub-policies end in nothing.
         self.rows = np.zeros((max(map(len, rows)), len(rows)), np.int64)
         for i, row in enumerate(rows):
             self.rows[: len(row), i] = row
 
     def choose(self, n: int) -> np.ndarray:
-        """One sub-policy for each image, all with equal chance."""
+        """One sub-policy for each image, all with equal probability."""
         return self.rows[:, (uniform(n) * self.rows.shape[1]).astype(int)]
 
 
@@ -250,7 +208,6 @@ class BatchRandAugment(BatchPolicy):
         total_level (int | float): Highest level. Defaults to 10.
         hparams (dict): Settings for the operations that take them and have them not set. Defaults
             to ``dict(pad_val=128)``.
-        channel_order (str): See :class:`BatchAutoAugment`.
 
     Raises:
         ConfigError: mmpretrain refuses the policies, or an operation cannot be done in batches.
@@ -264,7 +221,6 @@ class BatchRandAugment(BatchPolicy):
         magnitude_std: Union[float, str] = 0.0,
         total_level: float = 10,
         hparams: dict = dict(pad_val=128),
-        channel_order: str = 'bgr',
     ):
         reference = reference_transform(
             RandAugment,
@@ -275,23 +231,9 @@ class BatchRandAugment(BatchPolicy):
             total_level,
             hparams,
         )
-        super().__init__([read_op(t) for t in reference.transforms], channel_order)
+        super().__init__([read_op(t) for t in reference.transforms])
         self.count, self.num_policies = len(reference.transforms), num_policies
 
     def choose(self, n: int) -> np.ndarray:
-        """Operations for each image, all with equal chance."""
+        """Operations for each image, all with equal probability."""
         return (uniform(self.num_policies, n) * self.count).astype(int)
-
-
-def take(images: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Images in another order (N,), a copy."""
-    return images.index_select(0, index)
-
-
-def on_part(
-    images: torch.Tensor, kernel: Callable, part: slice, **draws: torch.Tensor
-) -> torch.Tensor:
-    """Change some of the images in place."""
-    some = images[part]
-    some.copy_(kernel(some, **draws))
-    return images

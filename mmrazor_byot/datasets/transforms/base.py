@@ -1,7 +1,7 @@
-"""What batch transforms have in common: draw on the CPU, act on the device."""
+"""What batch transforms have in common: draw on the CPU, compute on the device of the images."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Callable, List, NamedTuple, Sequence, Tuple, Union
+from typing import Any, Callable, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -9,47 +9,24 @@ import torch
 from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.registry import TRANSFORMS
 
-from .transfer import Draws, to_device
-
-Shape = Tuple[int, int, int, int]
-
-
-class Step(NamedTuple):
-    """A pure function for the device and the numbers drawn for it.
-
-    ``kernel(images, **draws)`` answers the new images; the draws are arrays here and tensors on the
-    images' device there.
-    """
-
-    kernel: Callable
-    draws: Draws = {}
-
 
 class BatchTransform(ABC):
     """Base of the batch transforms: ``images -> images``.
 
     Images are uint8 (N, 3, H, W) on any device; each gets its own random numbers. These are drawn
-    on the CPU, from torch's global generator, so a seed says what comes whatever the device.
-    :meth:`draw` lays down the steps, which the device takes without the host waiting for it.
+    on the CPU, from torch's global generator, so a seed gives the same numbers whatever the device.
+    The host never waits for the device.
     """
 
     @abstractmethod
-    def draw(self, shape: Shape) -> List[Step]:
-        """Draw for a batch of images of a shape, (N, 3, H, W).
-
-        Returns:
-            list[Step]: What to do, in this order.
-        """
-
-    def out_shape(self, shape: Shape) -> Shape:
-        """Shape of the answer to images of this shape."""
-        return shape
+    def transform(self, images: torch.Tensor) -> torch.Tensor:
+        """Draw for images, uint8 (N, 3, H, W), and transform them; the given ones stay."""
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Transform a batch.
 
         Args:
-            images (torch.Tensor): uint8 (N, 3, H, W). Left as they are.
+            images (torch.Tensor): uint8 (N, 3, H, W). They are not changed.
 
         Returns:
             torch.Tensor: uint8 (N, 3, H', W').
@@ -62,14 +39,12 @@ class BatchTransform(ABC):
                 f'{type(self).__name__}: images are {images.dtype} of shape {tuple(images.shape)}; '
                 'it takes torch.uint8 (N, 3, H, W), so put it before the normalisation'
             )
-        return take_steps(images, self.draw(tuple(images.shape)))
+        return self.transform(images)
 
 
 @TRANSFORMS.register_module()
 class BatchCompose(BatchTransform):
     """Batch transforms, one after the other.
-
-    It draws for all of them first, so that on a GPU all drawn numbers move in one copy.
 
     Args:
         transforms (Sequence[BatchTransform | dict]): Them, or their configs.
@@ -78,45 +53,28 @@ class BatchCompose(BatchTransform):
     def __init__(self, transforms: Sequence[Union[BatchTransform, dict]]):
         self.transforms = [TRANSFORMS.build(t) if isinstance(t, dict) else t for t in transforms]
 
-    def draw(self, shape: Shape) -> List[Step]:
-        steps = []
+    def transform(self, images: torch.Tensor) -> torch.Tensor:
         for transform in self.transforms:
-            steps += transform.draw(shape)
-            shape = transform.out_shape(shape)
-        return steps
-
-    def out_shape(self, shape: Shape) -> Shape:
-        for transform in self.transforms:
-            shape = transform.out_shape(shape)
-        return shape
-
-
-class OpGroup(NamedTuple):
-    """The operations of one family drawn for some images, one for each."""
-
-    counts: List[int]  # images of each kind of the family; they are in this order
-    magnitude: np.ndarray  # with its sign, (N,)
-    params: np.ndarray  # settings that the family reads, (N, P)
-    size: Tuple[int, int]  # height and width of the images
-    grey_weights: np.ndarray  # of the channels, (3, 1, 1)
-
-    @property
-    def colors(self) -> np.ndarray:
-        """The first three settings as colours, uint8 (N, 3, 1, 1)."""
-        return self.params[:, :3, None, None].astype(np.uint8)
-
-
-def take_steps(images: torch.Tensor, steps: Sequence[Step]) -> torch.Tensor:
-    """Images (N, 3, H, W) after drawn steps; all draws move in one copy."""
-    draws = to_device([step.draws for step in steps], images.device)
-    for step, tensors in zip(steps, draws):
-        images = step.kernel(images, **tensors)
-    return images
+            images = transform(images)
+        return images
 
 
 def uniform(*shape: int) -> np.ndarray:
     """Numbers from [0, 1), float64, from torch's global generator."""
     return torch.rand(shape, dtype=torch.float64).numpy()
+
+
+def to_device(array: np.ndarray, images: torch.Tensor) -> torch.Tensor:
+    """An array on the device of the images; a GPU is not waited for."""
+    tensor = torch.from_numpy(array)
+    if images.is_cuda:
+        tensor = tensor.pin_memory()
+    return tensor.to(images.device, non_blocking=True)
+
+
+def one_each(values: np.ndarray, images: torch.Tensor) -> torch.Tensor:
+    """Numbers (N,), or colours (N, 3), to broadcast to images: (N, 1 or 3, 1, 1)."""
+    return to_device(values.reshape(len(values), -1, 1, 1), images)
 
 
 def pad(
@@ -137,11 +95,7 @@ def pad(
 
 
 def reference_transform(kind: Callable, *args) -> Any:
-    """mmpretrain's or mmcv's own transform, so that defaults and checks are theirs.
-
-    Args:
-        kind (Callable): The transform's class.
-        *args: Its settings.
+    """mmpretrain's or MMCV's own transform, so that defaults and checks are theirs.
 
     Raises:
         ConfigError: It refused the settings.
@@ -165,9 +119,6 @@ def broadcast_setting(value, count: int, name: str) -> np.ndarray:
 
 
 def opencv_color(value, name: str) -> np.ndarray:
-    """A border's colour, (3,), as OpenCV reads it.
-
-    A single number fills the first channel only; the others get 0.
-    """
+    """A border's colour, (3,), as OpenCV takes it: a single number is the first channel's."""
     color = broadcast_setting(value, 3, name)
     return color * [1, 0, 0] if np.isscalar(value) else color

@@ -1,7 +1,6 @@
 """Random crops and flips, each image at its own place and in its own direction."""
 
-from functools import lru_cache, partial
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from mmpretrain.datasets import RandomCrop
 from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.registry import TRANSFORMS
 
-from .base import BatchTransform, Shape, Step, opencv_color, pad, reference_transform, uniform
+from .base import BatchTransform, opencv_color, pad, reference_transform, to_device, uniform
 
 Borders = Tuple[int, int, int, int]  # left, top, right, bottom
 
@@ -58,45 +57,37 @@ class BatchRandomCrop(BatchTransform):
         self.color = color.reshape(3, 1, 1)
         self.mode = reference.padding_mode
 
-    def draw(self, shape: Shape) -> List[Step]:
-        """A corner for each image, from all places with equal chance."""
-        height, width = shape[2:]
-        left, top, right, bottom = borders = self._pads(height, width)
-        padded = (*shape[:2], height + top + bottom, width + left + right)
-        places = [a - b + 1 for a, b in zip(padded[2:], self.size)]
+    def transform(self, images: torch.Tensor) -> torch.Tensor:
+        """A window of each image, from all places with equal probability."""
+        images = self._pad(images)
+        n, channels, height, width = images.shape
+        places = height - self.size[0] + 1, width - self.size[1] + 1
         if min(places) < 1:
             raise DatasetError(
-                f'BatchRandomCrop: images of {padded[2]} x {padded[3]} are smaller than the crop '
+                f'BatchRandomCrop: images of {height} x {width} are smaller than the crop '
                 f'of {self.size[0]} x {self.size[1]}; set padding or pad_if_needed'
             )
-        corners = (uniform(shape[0], 2) * places).astype(np.int64)
-        steps = []
-        if any(borders):
-            steps.append(self._pad(height, width, borders))
-        if max(places) > 1:
-            draws = dict(start=starts(corners, padded), offsets=offsets(padded[1:], self.size))
-            steps.append(Step(partial(crop, size=self.size), draws))
-        return steps
+        top, left = (uniform(n, 2) * places).astype(np.int64).T[..., None, None]
+        image, channel, row = np.ogrid[:n, :channels, : self.size[0]]
+        first = ((image * channels + channel) * height + top + row) * width + left
+        # A view of overlapping rows: each begins one pixel after the one before.
+        rows = images.reshape(-1).unfold(0, self.size[1], 1)
+        return rows.index_select(0, to_device(first.ravel(), images)).view(n, channels, *self.size)
 
-    def out_shape(self, shape: Shape) -> Shape:
-        return (*shape[:2], *self.size)
-
-    def _pads(self, height: int, width: int) -> Borders:
-        if not self.pad_if_needed:
-            return self.borders
+    def _pad(self, images: torch.Tensor) -> torch.Tensor:
+        height, width = images.shape[2:]
         left, top, right, bottom = self.borders
-        rows = max(0, self.size[0] - height - top - bottom)
-        columns = max(0, self.size[1] - width - left - right)
-        rows, columns = -(-rows // 2), -(-columns // 2)
-        return left + columns, top + rows, right + columns, bottom + rows
-
-    def _pad(self, height: int, width: int, borders: Borders) -> Step:
+        if self.pad_if_needed:
+            rows = max(0, self.size[0] - height - top - bottom)
+            columns = max(0, self.size[1] - width - left - right)
+            rows, columns = -(-rows // 2), -(-columns // 2)
+            left, top, right, bottom = left + columns, top + rows, right + columns, bottom + rows
         if self.mode == 'constant':
-            return Step(partial(pad, borders=borders), dict(color=self.color))
-        left, top, right, bottom = borders
+            return pad(images, to_device(self.color, images), (left, top, right, bottom))
         rows = np.pad(np.arange(height), (top, bottom), self.mode)
         columns = np.pad(np.arange(width), (left, right), self.mode)
-        return Step(take_lines, dict(rows=rows, columns=columns))
+        rows, columns = to_device(rows, images), to_device(columns, images)
+        return images.index_select(2, rows).index_select(3, columns)
 
 
 def _borders(padding) -> Borders:
@@ -109,59 +100,12 @@ def _borders(padding) -> Borders:
     return tuple(padding) * (4 // len(padding))
 
 
-def crop(
-    images: torch.Tensor, start: torch.Tensor, offsets: torch.Tensor, size: Tuple[int, int]
-) -> torch.Tensor:
-    """Cut a window of one size, (h, w), out of each image (N, C, H, W).
-
-    One gather of rows: the windows of all rows of all images are one view with overlapping rows.
-
-    Args:
-        images (torch.Tensor): (N, C, H, W).
-        start (torch.Tensor): See :func:`starts`.
-        offsets (torch.Tensor): See :func:`offsets`.
-        size (tuple): Height and width of the window.
-    """
-    rows = images.reshape(-1).unfold(0, size[1], 1)
-    chosen = rows.index_select(0, (start + offsets).view(-1))
-    return chosen.view(*images.shape[:2], *size)
-
-
-@lru_cache(maxsize=8)
-def offsets(shape: Tuple[int, int, int], size: Tuple[int, int]) -> np.ndarray:
-    """Where, after its first pixel, the rows of a window begin, int64 (C * h,).
-
-    Args:
-        shape (tuple): Of the images, (C, H, W).
-        size (tuple): Height h and width of the window.
-    """
-    channels, height, width = shape
-    planes = np.arange(channels)[:, None] * height
-    return ((planes + np.arange(size[0])) * width).reshape(-1)
-
-
-def starts(corners: np.ndarray, shape: Shape) -> np.ndarray:
-    """Where, in a flat batch of a shape, the windows begin, int64 (N, 1).
-
-    The corners are top and left of each, (N, 2).
-    """
-    n, channels, height, width = shape
-    image = channels * height * width
-    first = np.arange(0, n * image, image)
-    return (first + corners[:, 0] * width + corners[:, 1])[:, None]
-
-
-def take_lines(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Images of chosen rows (H',) and columns (W',), (N, C, H', W')."""
-    return images.index_select(2, rows).index_select(3, columns)
-
-
 @TRANSFORMS.register_module()
 class BatchRandomFlip(BatchTransform):
     """MMCV's ``RandomFlip`` for a batch.
 
     Args:
-        prob (float | list[float]): Chance of a flip, shared evenly by the directions; or a chance
+        prob (float | list[float]): Probability of a flip, shared evenly by the directions; or one
             for each.
         direction (str | list[str]): 'horizontal', 'vertical', 'diagonal'. Defaults to 'horizontal'.
 
@@ -180,20 +124,10 @@ class BatchRandomFlip(BatchTransform):
             chances = [chances / len(self.directions)] * len(self.directions)
         self.bounds = np.cumsum(chances)
 
-    def draw(self, shape: Shape) -> List[Step]:
-        """For each image the number of a direction, or none."""
-        n = shape[0]
-        choice = np.searchsorted(self.bounds, uniform(n), side='right')
-        turned = (choice + 1) % (len(self.directions) + 1)
-        kernel = partial(flip, directions=self.directions)
-        return [Step(kernel, dict(index=turned * n + np.arange(n)))]
-
-
-def flip(images: torch.Tensor, index: torch.Tensor, directions: Sequence[str]) -> torch.Tensor:
-    """Flip some images (N, C, H, W).
-
-    ``index`` (N,) is i for image i as it is, d * N + i for image i in the d-th direction, counted
-    from 1.
-    """
-    turned = [images.flip(DIRECTIONS[name]) for name in directions]
-    return torch.cat([images, *turned]).index_select(0, index)
+    def transform(self, images: torch.Tensor) -> torch.Tensor:
+        """Each image in one of the directions, or as it is."""
+        n = len(images)
+        choice = np.searchsorted(self.bounds, uniform(n), side='right')  # past the end: none
+        turned = [images.flip(DIRECTIONS[name]) for name in self.directions]
+        index = to_device(choice * n + np.arange(n), images)
+        return torch.cat([*turned, images]).index_select(0, index)

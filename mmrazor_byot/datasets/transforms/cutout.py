@@ -1,6 +1,6 @@
-"""Cutout, each image at its own place, and other boxes in images."""
+"""Cutout, each image at its own place."""
 
-from typing import Dict, List, Sequence, Tuple, Union
+from typing import Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -10,11 +10,10 @@ from mmrazor_byot.registry import TRANSFORMS
 
 from .base import (
     BatchTransform,
-    OpGroup,
-    Shape,
-    Step,
     broadcast_setting,
+    one_each,
     reference_transform,
+    to_device,
     uniform,
 )
 
@@ -26,7 +25,7 @@ class BatchCutout(BatchTransform):
     Args:
         shape (int | tuple[int]): Height and width of the hole.
         pad_val (int | Sequence[int]): Its colour. Defaults to 128.
-        prob (float): Chance of a hole. Defaults to 0.5.
+        prob (float): Probability of a hole. Defaults to 0.5.
 
     Raises:
         ConfigError: mmpretrain refuses the settings.
@@ -40,80 +39,52 @@ class BatchCutout(BatchTransform):
     ):
         reference = reference_transform(Cutout, shape, pad_val, prob)
         self.shape = broadcast_setting(reference.shape, 2, 'shape')
-        color = broadcast_setting(reference.pad_val, 3, 'pad_val').astype(np.uint8)
-        self.color = color.reshape(3, 1, 1)
+        self.color = broadcast_setting(reference.pad_val, 3, 'pad_val').astype(np.uint8)
         self.prob = reference.prob
 
-    def draw(self, shape: Shape) -> List[Step]:
-        """A box for each image, an empty one for those left out."""
-        draws = uniform(shape[0], 3)
-        boxes = cutout_boxes(draws[:, 1:], self.shape, shape[2:])
-        boxes[draws[:, 0] >= self.prob] = 0
-        return [Step(fill_boxes, dict(sides(boxes, shape[2:]), fill=self.color))]
+    def transform(self, images: torch.Tensor) -> torch.Tensor:
+        draws = uniform(len(images), 3)
+        done = draws[:, :1] < self.prob
+        return cut(images, draws[:, 1:], self.shape * done, self.color[None])
 
 
 def read_cutout(transform: Cutout) -> Tuple[float, ...]:
-    """Settings of a policy's ``Cutout``: its colour and its fixed height and width.
+    """Settings of a policy's ``Cutout``: its colour, and its height and width.
 
-    -1 if these are the magnitude.
+    These are -1 if the magnitude is both.
     """
     shape = transform.shape
     fixed = (-1.0, -1.0) if shape is None or np.isscalar(shape) else shape
     return (*broadcast_setting(transform.pad_val, 3, 'pad_val'), *fixed)
 
 
-def cutout_step(group: OpGroup) -> Step:
-    """Cutout as one operation of a policy."""
-    fixed = group.params[:, 3:5]
-    shape = np.where(fixed < 0, group.magnitude[:, None], fixed).astype(np.int64)
-    boxes = cutout_boxes(uniform(len(shape), 2), shape, group.size)
-    return Step(fill_boxes, dict(sides(boxes, group.size), fill=group.colors))
+def cutout(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> torch.Tensor:
+    """Cutout as an operation of a policy, with settings (N, P) of :func:`read_cutout`."""
+    fixed = params[:, 3:5]
+    shape = np.where(fixed < 0, magnitude[:, None], fixed).astype(np.int64)
+    return cut(images, uniform(len(images), 2), shape, params[:, :3].astype(np.uint8))
 
 
-def cutout_boxes(places: np.ndarray, shape: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Boxes as ``mmcv.cutout`` places them, int64 (N, 4), see :func:`sides`.
+def cut(
+    images: torch.Tensor, places: np.ndarray, shape: np.ndarray, color: np.ndarray
+) -> torch.Tensor:
+    """Fill a box of each image, placed as ``mmcv.cutout`` places it.
 
     Args:
+        images (torch.Tensor): uint8 (N, 3, H, W).
         places (np.ndarray): Two numbers from [0, 1) for each, (N, 2).
         shape (np.ndarray): Height and width of each box, (N, 2) int.
-        size (tuple): Height and width of the images.
+        color (np.ndarray): uint8 (N, 3), or (1, 3) for all.
     """
-    size = np.array(size)
+    size = np.array(images.shape[2:])
     # MMCV calls np.random.uniform(H): low=H, high=1, so (1, H].
     center = size - places * (size - 1)
-    start = np.maximum(center - shape / 2.0, 0).astype(np.int64)
-    return np.hstack([start, np.minimum(start + shape, size)])
-
-
-def sides(boxes: np.ndarray, size: Tuple[int, int]) -> Dict[str, np.ndarray]:
-    """Which rows and columns each box covers.
-
-    Args:
-        boxes (np.ndarray): Top, left, bottom, right of each, (N, 4); the last two are just outside.
-        size (tuple): Height and width of the images.
-
-    Returns:
-        dict: ``rows`` (N, 1, H, 1) and ``columns`` (N, 1, 1, W), uint8: 1 if covered, else 0.
-    """
-    first, length = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
-    # What lies before the first is a very large number without a sign.
+    start = np.maximum(center - shape / 2.0, 0).astype(np.int64)[..., None]
+    stop = start + shape[..., None]
     rows, columns = (
-        (np.arange(count) - first[:, i : i + 1]).view(np.uint64)
-        < length[:, i : i + 1].astype(np.uint64)
+        (np.arange(count) >= start[:, i]) & (np.arange(count) < stop[:, i])
         for i, count in enumerate(size)
     )
-    return dict(
-        rows=rows.view(np.uint8)[:, None, :, None], columns=columns.view(np.uint8)[:, None, None]
-    )
-
-
-def fill_boxes(
-    images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, fill: torch.Tensor
-) -> torch.Tensor:
-    """Fill each image's box, see :func:`sides`.
-
-    Images are uint8 (N, C, H, W); ``fill`` is a colour (C, 1, 1), or one for each image (N, C, 1,
-    1).
-    """
+    hole = to_device(rows[:, None, :, None] & columns[:, None, None, :], images)
     # Modulo 256 this is exact, and much quicker than torch.where on bytes.
-    return (fill - images).mul_(rows * columns).add_(images)
+    return (one_each(color, images) - images).mul_(hole).add_(images)

@@ -4,7 +4,6 @@
 pixel is another one for about 1 in 1,000.)
 """
 
-from functools import partial
 from typing import NamedTuple, Tuple
 
 import numpy as np
@@ -13,37 +12,50 @@ from mmcv.transforms import BaseTransform
 
 from mmrazor_byot.errors import ConfigError
 
-from .base import OpGroup, Step, broadcast_setting, opencv_color, pad
+from .base import broadcast_setting, one_each, opencv_color, pad, to_device
 
-#: How to sample between pixels. For each tap (T): coefficients of its weight, a cubic in the place
-#: t between two pixels, from t^0 to t^3, and its offset from the lower one. Shape (5, T, 1, 1).
-#: Cubic convolution is with A = -0.75.
-TAPS = {
-    name: np.float32(rows).T.reshape(5, -1, 1, 1)
-    for name, rows in dict(
-        linear=[(1, -1, 0, 0, 0), (0, 1, 0, 0, 1)],
-        cubic=[
-            (0, -0.75, 1.5, -0.75, -1),
-            (1, 0, -2.25, 1.25, 0),
-            (0, 0.75, 1.5, -1.25, 1),
-            (0, 0, -0.75, 0.75, 2),
-        ],
-    ).items()
-}
-#: Taps of each way to sample, and the axes along which pixels move.
+
+def one_tap(place: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Pixels to take for places (N, 1, H, W) that are whole, and their weights, (N, 1, H, W)."""
+    return place, torch.ones_like(place)
+
+
+def linear_taps(place: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Pixels to take for places (N, 1, H, W), and their weights, (N, 2, H, W)."""
+    first = place.floor()
+    t = place - first
+    return torch.cat([first, first + 1], 1), torch.cat([1 - t, t], 1)
+
+
+def cubic_taps(place: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Likewise for cubic convolution with A = -0.75, OpenCV's, (N, 4, H, W)."""
+    first = place.floor()
+    t = place - first
+    # Weights of the pixels at -1, 0, 1 and 2; Horner's scheme.
+    weights = [
+        ((-0.75 * t + 1.5) * t - 0.75) * t,
+        (1.25 * t - 2.25) * t * t + 1,
+        ((-1.25 * t + 1.5) * t + 0.75) * t,
+        (0.75 * t - 0.75) * t * t,
+    ]
+    return torch.cat([first + i for i in (-1, 0, 1, 2)], 1), torch.cat(weights, 1)
+
+
+#: How to sample along x and along y; pixels of ``cubic_x`` move along x alone. ``nearest`` needs no
+#: weights.
 SAMPLINGS = dict(
-    nearest=(None, 'xy'),
-    linear=('linear', 'xy'),
-    cubic=('cubic', 'xy'),
-    cubic_x=('cubic', 'x'),
-    cubic_y=('cubic', 'y'),
+    nearest=None,
+    linear=(linear_taps, linear_taps),
+    cubic=(cubic_taps, cubic_taps),
+    cubic_x=(cubic_taps, one_tap),
+    cubic_y=(one_tap, cubic_taps),
 )
 #: cv2.warpAffine takes 'area' for 'bilinear'.
 INTERPOLATIONS = dict(nearest='nearest', bilinear='linear', area='linear', bicubic='cubic')
 
 
 class Warp(NamedTuple):
-    """Settings of a warp, numbers or arrays.
+    """Settings of a warp, numbers or arrays (N,).
 
     The first five after the colour are what the magnitude is multiplied with.
     """
@@ -87,30 +99,43 @@ def read_warp(transform: BaseTransform) -> Tuple[str, Warp]:
     return sampling, Warp(*color, **{f'{verb}_{axis}': 1.0})
 
 
-def warp_step(group: OpGroup, sampling: str) -> Step:
-    """Warps that sample alike, see :data:`SAMPLINGS`."""
-    matrices = warp_matrices(Warp(*group.params.T), group.magnitude, group.size)
-    slope, start = lines(inverse(matrices), group.size[0])
-    draws = dict(slope=slope, start=start, color=group.colors)
-    taps, axes = SAMPLINGS[sampling]
-    if taps is None:
-        return Step(warp_nearest, draws)
-    return Step(partial(warp_smooth, axes=axes), dict(draws, taps=TAPS[taps]))
+def warp(
+    images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray, sampling: str
+) -> torch.Tensor:
+    """Warp images, uint8 (N, 3, H, W), 4,094 x 4,094 at most.
+
+    Args:
+        images (torch.Tensor): uint8 (N, 3, H, W).
+        magnitude (np.ndarray): Of each, (N,).
+        params (np.ndarray): Settings of each, the fields of :class:`Warp`, (N, 11).
+        sampling (str): A name of :data:`SAMPLINGS`.
+    """
+    settings, (height, width) = Warp(*params.T), images.shape[2:]
+    matrices = inverse(warp_matrices(settings, magnitude, height, width))
+    color = one_each(params[:, :3].astype(np.uint8), images)
+    x, y = places(matrices, images)
+    if sampling == 'nearest':
+        return take_pixels(images, color, x.round_(), y.round_())[:, :, 0]
+    spread_x, spread_y = SAMPLINGS[sampling]
+    (x, weights_x), (y, weights_y) = spread_x(x), spread_y(y)
+    total = 0
+    for row, weight in zip(y.split(1, 1), weights_y.split(1, 1)):
+        pixels = take_pixels(images, color, x, row)
+        total = total + (pixels * (weights_x * weight)[:, None]).sum(2)
+    return total.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def warp_matrices(warp: Warp, magnitude: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+def warp_matrices(warp: Warp, magnitude: np.ndarray, height: int, width: int) -> np.ndarray:
     """Where warps with settings (N,) move pixels to, float64 (N, 2, 3)."""
-    height, width = size
     angle = magnitude * warp.turn * (-np.pi / 180)
     cos, sin = warp.scale * np.cos(angle), warp.scale * np.sin(angle)
     x = np.where(np.isnan(warp.center_x), (width - 1) * 0.5, warp.center_x)
     y = np.where(np.isnan(warp.center_y), (height - 1) * 0.5, warp.center_y)
     # MMCV keeps shears and shifts, OpenCV centres, in float32.
     x, y = x.astype(np.float32), y.astype(np.float32)
-    shear_x = (magnitude * warp.shear_x).astype(np.float32)
-    shear_y = (magnitude * warp.shear_y).astype(np.float32)
-    move_x = (magnitude * warp.move_x * width).astype(np.float32)
-    move_y = (magnitude * warp.move_y * height).astype(np.float32)
+    shear_x, shear_y, move_x, move_y = np.float32(
+        magnitude * [warp.shear_x, warp.shear_y, warp.move_x * width, warp.move_y * height]
+    )
     rows = [
         cos,
         sin + shear_x,
@@ -123,7 +148,7 @@ def warp_matrices(warp: Warp, magnitude: np.ndarray, size: Tuple[int, int]) -> n
 
 
 def inverse(matrices: np.ndarray) -> np.ndarray:
-    """From places in the answer to places in the image, float32 (N, 2, 3)."""
+    """From places in the new image to places in the given one, float32 (N, 2, 3)."""
     (a, b, x), (c, d, y) = matrices.transpose(1, 2, 0)
     unit = a * d - b * c
     unit = np.divide(1.0, unit, out=np.zeros_like(unit), where=unit != 0)
@@ -132,71 +157,18 @@ def inverse(matrices: np.ndarray) -> np.ndarray:
     return np.stack(rows, 1).astype(np.float32).reshape(-1, 2, 3)
 
 
-def lines(matrices: np.ndarray, height: int) -> Tuple[np.ndarray, np.ndarray]:
-    """Where in the image each row of the answer begins and how it goes on.
+def places(matrices: np.ndarray, images: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Where in the image each pixel of the new one lies: x and y, float32 (N, 1, H, W).
 
-    Args:
-        matrices (np.ndarray): See :func:`inverse`.
-        height (int): Of the images.
-
-    Returns:
-        tuple: Slope (N, 2, 1, 1) and start (N, 2, H, 1) of x and y, float64 of float32 precision.
+    Rounded as OpenCV rounds: a row's start in float32, then one fused multiply-add a pixel.
     """
-    along, down, first = matrices[:, :, None].transpose(3, 0, 1, 2)
-    start = down * np.arange(height, dtype=np.float32) + first
-    slope, start = along[..., None], start[..., None]
-    return slope.astype(np.float64), start.astype(np.float64)
-
-
-def places(slope: torch.Tensor, start: torch.Tensor, width: int) -> torch.Tensor:
-    """Where in the image each pixel of the answer lies: x and y, float32 (N, 2, H, W)."""
-    across = torch.arange(width, dtype=slope.dtype, device=slope.device)
-    return (slope * across).add(start).float()
-
-
-def warp_nearest(
-    images: torch.Tensor, slope: torch.Tensor, start: torch.Tensor, color: torch.Tensor
-) -> torch.Tensor:
-    """Warp, each pixel the nearest one; arguments as in :func:`warp_smooth`."""
-    x, y = places(slope, start, images.size(3)).round_().split(1, 1)
-    return take_pixels(images, color, x, y).view(images.shape)
-
-
-def warp_smooth(
-    images: torch.Tensor,
-    slope: torch.Tensor,
-    start: torch.Tensor,
-    color: torch.Tensor,
-    taps: torch.Tensor,
-    axes: str,
-) -> torch.Tensor:
-    """Warp, each pixel a weighted sum of those around.
-
-    Args:
-        images (torch.Tensor): uint8 (N, C, H, W).
-        slope (torch.Tensor): See :func:`lines`.
-        start (torch.Tensor): Likewise.
-        color (torch.Tensor): From outside, uint8 (N, C, 1, 1).
-        taps (torch.Tensor): See :data:`TAPS`.
-        axes (str): 'xy', or the only axis along which pixels move.
-
-    Returns:
-        torch.Tensor: uint8 (N, C, H, W).
-    """
-    x, y = places(slope, start, images.size(3)).split(1, 1)
-    if axes == 'xy':
-        (x, across), (y, down) = _spread(x, taps), _spread(y, taps)
-        total = sum(
-            _weighted(images, color, x, row, across * weight)
-            for row, weight in zip(y.split(1, 1), down.split(1, 1))
-        )
-    else:
-        if axes == 'x':
-            x, weights = _spread(x, taps)
-        else:
-            y, weights = _spread(y, taps)
-        total = _weighted(images, color, x, y, weights)
-    return total.round_().clamp_(0, 255).to(torch.uint8)
+    height, width = images.shape[2:]
+    across, down, first = matrices[..., None, None].transpose(2, 0, 1, 3, 4)
+    start = down * np.arange(height, dtype=np.float32)[:, None] + first
+    # The product of two float32 is exact in float64.
+    slope, start = (to_device(a.astype(np.float64), images) for a in (across, start))
+    columns = torch.arange(width, dtype=torch.float64, device=images.device)
+    return (slope * columns).add(start).float().split(1, 1)
 
 
 def take_pixels(
@@ -205,7 +177,7 @@ def take_pixels(
     """Pixels of images, of a colour where there are none.
 
     Args:
-        images (torch.Tensor): uint8 (N, C, H, W), 4,094 x 4,094 at most.
+        images (torch.Tensor): uint8 (N, C, H, W).
         color (torch.Tensor): uint8 (N, C, 1, 1).
         x (torch.Tensor): Columns, float32 (N, T, H, W).
         y (torch.Tensor): Rows, float32, to broadcast to the same.
@@ -220,24 +192,3 @@ def take_pixels(
     index = torch.add(x, y, alpha=width + 2).add_(width + 3).long()
     chosen = framed.gather(2, index.view(n, 1, -1).expand(-1, channels, -1))
     return chosen.view(n, channels, *index.shape[1:])
-
-
-def _spread(place: torch.Tensor, taps: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
-    """Pixels around places (N, 1, H, W) and their weights, (N, T, H, W)."""
-    first = place.floor()
-    t = place - first
-    one, linear, square, cube, offset = taps
-    weights = (cube * t).add_(square).mul_(t).add_(linear).mul_(t).add_(one)
-    return first + offset, weights
-
-
-def _weighted(
-    images: torch.Tensor,
-    color: torch.Tensor,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    weights: torch.Tensor,
-) -> torch.Tensor:
-    """Sums over taps, float32 (N, C, H, W)."""
-    pixels = take_pixels(images, color, x, y)
-    return (pixels * weights[:, None]).sum(2)

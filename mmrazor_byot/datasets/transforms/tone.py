@@ -1,151 +1,76 @@
-"""Tone and colour: each image's grey values by a table, or a blend with another image.
+"""Tone and colour, each image with its own magnitude.
 
-A table has 256 entries; some depend on the drawn magnitude alone and are made on the CPU, those of
-contrast, autocontrast and equalize on the image too.
+The functions take images, uint8 (N, 3, H, W), the magnitudes (N,) and the settings (N, P) of their
+operations, and return new images.
 """
-
-from functools import partial
-from typing import Dict, Optional
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .base import OpGroup, Step
+from .base import one_each, to_device
 
-#: Weights of the channels in a grey value, OpenCV's. Shape (3, 1, 1).
-GREY_WEIGHTS = {
-    order: np.float32(weights).reshape(3, 1, 1) / 2**15
-    for order, weights in (('bgr', (3735, 19235, 9798)), ('rgb', (9798, 19235, 3735)))
-}
-GREYS = np.arange(256)
+#: Weights of the channels in a grey value, OpenCV's for BGR. MMCV takes all images for BGR.
+GREY_WEIGHTS = np.float32([3735, 19235, 9798]).reshape(3, 1, 1) / 2**15
 
 
-def invert(magnitude: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+def invert(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> torch.Tensor:
     """Negative."""
-    return np.broadcast_to(255 - GREYS, (len(magnitude), 256))
+    return 255 - images
 
 
-def solarize(magnitude: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """Negative from the magnitude (N, 1) on."""
-    return np.where(magnitude > GREYS, GREYS, 255 - GREYS)
+def solarize(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> torch.Tensor:
+    """Negative from the magnitude on."""
+    return torch.where(images < one_each(magnitude, images), images, 255 - images)
 
 
-def solarize_add(magnitude: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """Add the magnitude (N, 1) to what is below a threshold (N, 1)."""
-    return np.where(threshold > GREYS, np.clip(GREYS + magnitude, 0, 255), GREYS)
+def solarize_add(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> torch.Tensor:
+    """Add the magnitude to what is below a threshold, the only setting."""
+    added = (images + one_each(magnitude, images)).clamp_(0, 255).to(torch.uint8)
+    return torch.where(images < one_each(params[:, 0], images), added, images)
 
 
-def posterize(magnitude: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """Keep the upper bits (N, 1), rounded up to whole ones."""
-    shift = 8 - np.ceil(magnitude).astype(np.int64)
-    return GREYS >> shift << shift
+def posterize(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> torch.Tensor:
+    """Keep the upper bits, the magnitude rounded up."""
+    low_bits = 8 - np.ceil(magnitude).astype(np.int64)
+    return images & one_each((255 << low_bits).astype(np.uint8), images)
 
 
-def brightness(magnitude: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """Multiply by 1 + magnitude (N, 1)."""
-    factor = (1 + magnitude).astype(np.float32)
-    return np.clip(factor * GREYS.astype(np.float32), 0, 255)
+def brightness(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> torch.Tensor:
+    """Multiply by 1 + magnitude."""
+    factor = one_each(np.float32(1 + magnitude), images)
+    return (images * factor).clamp_(0, 255).to(torch.uint8)
 
 
-#: What makes the tables, (N, 256), of operations that depend on the draw alone.
-TABLES = dict(
-    Invert=invert,
-    Solarize=solarize,
-    SolarizeAdd=solarize_add,
-    Posterize=posterize,
-    Brightness=brightness,
-)
-#: Operations by tables, in the order of the images that :func:`change_tone` takes.
-TABLE_OPS = (*TABLES, 'Contrast', 'AutoContrast', 'Equalize')
+def contrast(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> torch.Tensor:
+    """Blend with the mean grey, as ``mmcv.adjust_contrast``."""
+    mean = grey(images).mean((1, 2, 3), True, dtype=torch.float64).round_().float()
+    return blend(images, mean, magnitude).clamp_(0, 255).to(torch.uint8)
 
 
-def table_step(group: OpGroup) -> Step:
-    """Operations :data:`TABLE_OPS`, all at once; their setting is a threshold."""
-    drawn = np.stack([group.magnitude, group.params[:, 0]])[..., None]
-    parts = np.split(drawn, np.cumsum(group.counts)[:-1], axis=1)
-    tables = [np.empty((0, 256), np.uint8)]
-    tables += [make(*p).astype(np.uint8) for make, p in zip(TABLES.values(), parts) if p.size]
-    draws = dict(tables=np.concatenate(tables)[:, None])
-    counts = dict(zip(TABLE_OPS, group.counts))
-    if counts['Contrast']:
-        draws.update(blend_weights(parts[len(TABLES)][0]), weights=group.grey_weights)
-    return Step(partial(change_tone, autocontrast=counts['AutoContrast']), draws)
+def color(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> torch.Tensor:
+    """Blend with the grey image, as ``mmcv.adjust_color``."""
+    mixed = blend(images, grey(images), magnitude)
+    return mixed.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def color_step(group: OpGroup) -> Step:
-    """``ColorTransform``."""
-    return Step(adjust_color, dict(blend_weights(group.magnitude), weights=group.grey_weights))
+def sharpness(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> torch.Tensor:
+    """Blend with the smoothed image, as ``mmcv.adjust_sharpness``."""
+    return blend(images, smooth(images), magnitude).clamp_(0, 255).to(torch.uint8)
 
 
-def sharpness_step(group: OpGroup) -> Step:
-    """``Sharpness``."""
-    return Step(adjust_sharpness, blend_weights(group.magnitude))
+def auto_contrast(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> torch.Tensor:
+    """Stretch each channel to 0 ... 255, as ``mmcv.auto_contrast``."""
+    low, high = images.amin((2, 3), True), images.amax((2, 3), True)
+    span = (high - low).double()
+    scale = torch.full_like(span, 255) / span  # 255 / span would round twice
+    stretched = (images * scale).sub_(low * scale).clamp_(0, 255).to(torch.uint8)
+    return torch.where(high > low, stretched, images)  # a channel of one value stays
 
 
-def change_tone(
-    images: torch.Tensor,
-    tables: torch.Tensor,
-    autocontrast: int,
-    alpha: Optional[torch.Tensor] = None,
-    beta: Optional[torch.Tensor] = None,
-    weights: Optional[torch.Tensor] = None,
-) -> torch.Tensor:
-    """Change the tone of images, uint8 (N, 3, H, W), sorted by operation.
-
-    First the T with a table, uint8 (T, 1, 256), then those to change the contrast of, one for each
-    ``alpha``, then as many as ``autocontrast`` says, then those to equalize.
-    """
+def equalize(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> torch.Tensor:
+    """Make each channel's values evenly frequent, as ``mmcv.imequalize``; 2**24 pixels at most."""
     values = images.flatten(2).long()
-    made, done = [tables.expand(-1, 3, -1)], len(tables)
-    if alpha is not None:
-        part = images[done : done + len(alpha)]
-        made.append(contrast_tables(part, alpha, beta, weights))
-        done += len(alpha)
-    if autocontrast:
-        made.append(autocontrast_tables(images[done : done + autocontrast]))
-        done += autocontrast
-    if done < len(images):
-        made.append(equalize_tables(values[done:]))
-    return torch.cat(made).gather(2, values).view(images.shape)
-
-
-def contrast_tables(
-    images: torch.Tensor, alpha: torch.Tensor, beta: torch.Tensor, weights: torch.Tensor
-) -> torch.Tensor:
-    """Blend with the mean grey, as ``mmcv.adjust_contrast``.
-
-    Tables of images (N, 3, H, W), uint8 (N, 3, 256), the same for all channels.
-    """
-    n, channels, height, width = images.shape
-    total = grey(images, weights).sum((1, 2, 3), True, dtype=torch.float64)
-    mean = total.div_(height * width).round_().float()
-    greys = torch.arange(256.0, dtype=alpha.dtype, device=images.device)
-    table = blend(greys, alpha, mean, beta).clamp_(0, 255).to(torch.uint8)
-    return table[:, 0].expand(n, channels, 256)
-
-
-def autocontrast_tables(images: torch.Tensor) -> torch.Tensor:
-    """Stretch each channel to 0 ... 255, as ``mmcv.auto_contrast``.
-
-    Tables of images (N, C, H, W), uint8 (N, C, 256).
-    """
-    greys = torch.arange(256.0, dtype=torch.float64, device=images.device)
-    pixels = images.flatten(2)
-    low = pixels.amin(2, keepdim=True)
-    span = pixels.amax(2, keepdim=True).sub_(low)
-    # A channel of one value stays: a span of 255 from 0.
-    flat = span.logical_not()
-    scale = greys[255:] / span.masked_fill_(flat, 255)
-    offset = low.masked_fill_(flat, 0) * scale
-    return (greys * scale).sub_(offset).clamp_(0, 255).to(torch.uint8)
-
-
-def equalize_tables(values: torch.Tensor) -> torch.Tensor:
-    """Make each channel's values evenly frequent, as ``mmcv.imequalize``.
-
-    Tables of values from 0 to 255, int64 (N, C, H * W), below 2**24 a channel.
-    """
     pixels = values.size(2)
     counts = torch.zeros(*values.shape[:2], 256, device=values.device)
     # Ones that are expanded would take twice the time.
@@ -159,61 +84,53 @@ def equalize_tables(values: torch.Tensor) -> torch.Tensor:
     # Whole numbers below 2**24: rounding a quotient does not make it whole.
     table = (total - counts).add_(half).div_(step).floor_().clamp_(max=255)
     greys = torch.arange(256.0, device=values.device)
-    return torch.where(step.bool(), table, greys).to(torch.uint8)
+    table = torch.where(step.bool(), table, greys).to(torch.uint8)
+    return table.gather(2, values).view(images.shape)
 
 
-def adjust_color(
-    images: torch.Tensor, alpha: torch.Tensor, beta: torch.Tensor, weights: torch.Tensor
-) -> torch.Tensor:
-    """Blend images, uint8 (N, 3, H, W), with their grey, as ``mmcv.adjust_color``."""
-    mixed = blend(images, alpha, grey(images, weights), beta)
-    return mixed.round_().clamp_(0, 255).to(torch.uint8)
+#: mmpretrain's names for them.
+OPS = dict(
+    AutoContrast=auto_contrast,
+    Brightness=brightness,
+    ColorTransform=color,
+    Contrast=contrast,
+    Equalize=equalize,
+    Invert=invert,
+    Posterize=posterize,
+    Sharpness=sharpness,
+    Solarize=solarize,
+    SolarizeAdd=solarize_add,
+)
 
 
-def adjust_sharpness(images: torch.Tensor, alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
-    """Blend images, uint8, 2 x 2 at least, smoothed, as ``mmcv.adjust_sharpness``."""
-    mixed = blend(images, alpha, smooth(images), beta)
-    return mixed.clamp_(0, 255).to(torch.uint8)
+def blend(images: torch.Tensor, other: torch.Tensor, magnitude: np.ndarray) -> torch.Tensor:
+    """``factor * images + (1 - factor) * other`` with ``factor = 1 + magnitude``, in float32.
 
-
-def blend_weights(magnitude: np.ndarray) -> Dict[str, np.ndarray]:
-    """Weights (N, 1, 1, 1) for 1 + magnitude (N) of an image and the rest of another.
-
-    They are ``alpha`` and ``beta`` for :func:`blend`.
-    """
-    factor = (1 + magnitude).reshape(-1, 1, 1, 1)
-    return dict(
-        alpha=factor.astype(np.float32).astype(np.float64), beta=(1 - factor).astype(np.float32)
-    )
-
-
-def blend(
-    a: torch.Tensor, alpha: torch.Tensor, b: torch.Tensor, beta: torch.Tensor
-) -> torch.Tensor:
-    """``alpha a + beta b``, float32, rounded where ``cv2.addWeighted`` rounds.
-
-    OpenCV 5 has a fused multiply-add in float32; the product of two float32 is exact in float64.
-    (OpenCV 4 rounds once more: less than 1 % of the values become another whole number.)
+    Rounded where ``cv2.addWeighted`` rounds: OpenCV 5 has a fused multiply-add in float32, and the
+    product of two float32 is exact in float64. (OpenCV 4 rounds once more: less than 1 % of the
+    values become another whole number.)
 
     Args:
-        a (torch.Tensor): Whole numbers below 2**24, any shape.
-        alpha (torch.Tensor): float64 of float32 precision, to broadcast.
-        b (torch.Tensor): float32, to broadcast.
-        beta (torch.Tensor): float32, to broadcast.
+        images (torch.Tensor): uint8 (N, 3, H, W).
+        other (torch.Tensor): float32, to broadcast.
+        magnitude (np.ndarray): (N,).
     """
-    return (a * alpha).add_(b * beta).float()
+    factor = 1 + magnitude
+    own = one_each(factor.astype(np.float32).astype(np.float64), images)
+    return (images * own).add_(other * one_each((1 - factor).astype(np.float32), images)).float()
 
 
-def grey(images: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def grey(images: torch.Tensor) -> torch.Tensor:
     """Grey images (N, 1, H, W), whole numbers in float32, as ``cv2.cvtColor`` rounds."""
     # No rounding before the last: the weights are multiples of 2**-15.
+    weights = to_device(GREY_WEIGHTS, images)
     return (images * weights).sum(1, keepdim=True).add_(0.5).floor_()
 
 
 def smooth(images: torch.Tensor) -> torch.Tensor:
     """Mean of a pixel (weight 5) and its eight neighbours, rounded, in float32.
 
-    The images, uint8 (N, C, H, W), are mirrored at the border.
+    The images are mirrored at the border, so they are 2 x 2 at least.
     """
     values = images.float()
     wide = F.pad(values, (1, 1, 1, 1), 'reflect')

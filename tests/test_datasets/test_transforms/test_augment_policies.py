@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from augmented import likely, photographs, same_distribution, share_fits
-from mmpretrain.datasets import AutoAugment, RandAugment
+from augmented import likely, photographs, probability_fits, same_distribution
+from mmpretrain.datasets import RandAugment
 from mmpretrain.datasets.transforms.auto_augment import RANDAUG_POLICIES
 
 from mmrazor_byot.datasets.transforms import BatchAutoAugment, BatchRandAugment
@@ -21,9 +21,18 @@ POLICIES = [
 N = 40000
 
 
+def test_done_or_not_is_drawn_for_each_operation():
+    """Two operations of one sub-policy do not come together."""
+    policy = [[dict(type='Invert', prob=0.3), dict(type='Equalize', prob=0.6)]]
+    first, second = BatchAutoAugment(policy).sample(N).turns()
+    assert probability_fits(first.done & second.done, 0.18)
+
+
 def test_sub_policies_come_alike_and_operations_by_their_chance():
     batch = BatchAutoAugment(POLICIES)
     first, second, third = batch.sample(N).turns()
+    rows = set(zip(first.op.tolist(), second.op.tolist(), third.op.tolist()))
+    assert rows == {(1, 2, 0), (3, 0, 0), (4, 5, 6)}
     # 0 is nothing, then the operations in the order of the policies.
     assert likely(np.bincount(first.op)[[1, 3, 4]], 1 / 3)
     assert likely(np.bincount(second.op)[[0, 2, 5]], 1 / 3)
@@ -36,20 +45,7 @@ def test_sub_policies_come_alike_and_operations_by_their_chance():
         (second, 5, 1),
         (third, 6, 0.5),
     ):
-        assert share_fits(draw.done[draw.op == op], chance), op
-
-
-def test_second_operation_is_of_the_same_sub_policy():
-    first, second, third = BatchAutoAugment(POLICIES).sample(1000).turns()
-    rows = set(zip(first.op.tolist(), second.op.tolist(), third.op.tolist()))
-    assert rows == {(1, 2, 0), (3, 0, 0), (4, 5, 6)}
-
-
-def test_done_or_not_is_drawn_for_each_operation():
-    """Two operations of one sub-policy do not come together."""
-    policy = [[dict(type='Invert', prob=0.3), dict(type='Equalize', prob=0.6)]]
-    first, second = BatchAutoAugment(policy).sample(N).turns()
-    assert share_fits(first.done & second.done, 0.18)
+        assert probability_fits(draw.done[draw.op == op], chance), op
 
 
 def test_signs():
@@ -60,14 +56,8 @@ def test_signs():
     (draw,) = BatchAutoAugment(policy).sample(N).turns()
     turned, sheared = draw.magnitude[draw.op == 1], draw.magnitude[draw.op == 2]
     assert set(turned) == {-10.0, 10.0} and set(sheared) == {-0.2, 0.2}
-    assert share_fits(turned < 0, 0.25)
-    assert share_fits(sheared < 0, 0.5)
-
-
-def test_what_is_not_done_leaves_the_image():
-    images = photographs(64)
-    policy = [[dict(type='Invert', prob=0.0), dict(type='Rotate', angle=9.0, prob=0.0)]]
-    assert torch.equal(BatchAutoAugment(policy)(images), images)
+    assert probability_fits(turned < 0, 0.25)
+    assert probability_fits(sheared < 0, 0.5)
 
 
 def test_rand_augment_chooses_alike_and_again():
@@ -76,8 +66,8 @@ def test_rand_augment_chooses_alike_and_again():
     count = len(RANDAUG_POLICIES['timm_increasing'])
     for draw in (first, second):
         assert likely(np.bincount(draw.op), 1 / count)
-    assert share_fits(first.op == second.op, 1 / count)
-    assert share_fits(first.done, 0.5)  # mmpretrain's default
+    assert probability_fits(first.op == second.op, 1 / count)
+    assert probability_fits(first.done, 0.5)  # mmpretrain's default
 
 
 @pytest.mark.parametrize('std', [0.0, 0.5, 3.0, 'inf'])
@@ -107,7 +97,7 @@ def test_noise_stays_on_the_scale():
     policies = [dict(type='Solarize', magnitude_range=(256, 0))]
     batch = BatchRandAugment(policies, 1, 9, magnitude_std=3.0)
     (draw,) = batch.sample(N).turns()
-    assert share_fits(draw.magnitude == 0.0, 0.36944134)  # 1 - Phi(1 / 3)
+    assert probability_fits(draw.magnitude == 0.0, 0.36944134)  # 1 - Phi(1 / 3)
     assert draw.magnitude.max() <= 256
 
 
@@ -133,10 +123,10 @@ def test_a_seed_says_what_comes():
     'policies, message',
     [
         ('cifar11', 'Invalid policies'),
-        ([[dict(type='GaussianBlur', radius=1.0)]], 'GaussianBlur cannot be done'),
+        ([[dict(type='GaussianBlur', radius=1.0)]], 'GaussianBlur'),
         ([[dict(type='Rotate', angle=1.0, interpolation='lanczos')]], 'lanczos'),
         ([[dict(type='Shear', prob=1.0)]], 'only one of'),
-        ([[dict(type='Tilt')]], 'refused its settings'),
+        ([[dict(type='Tilt')]], 'Tilt'),
     ],
 )
 def test_bad_policies(policies, message):
@@ -144,9 +134,7 @@ def test_bad_policies(policies, message):
         BatchAutoAugment(policies)
 
 
-def test_bad_order_and_level():
-    with pytest.raises(ConfigError, match='"bgr" or "rgb"'):
-        BatchAutoAugment('imagenet', channel_order='gbr')
+def test_bad_level():
     with pytest.raises(ConfigError, match='magnitude_level'):
         BatchRandAugment('timm_increasing', 2, -1)
 
@@ -157,4 +145,3 @@ def test_every_operation_of_mmpretrain_is_there_but_blur():
 
     names = {cls.__name__ for cls in auto_augment.BaseAugTransform.__subclasses__()}
     assert names - set(MAGNITUDES) == {'GaussianBlur'}
-    assert AutoAugment('imagenet').policies  # the names are mmpretrain's

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from augmented import likely, photographs, same_distribution, share_fits
+from augmented import likely, photographs, probability_fits, same_distribution
 from mmpretrain.datasets import Cutout
 
 from mmrazor_byot.datasets.transforms import BatchCutout
-from mmrazor_byot.datasets.transforms.cutout import fill_boxes, sides
+from mmrazor_byot.datasets.transforms.cutout import cut
 from mmrazor_byot.errors import ConfigError
 
 N = 20000
@@ -29,15 +29,17 @@ def box_of(images: torch.Tensor) -> np.ndarray:
     return torch.stack([top, left, bottom, right], 1).numpy()
 
 
-def test_fill_boxes():
+def test_boxes_and_colors_by_hand():
+    """The centre is H - place * (H - 1), the start rounded down; the border cuts the box."""
     images = photographs(4, 6, 7)
-    boxes = np.array([[0, 0, 6, 7], [1, 2, 3, 7], [5, 6, 6, 7], [2, 2, 2, 2]])
-    covered = {k: torch.from_numpy(v) for k, v in sides(boxes, (6, 7)).items()}
-    color = torch.tensor([0, 130, 255], dtype=torch.uint8).view(3, 1, 1)
+    places = np.array([[1, 1], [0.4, 0.5], [0, 0], [0.5, 0.5]])
+    shape = np.array([[12, 14], [2, 3], [2, 2], [0, 0]])
+    color = np.random.default_rng(0).integers(0, 256, (4, 3), np.uint8)
+    boxes = [(0, 0, 6, 7), (3, 2, 5, 5), (5, 6, 6, 7), (0, 0, 0, 0)]
     wanted = images.clone()
-    for image, (top, left, bottom, right) in zip(wanted, boxes):
-        image[:, top:bottom, left:right] = color
-    assert torch.equal(fill_boxes(images, **covered, fill=color), wanted)
+    for image, (top, left, bottom, right), fill in zip(wanted, boxes, color):
+        image[:, top:bottom, left:right] = torch.from_numpy(fill).view(3, 1, 1)
+    assert torch.equal(cut(images, places, shape, color), wanted)
 
 
 @pytest.mark.parametrize('shape', [(4, 5), 16])
@@ -68,10 +70,10 @@ def test_cutout_places_are_mmpretrains():
         assert same_distribution(a, b)
 
 
-def test_cutout_color_and_chance():
+def test_cutout_color_and_probability():
     got = BatchCutout(3, pad_val=(1, 2, 3), prob=0.3)(white(N))
     hole = got[:, 0] == 1
-    assert share_fits(hole.any(2).any(1), 0.3)
+    assert probability_fits(hole.any(2).any(1), 0.3)
     assert (got.permute(0, 2, 3, 1)[hole] == torch.tensor([1, 2, 3])).all()
     assert (got.permute(0, 2, 3, 1)[~hole] == 255).all()
 
