@@ -142,7 +142,6 @@ def recipe(variant: str, args: argparse.Namespace, folder: str) -> Config:
     cfg.default_hooks.checkpoint = None
     if variant == 'MMEngine':
         cfg.default_hooks.runtime_info = dict(type='RuntimeInfoHook')
-        cfg.default_hooks.timer = dict(type='IterTimerHook')
         cfg.custom_hooks = []
     cfg.work_dir, cfg.log_level = folder, 'WARNING'
     return cfg

@@ -47,7 +47,6 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
         cfg.optim_wrapper.type = 'mmrazor_byot.AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('type', 'mmrazor_byot.OptimWrapper')
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

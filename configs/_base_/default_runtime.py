@@ -5,8 +5,7 @@ default_hooks = dict(
     checkpoint=dict(
         interval=10, max_keep_ckpts=2, backend_args=dict(backend='atomic')),
     # A GPU is waited for when the log is printed, not in each iteration.
-    runtime_info=dict(type='mmrazor_byot.RuntimeInfoHook'),
-    timer=dict(type='mmrazor_byot.IterTimerHook'))
+    runtime_info=dict(type='mmrazor_byot.RuntimeInfoHook'))
 
 custom_hooks = [
     dict(type='mmrazor_byot.ChannelsLastHook'),  # channels_last = True

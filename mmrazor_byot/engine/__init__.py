@@ -1,3 +1,3 @@
-from .deferred_hub import DeferredMessageHub
+from .deprecated import IterTimerHook, OptimWrapper
 from .hooks import *  # noqa: F401,F403
-from .optim_wrappers import *  # noqa: F401,F403
+from .optim_wrappers import AmpOptimWrapper

@@ -9,98 +9,26 @@ from mmpretrain.datasets import BaseDataset
 from mmpretrain.structures import DataSample
 from torch import nn
 
+from mmrazor_byot.datasets import ImageBatches
 from mmrazor_byot.engine import LabelCheckHook
 from mmrazor_byot.errors import ConfigError, DatasetError
+from mmrazor_byot.structures import BatchSamples
 
 MODES = ['train', 'val', 'test']
+each_mode = pytest.mark.parametrize('mode', MODES)
 
 
-def with_exits():
-    model = nn.Linear(1, 1)
-    model.num_classes = 10
-    return model
+def model(num_classes=10):
+    network = nn.Linear(1, 1)
+    network.num_classes = num_classes
+    return network
 
 
 def plain():
-    model = nn.Linear(1, 1)
-    model.head = nn.Linear(1, 1)
-    model.head.num_classes = 10
-    return model
-
-
-def runner(model, classes=None):
-    """All three data sets have these classes."""
-    metainfo = {} if classes is None else dict(classes=('c',) * classes)
-    loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=metainfo))
-    loaders = {f'{mode}_dataloader': loader for mode in MODES}
-    return SimpleNamespace(model=model, **loaders)
-
-
-def batch(*labels):
-    samples = [DataSample().set_gt_label(label) for label in labels]
-    return dict(inputs=torch.zeros(len(labels)), data_samples=samples)
-
-
-def look(hook, mode, model, data):
-    iteration = getattr(hook, f'before_{mode}_iter')
-    iteration(runner(model), batch_idx=0, data_batch=data)
-
-
-def end_epoch(hook, mode, model):
-    getattr(hook, f'after_{mode}_epoch')(runner(model))
-
-
-@pytest.mark.parametrize('model', [with_exits(), plain()])
-@pytest.mark.parametrize('mode', MODES)
-@pytest.mark.parametrize('wrap', [lambda m: m, nn.DataParallel])
-@pytest.mark.parametrize('count', [9, 11, 100])
-def test_other_number_of_classes(model, mode, wrap, count):
-    check = getattr(LabelCheckHook(), f'before_{mode}')
-    check(runner(wrap(model), classes=10))
-    message = (
-        f'the head has 10 classes, but the dataset of {mode}_dataloader has {count}: set '
-        f'num_classes={count} of the head'
-    )
-    with pytest.raises(ConfigError, match=message):
-        check(runner(wrap(model), classes=count))
-
-
-@pytest.mark.parametrize('model, classes', [(with_exits(), None), (nn.Linear(1, 1), 7)])
-@pytest.mark.parametrize('mode', MODES)
-def test_unknown_number_of_classes(model, classes, mode):
-    """Either does not say it: there is nothing to compare."""
-    getattr(LabelCheckHook(), f'before_{mode}')(runner(model, classes))
-
-
-@pytest.mark.parametrize('model', [with_exits(), plain()])
-@pytest.mark.parametrize('mode', MODES)
-@pytest.mark.parametrize('label', [10, -1, 255])
-def test_label_out_of_range(model, mode, label):
-    hook = LabelCheckHook()
-    look(hook, mode, model, batch(0, 9))
-    message = (
-        f'the {mode} data has the label {label}, but the head has 10 classes, 0 to 9: correct the '
-        'labels'
-    )
-    with pytest.raises(DatasetError, match=message):
-        look(hook, mode, model, batch(3, label, 77))
-
-
-def test_each_label_of_a_sample_counts():
-    """A sample may have several."""
-    with pytest.raises(DatasetError, match='has the label 12'):
-        look(LabelCheckHook(), 'train', with_exits(), batch([1, 2], [3, 12]))
-
-
-@pytest.mark.parametrize('mode', MODES)
-def test_only_the_first_pass_is_looked_at(mode):
-    hook, model = LabelCheckHook(), with_exits()
-    look(hook, mode, model, batch(1))
-    end_epoch(hook, mode, model)
-    look(hook, mode, model, batch(10))
-    for other in set(MODES) - {mode}:
-        with pytest.raises(DatasetError):
-            look(hook, other, model, batch(10))
+    """A classifier whose head knows the number of classes."""
+    network = nn.Linear(1, 1)
+    network.head = model()
+    return network
 
 
 class InMemory:
@@ -114,21 +42,87 @@ class InMemory:
         return np.array(self.labels)
 
 
-@pytest.mark.parametrize('mode', MODES)
-def test_all_labels_are_looked_at_before_the_first_pass(mode):
-    hook, model = LabelCheckHook(), with_exits()
-    run = runner(model)
-    loader = getattr(run, f'{mode}_dataloader')
-    loader.dataset = InMemory([0, 9, 12, -1])
-    check = getattr(hook, f'before_{mode}')
-    message = f'the {mode} data has the label 12, but the head has 10 classes'
-    with pytest.raises(DatasetError, match=message):
-        check(run)
-    loader.dataset = InMemory([0, 9])
-    check(run)
-    look(hook, mode, model, batch(99))  # batches need no look any more
-    check(run)
-    assert loader.dataset.asked == 1
+def start(hook, mode, dataset, network=None, loader=None):
+    """Begin an epoch."""
+    runner = SimpleNamespace(model=network or model())
+    setattr(runner, f'{mode}_dataloader', loader or SimpleNamespace(dataset=dataset))
+    getattr(hook, f'before_{mode}_epoch')(runner)
+
+
+def check(hook, mode, data, network=None):
+    """Begin an iteration."""
+    runner = SimpleNamespace(model=network or model())
+    getattr(hook, f'before_{mode}_iter')(runner, batch_idx=0, data_batch=data)
+
+
+def batch(*labels):
+    return dict(data_samples=[DataSample().set_gt_label(label) for label in labels])
+
+
+def whole(labels):
+    return dict(data_samples=BatchSamples(gt_label=labels))
+
+
+@pytest.mark.parametrize('network', [model(), plain(), nn.DataParallel(model())])
+@each_mode
+def test_number_of_classes(network, mode):
+    def dataset(count):
+        return SimpleNamespace(metainfo=dict(classes=('c',) * count))
+
+    start(LabelCheckHook(), mode, dataset(10), network)
+    for count in (9, 100):
+        message = f'head has 10 classes, but the dataset of {mode}_dataloader has {count}'
+        with pytest.raises(ConfigError, match=message):
+            start(LabelCheckHook(), mode, dataset(count), network)
+
+
+@pytest.mark.parametrize(
+    'network, metainfo', [(model(), {}), (nn.Linear(1, 1), dict(classes=('a', 'b')))]
+)
+def test_unknown_number_of_classes(network, metainfo):
+    """Either does not say it: there is nothing to compare."""
+    hook = LabelCheckHook()
+    start(hook, 'train', SimpleNamespace(metainfo=metainfo), network)
+    check(hook, 'train', batch(9), network)
+
+
+@pytest.mark.parametrize('network', [model(), plain()])
+@each_mode
+@pytest.mark.parametrize('label', [10, -1, 255])
+def test_label_out_of_range(network, mode, label):
+    hook = LabelCheckHook()
+    check(hook, mode, batch(0, 9), network)
+    check(hook, mode, whole(torch.tensor([0, 9])), network)
+    for wrong in (
+        batch(3, label, 77),
+        batch([1, 2], [3, label]),  # several labels a sample
+        whole(torch.tensor([3, label, 77])),
+    ):
+        with pytest.raises(DatasetError, match=f'the {mode} data has the label {label}, '):
+            check(hook, mode, wrong, network)
+
+
+@each_mode
+def test_only_the_first_epoch_is_checked(mode):
+    hook = LabelCheckHook()
+    check(hook, mode, batch(1))
+    getattr(hook, f'after_{mode}_epoch')(SimpleNamespace())
+    check(hook, mode, batch(10))
+    for other in set(MODES) - {mode}:
+        with pytest.raises(DatasetError):
+            check(hook, other, batch(10))
+
+
+@each_mode
+def test_labels_in_memory_are_checked_before_the_first_epoch(mode):
+    hook = LabelCheckHook()
+    with pytest.raises(DatasetError, match=f'the {mode} data has the label 12, '):
+        start(hook, mode, InMemory([0, 9, 12, -1]))
+    dataset = InMemory([0, 9])
+    start(hook, mode, dataset)
+    check(hook, mode, batch(99))  # is not looked at
+    start(hook, mode, dataset)
+    assert dataset.asked == 1
 
 
 def test_samples_are_not_unpickled_for_their_labels():
@@ -138,28 +132,20 @@ def test_samples_are_not_unpickled_for_their_labels():
         def get_data_info(self, idx):
             raise AssertionError
 
-    run = runner(with_exits())
-    run.train_dataloader.dataset = OnDisk('', lazy_init=True)
-    LabelCheckHook().before_train(run)
+    start(LabelCheckHook(), 'train', OnDisk('', lazy_init=True))
 
 
-def whole(labels):
-    """A batch as one tensor; its samples must not be made."""
-
-    class Samples:
-        gt_label = labels
-
-        def __getitem__(self, i):
-            raise AssertionError
-
-    return dict(data_samples=Samples())
-
-
-def test_labels_of_a_batch_as_one_tensor():
-    hook = LabelCheckHook()
-    look(hook, 'train', with_exits(), whole(torch.tensor([0, 9])))
+def test_image_batches():
+    """All labels at once; and images on a GPU cannot be read by workers."""
+    dataset = ImageBatches(dict(type='mmrazor_byot.Digits', indices=20))
+    loader = torch.utils.data.DataLoader(dataset, num_workers=1)
+    start(LabelCheckHook(), 'train', dataset, loader=loader)
+    dataset.labels[13] = 10
     with pytest.raises(DatasetError, match='has the label 10'):
-        look(hook, 'train', with_exits(), whole(torch.tensor([0, 10])))
+        start(LabelCheckHook(), 'train', dataset, loader=loader)
+    dataset.images = SimpleNamespace(is_cuda=True, device='cuda:0')
+    with pytest.raises(ConfigError, match='cuda:0: set num_workers=0'):
+        start(LabelCheckHook(), 'train', dataset, loader=loader)
 
 
 def test_labels_on_a_gpu_are_left_alone():
@@ -167,7 +153,7 @@ def test_labels_on_a_gpu_are_left_alone():
         is_cuda = True
 
     labels = torch.tensor([10]).as_subclass(OnGpu)
-    look(LabelCheckHook(), 'train', with_exits(), whole(labels))
+    check(LabelCheckHook(), 'train', whole(labels))
 
 
 @pytest.mark.parametrize(
@@ -181,8 +167,4 @@ def test_labels_on_a_gpu_are_left_alone():
     ],
 )
 def test_batches_without_labels(data):
-    look(LabelCheckHook(), 'test', with_exits(), data)
-
-
-def test_head_without_a_number_of_classes():
-    look(LabelCheckHook(), 'train', nn.Linear(1, 1), batch(10**6))
+    check(LabelCheckHook(), 'test', data)

@@ -3,12 +3,13 @@
 import re
 from pathlib import Path
 
-from run import run, succeeded
+from run import ROOT, run, succeeded
 
 
 def test_all_switches_on_two_processes(tmp_path):
     script = Path(__file__).with_name('switches_two_processes.py')
-    text = succeeded(run('torchrun', '--nproc-per-node=2', '--master-port=29642', script, tmp_path))
+    words = '--nproc-per-node=2', '--master-port=29642', script, tmp_path
+    text = succeeded(run('torchrun', *words, PYTHONPATH=f'{ROOT}:{ROOT}/tests'))
     number = r'([\d.e+-]+)'
     found = re.search(
         rf'2 processes, switched {number}, resumed {number}, stride warnings '

@@ -4,7 +4,6 @@ from .compile_hook import CompileHook
 from .epoch_seed_hook import EpochSeedHook, seed_worker
 from .exit_table_hook import ExitTableHook
 from .finite_loss_hook import FiniteLossHook
-from .iter_timer_hook import IterTimerHook
 from .label_check_hook import LabelCheckHook
 from .runtime_info_hook import RuntimeInfoHook
 
@@ -15,7 +14,6 @@ __all__ = [
     'EpochSeedHook',
     'ExitTableHook',
     'FiniteLossHook',
-    'IterTimerHook',
     'LabelCheckHook',
     'RuntimeInfoHook',
     'seed_worker',

@@ -1,16 +1,15 @@
 """Weights in the layout that convolutions are fastest in."""
 
-from typing import Iterator
-
 import torch
 from mmengine.hooks import EMAHook, Hook
+from mmengine.utils import apply_to
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from mmrazor_byot.compat import check_narrow_convolutions
 from mmrazor_byot.registry import HOOKS
 
-from .unwrap import unwrap
+from .utils import unwrap
 
 
 @HOOKS.register_module()
@@ -25,16 +24,20 @@ class ChannelsLastHook(Hook):
         ConfigError: On a CPU, a network too narrow for it.
     """
 
-    priority = 'VERY_LOW'  # behind EMAHook, whose part of a file it sees
+    priority = 'VERY_LOW'  # after EMAHook, whose part of a checkpoint it sees
 
     def before_train(self, runner) -> None:
         """Convert all that takes part in training.
 
         Not earlier: random weights are drawn in the order of memory, so a seed would mean others.
         """
-        if runner.cfg.get('channels_last'):
-            self._convert(runner)
-            follow_weights(runner.optim_wrapper.optimizer)
+        if not runner.cfg.get('channels_last'):
+            return
+        self._convert(runner)
+        for state in runner.optim_wrapper.optimizer.state.values():
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.ndim == 4:  # momentum, of a checkpoint
+                    state[name] = value.to(memory_format=torch.channels_last)
 
     def before_val(self, runner) -> None:
         """Convert a model that is not trained before."""
@@ -45,7 +48,8 @@ class ChannelsLastHook(Hook):
 
     def _convert(self, runner) -> None:
         model = unwrap(runner.model)
-        if all(map(_is_channels_last, model.parameters())):
+        weights = [p for p in model.parameters() if p.ndim == 4]
+        if all(p.is_contiguous(memory_format=torch.channels_last) for p in weights):
             return
         check_narrow_convolutions(model, 'channels_last')
         model.to(memory_format=torch.channels_last)
@@ -60,37 +64,7 @@ class ChannelsLastHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Write the usual layout: some readers of files know no other."""
-        if not runner.cfg.get('channels_last'):
-            return
-        for tensors in _dicts(checkpoint):
-            for name, value in tensors.items():
-                if isinstance(value, Tensor):
-                    tensors[name] = value.contiguous()
-
-
-def _is_channels_last(weight: Tensor) -> bool:
-    return weight.ndim != 4 or weight.is_contiguous(memory_format=torch.channels_last)
-
-
-def follow_weights(optimizer: torch.optim.Optimizer) -> None:
-    """Bring an optimizer's state to the layout of the weights.
-
-    Args:
-        optimizer (Optimizer): Its momentum buffers and so on are replaced where their strides are
-            not those of the weight.
-    """
-    for weight, state in optimizer.state.items():
-        for name, value in state.items():
-            if (
-                isinstance(value, Tensor)
-                and value.shape == weight.shape
-                and value.stride() != weight.stride()
-            ):
-                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
-
-
-def _dicts(checkpoint: dict) -> Iterator[dict]:
-    """The dicts of a checkpoint that have the model's tensors as values."""
-    for key in ('state_dict', 'ema_state_dict'):
-        yield checkpoint.get(key, {})
-    yield from checkpoint.get('optimizer', {}).get('state', {}).values()
+        if runner.cfg.get('channels_last'):
+            for part in ('state_dict', 'ema_state_dict', 'optimizer'):
+                state = checkpoint.get(part, {})
+                state.update(apply_to(state, torch.is_tensor, Tensor.contiguous))

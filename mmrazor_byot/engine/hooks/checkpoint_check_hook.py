@@ -9,7 +9,7 @@ from mmrazor_byot.errors import CheckpointError
 from mmrazor_byot.models.loading import describe_difference, state_for
 from mmrazor_byot.registry import HOOKS
 
-from .unwrap import unwrap
+from .utils import is_training, unwrap
 
 TRAINING_STATE = ('meta', 'message_hub', 'optimizer')
 
@@ -22,23 +22,17 @@ class CheckpointCheckHook(Hook):
     there and fit. To fine-tune (``load_from`` when training) some must.
     """
 
-    priority = 'LOW'  # behind EMAHook, which may swap the state dict
+    priority = 'LOW'  # after EMAHook, which may swap the state dict
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Compare.
 
-        Args:
-            runner (Runner): With the model.
-            checkpoint (dict): As read from the file.
-
         Raises:
             CheckpointError: It does not fit; names the first keys that differ.
         """
-        source = (
-            f'checkpoint "{runner._load_from}"'
-            if runner._load_from
-            else f'the last checkpoint in {runner.work_dir}'
-        )
+        source = f'the last checkpoint in {runner.work_dir}'
+        if runner._load_from:
+            source = f'checkpoint "{runner._load_from}"'
         if runner._resume:
             missing = [k for k in TRAINING_STATE if k not in checkpoint]
             if missing:
@@ -49,9 +43,7 @@ class CheckpointCheckHook(Hook):
         model = unwrap(runner.model)
         state = state_for(model, checkpoint)
         difference = describe_difference(model, state)
-        # A train loop is built before its checkpoint loads; a tester's never.
-        training = not isinstance(runner._train_loop, (dict, type(None)))
-        fine_tuning = training and not runner._resume
+        fine_tuning = is_training(runner) and not runner._resume
         if difference and not (fine_tuning and _some_fit(model, state)):
             raise CheckpointError(f'{source} does not fit the {type(model).__name__}: {difference}')
 

@@ -41,8 +41,5 @@ def seed_worker(worker_id: int) -> None:
 
     MMEngine's default seeds each worker alike in every epoch. torch's seed of a worker is drawn
     anew each epoch, and has already seeded ``random`` and torch itself; NumPy remains.
-
-    Args:
-        worker_id (int): Number of the worker, part of torch's seed.
     """
     np.random.seed(torch.initial_seed() % 2**32)

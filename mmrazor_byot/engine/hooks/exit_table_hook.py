@@ -7,16 +7,12 @@ from typing import Dict, Optional, Sequence, Union
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from mmrazor_byot.evaluation import (
-    exit_complexity,
-    exit_rows,
-    format_exit_table,
-)
+from mmrazor_byot.evaluation import exit_complexity, exit_rows, format_exit_table
 from mmrazor_byot.files import write_text
 from mmrazor_byot.models.sections import image_size
 from mmrazor_byot.registry import HOOKS
 
-from .unwrap import unwrap
+from .utils import unwrap
 
 
 @HOOKS.register_module()

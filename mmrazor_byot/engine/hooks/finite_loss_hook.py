@@ -1,7 +1,7 @@
 """Stops a run whose loss is no longer a number."""
 
 import math
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, Optional
 
 import torch
 from mmengine.hooks import Hook
@@ -10,64 +10,57 @@ from torch import Tensor
 from mmrazor_byot.errors import NonFiniteLossError
 from mmrazor_byot.registry import HOOKS
 
-from ..fetch import fetch
-from .unwrap import unwrap
+from .utils import fetch, unwrap
 
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
     """Raises when a loss is NaN or infinite, before anything is saved.
 
-    Losses are noted on their device each iteration and looked at every ``interval`` iterations and
-    before every checkpoint, all in one transfer, so a GPU is not stopped for it and no checkpoint
-    holds weights from after the fault.
+    Losses stay on their device and are checked in one transfer every ``interval`` iterations, at
+    the end of an epoch and before a checkpoint: a GPU is not stopped in each iteration, and no
+    checkpoint holds weights from after the first loss that is not finite.
 
     Args:
-        interval (int): Iterations between two looks. Defaults to 50.
+        interval (int): Iterations between two checks. Defaults to 50.
     """
 
     priority = 'VERY_HIGH'  # before CheckpointHook
 
-    def __init__(self, interval: int = 50):
+    def __init__(self, interval: int = 50) -> None:
         self.interval = interval
-        self._noted: List[Tuple[int, Dict[str, Tensor]]] = []
+        self._unchecked: Dict[int, Dict[str, Tensor]] = {}  # iteration to its losses
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: Optional[dict] = None
     ) -> None:
-        """Note the losses of an iteration, and look now and then."""
-        losses = {
-            name: value.detach() if value.requires_grad else value
+        """Keep the losses of an iteration, and check them every ``interval`` iterations."""
+        self._unchecked[runner.iter + 1] = {
+            name: value.detach()
             for name, value in (outputs or {}).items()
             if 'loss' in name and isinstance(value, Tensor)
         }
-        self._noted.append((runner.iter + 1, losses))
-        if len(self._noted) >= self.interval:
-            self._look(runner)
+        if len(self._unchecked) >= self.interval:
+            self._check(runner)
 
     def after_train_epoch(self, runner) -> None:
-        """Look before validation and checkpoint."""
-        self._look(runner)
+        """Check before validation and checkpoint."""
+        self._check(runner)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Look at losses and weights before anything is written."""
-        self._look(runner)
-        # A finite loss can have a gradient that is not.
+        """Check the losses, and the weights, as a finite loss can have a gradient that is not."""
+        self._check(runner)
         state = checkpoint.get('state_dict', {})
         for name, _ in unwrap(runner.model).named_parameters():
             if name in state and not torch.isfinite(state[name]).all():
                 self._stop(runner, 'weights are', runner.iter, name)
 
-    def _look(self, runner) -> None:
-        noted, self._noted = self._noted, []
-        numbers = iter(fetch([v for _, losses in noted for v in losses.values()]))
-        for iteration, losses in noted:
-            found = dict(zip(losses, numbers))
-            wrong = [k for k, v in found.items() if not math.isfinite(v)]
-            if wrong:  # the sum says nothing that its terms do not
-                names = [k for k in wrong if k != 'loss'] or wrong
-                terms = ', '.join(f'{k} = {found[k]}' for k in names)
-                self._stop(runner, 'loss is', iteration, terms)
+    def _check(self, runner) -> None:
+        unchecked, self._unchecked = self._unchecked, {}
+        for iteration, losses in zip(unchecked, fetch(list(unchecked.values()))):
+            wrong = [f'{k} = {v}' for k, v in losses.items() if not math.isfinite(v)]
+            if wrong:
+                self._stop(runner, 'loss is', iteration, ', '.join(wrong))
 
     def _stop(self, runner, what: str, iteration: int, names: str) -> None:
         raise NonFiniteLossError(

@@ -11,37 +11,32 @@ from mmrazor_byot.datasets import ImageBatches
 from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.registry import HOOKS
 
-from .unwrap import unwrap
+from .utils import unwrap
 
 
 @HOOKS.register_module()
 class LabelCheckHook(Hook):
-    """Compares the classes of head and data set, and looks at every label.
+    """Compares the classes of head and data set, and checks every label, in the first epoch.
 
     On a GPU a label out of range is a device assert that names nothing. A data set that has its
-    labels in memory is asked for all of them before its first pass. The labels of another are
-    looked at batch by batch in that pass, as long as they are in main memory: a GPU is never waited
-    for.
+    labels in memory is asked for all of them before the epoch. The labels of another are checked
+    batch by batch, if they are in main memory: a GPU is never waited for.
+
+    Raises:
+        ConfigError: Head and data set differ in the number of classes, or the data loader cannot
+            read images that are on a GPU.
+        DatasetError: A label is negative, or not below the number of classes.
     """
 
     def __init__(self) -> None:
         self._done = set()
 
-    def before_train(self, runner) -> None:
-        """Compare with the training set."""
-        self._compare(runner, runner.train_dataloader, 'train')
-
-    def before_val(self, runner) -> None:
-        """Compare with the validation set."""
-        self._compare(runner, runner.val_dataloader, 'val')
-
-    def before_test(self, runner) -> None:
-        """Compare with the test set."""
-        self._compare(runner, runner.test_dataloader, 'test')
-
-    def _compare(self, runner, dataloader, mode: str) -> None:
+    def _before_epoch(self, runner, mode: str = 'train') -> None:
+        if mode in self._done:
+            return
+        loader = getattr(runner, f'{mode}_dataloader')
+        dataset = loader.dataset
         num_classes = _num_classes(runner)
-        dataset = dataloader.dataset
         classes = getattr(dataset, 'metainfo', {}).get('classes')
         if num_classes and classes and len(classes) != num_classes:
             raise ConfigError(
@@ -50,55 +45,35 @@ class LabelCheckHook(Hook):
                 'data_preprocessor, if it is set there)'
             )
         if isinstance(dataset, ImageBatches):
-            dataset.check_loader(dataloader)
-        own = getattr(type(dataset), 'get_gt_labels', None)
+            dataset.check_loader(loader)
+        method = getattr(type(dataset), 'get_gt_labels', None)
         # mmpretrain's default would unpickle every sample to answer.
-        if mode not in self._done and own not in (None, BaseDataset.get_gt_labels):
-            labels = torch.as_tensor(dataset.get_gt_labels())
-            check_labels(labels, num_classes, mode)
+        if method not in (None, BaseDataset.get_gt_labels):
+            _check_labels(torch.as_tensor(dataset.get_gt_labels()), num_classes, mode)
             self._done.add(mode)
 
     def _before_iter(
         self, runner, batch_idx: int, data_batch: Optional[dict] = None, mode: str = 'train'
     ) -> None:
         if mode not in self._done:
-            labels = batch_labels(data_batch)
+            labels = _batch_labels(data_batch)
             if labels is not None and not labels.is_cuda:
-                check_labels(labels, _num_classes(runner), mode)
+                _check_labels(labels, _num_classes(runner), mode)
 
     def _after_epoch(self, runner, mode: str = 'train') -> None:
         self._done.add(mode)
 
 
-def batch_labels(data_batch: Optional[dict]) -> Optional[Tensor]:
-    """All labels of a batch, (N,), if it has any.
-
-    Args:
-        data_batch (dict, optional): With ``data_samples``: ``DataSample`` or ``BatchSamples``.
-    """
-    if not isinstance(data_batch, dict):
-        return None
-    samples = data_batch.get('data_samples')
-    if isinstance(getattr(samples, 'gt_label', None), Tensor):
-        return samples.gt_label  # one tensor for all
-    if not isinstance(samples, Sequence) or not samples:
-        return None
-    if 'gt_label' not in samples[0]:
-        return None
-    return torch.cat([sample.gt_label for sample in samples])
+def _batch_labels(data_batch: Optional[dict]) -> Optional[Tensor]:
+    """All labels of a batch of ``DataSample`` or ``BatchSamples``, (N,), if it has any."""
+    samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
+    labels = getattr(samples, 'gt_label', None)  # one tensor for all
+    if labels is None and isinstance(samples, Sequence) and samples and 'gt_label' in samples[0]:
+        labels = torch.cat([sample.gt_label for sample in samples])
+    return labels
 
 
-def check_labels(labels: Tensor, num_classes: Optional[int], mode: str) -> None:
-    """Look at labels.
-
-    Args:
-        labels (Tensor): Class indices, in main memory.
-        num_classes (int, optional): Classes of the head.
-        mode (str): ``'train'``, ``'val'`` or ``'test'``, for the message.
-
-    Raises:
-        DatasetError: A label is negative or not below ``num_classes``.
-    """
+def _check_labels(labels: Tensor, num_classes: Optional[int], mode: str) -> None:
     if num_classes is None:
         return
     wrong = labels[(labels < 0) | (labels >= num_classes)]

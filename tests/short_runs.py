@@ -38,7 +38,7 @@ HOOKS = [
 HOOKS.append(dict(type='mmrazor_byot.FiniteLossHook', interval=100))
 EMA = dict(type='EMAHook', ema_type='mmrazor_byot.ExponentialMovingAverage', momentum=0.2)
 
-
+#: The size of the batch of each graph that the backend `counted` was given.
 GRAPHS = []
 
 
@@ -129,21 +129,15 @@ def config(work_dir, epochs=2, optim=(), default_hooks=(), hooks=(), **changes) 
         train_dataloader=loader(20, True),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(
-            dict(
-                type='mmrazor_byot.OptimWrapper',
-                optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4),
-            ),
-            **dict(optim),
-        ),
+            optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4),
+        )
+        | dict(optim),
         param_scheduler=dict(type='LinearLR', by_epoch=False, end=100),
         default_hooks=dict(
-            dict(
-                runtime_info=dict(type='mmrazor_byot.RuntimeInfoHook'),
-                timer=dict(type='mmrazor_byot.IterTimerHook'),
-                logger=dict(type='LoggerHook', interval=2),
-            ),
-            **dict(default_hooks),
-        ),
+            runtime_info=dict(type='mmrazor_byot.RuntimeInfoHook'),
+            logger=dict(type='LoggerHook', interval=2),
+        )
+        | dict(default_hooks),
         custom_hooks=[*HOOKS, *hooks],
         visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
         randomness=dict(seed=1),

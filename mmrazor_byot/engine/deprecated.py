@@ -1,0 +1,31 @@
+"""Registered names that configs of version 0.1 use; MMEngine's classes have replaced ours."""
+
+import warnings
+
+from mmengine.hooks import IterTimerHook as MMEngineIterTimerHook
+from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
+
+from mmrazor_byot.registry import HOOKS, OPTIM_WRAPPERS
+
+
+def _warn(name: str) -> None:
+    message = f"mmrazor_byot.{name} is deprecated: write {name}, which is MMEngine's"
+    warnings.warn(message, FutureWarning, stacklevel=3)
+
+
+@HOOKS.register_module()
+class IterTimerHook(MMEngineIterTimerHook):
+    """Deprecated: MMEngine's."""
+
+    def __init__(self) -> None:
+        _warn('IterTimerHook')
+        super().__init__()
+
+
+@OPTIM_WRAPPERS.register_module()
+class OptimWrapper(MMEngineOptimWrapper):
+    """Deprecated: MMEngine's."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        _warn('OptimWrapper')
+        super().__init__(*args, **kwargs)
