@@ -47,11 +47,17 @@ def test_checks_at_the_end_of_an_epoch_and_before_saving(place, value):
     hook = FiniteLossHook()
     step(hook, 41, loss=1.0)
     check(hook, place)
-    step(hook, 42, a_loss=1.0, b_loss=value, c_loss=INF)
+    step(hook, 42, loss=NAN, a_loss=1.0, b_loss=value, c_loss=INF)
     with pytest.raises(NonFiniteLossError) as caught:
         check(hook, place)
     assert f'iteration 42 (b_loss = {value}, c_loss = inf)' in str(caught.value)
     assert 'optim_wrapper.clip_grad.max_norm=5' in str(caught.value)
+
+
+def test_the_sum_of_finite_losses_may_be_infinite():
+    hook = FiniteLossHook(interval=1)
+    with pytest.raises(NonFiniteLossError, match=r'\(loss = inf\)'):
+        step(hook, 1, loss=INF, a_loss=3e38, b_loss=3e38)
 
 
 @pytest.mark.parametrize('outputs', [None, {}, dict(loss=1.5), dict(accuracy=torch.tensor(NAN))])
@@ -128,7 +134,7 @@ def train(model, work_dir, **checkpoint):
 )
 def test_nothing_is_saved_from_after_the_fault(tmp_path, fault, by_epoch, interval, saved):
     message, files = train(Faulty(fault), tmp_path, by_epoch=by_epoch, interval=interval)
-    assert f'at iteration {fault} (loss = inf, fit_loss = inf)' in message
+    assert f'at iteration {fault} (fit_loss = inf)' in message
     assert files == saved
 
 

@@ -58,9 +58,11 @@ class FiniteLossHook(Hook):
     def _check(self, runner) -> None:
         unchecked, self._unchecked = self._unchecked, {}
         for iteration, losses in zip(unchecked, fetch(list(unchecked.values()))):
-            wrong = [f'{k} = {v}' for k, v in losses.items() if not math.isfinite(v)]
+            wrong = {k: v for k, v in losses.items() if not math.isfinite(v)}
             if wrong:
-                self._stop(runner, 'loss is', iteration, ', '.join(wrong))
+                terms = {k: v for k, v in wrong.items() if k != 'loss'} or wrong
+                names = ', '.join(f'{k} = {v}' for k, v in terms.items())
+                self._stop(runner, 'loss is', iteration, names)
 
     def _stop(self, runner, what: str, iteration: int, names: str) -> None:
         raise NonFiniteLossError(
