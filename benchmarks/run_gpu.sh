@@ -10,7 +10,7 @@ fast=$recipes/byot_resnet18-fast_1xb128_tin32.py
 amp='optim_wrapper.type=mmrazor_byot.AmpOptimWrapper optim_wrapper.optimizer.fused=True'
 
 step() { python benchmarks/train_step.py --device cuda --steps 50 --warmup 10 --out "$out" "$@"; }
-python -m pytest -q tests/test_engine/test_no_sync.py tests/test_augment/test_device.py
+python -m pytest -q tests/test_gpu.py
 step --batch 128 --name train_step_cuda_fp32
 step --batch 128 --amp bf16 --layout channels_last --fused --name train_step_cuda_bf16
 step --batch 128 --amp bf16 --layout channels_last --fused --compile --name train_step_cuda_bf16_compile

@@ -18,7 +18,6 @@ from mmrazor_byot.datasets import (
     image_settings,
     per_image,
 )
-from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.structures import BatchSamples
 
 PACK = [dict(type='PackInputs')]
@@ -245,25 +244,6 @@ def test_samples_that_come_one_by_one_are_put_together():
     images = ImageBatches(SEVEN).images
     assert torch.equal(batch['inputs'], torch.cat([images, images]))
     assert batch['data_samples'].sample_idx.tolist() == [*range(7)] * 2
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
-@pytest.mark.parametrize('device', ['auto', 'cuda'])
-def test_on_the_gpu(device):
-    dataset = ImageBatches(SEVEN, device=device)
-    assert dataset.images.is_cuda
-    batch = dataset.__getitems__([4, 2])
-    assert batch['inputs'].is_cuda
-    assert batch['data_samples'].gt_label.is_cuda
-    expected = ImageBatches(SEVEN).__getitems__([4, 2])
-    assert torch.equal(batch['inputs'].cpu(), expected['inputs'])
-    loader = torch.utils.data.DataLoader(
-        dataset, 2, pin_memory=True, collate_fn=lambda batch: batch
-    )
-    with pytest.raises(ConfigError, match='set pin_memory=False'):
-        next(iter(loader))
-    with pytest.raises(ConfigError, match='set pin_memory=False'):
-        dataset.check_loader(loader)
 
 
 def test_settings_with_and_without():
