@@ -215,7 +215,7 @@ def main() -> None:
     machine = describe_machine('cuda' if torch.cuda.is_available() else 'cpu')
     print(
         f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} threads, torch '
-        f'{machine["torch"]}; batch {args.batch}, behind {args.history} iterations; microseconds '
+        f'{machine["torch"]}; batch {args.batch}, after {args.history} iterations; microseconds '
         'an iteration'
     )
     parts = sorted({part for row in rows.values() for part in row} - {'all'})
