@@ -4,11 +4,10 @@ Pillow refuses truncated files and knows the size before it decodes. What OpenCV
 with, decodes comes out the same: tests compare the pixels.
 """
 
+import contextlib
 import os
-import struct
 import threading
 import warnings
-import zlib
 
 import numpy as np
 
@@ -59,9 +58,7 @@ def read_image(path: PathLike, max_pixels: int = MAX_PIXELS, upright: bool = Tru
             f'"{path}" ({os.path.getsize(path)} bytes) is not an image, is truncated, or is not of '
             f'a known kind ({", ".join(FORMATS)} with 8 or 16 bits a channel, not floats)'
         ) from e
-    # Broken bytes make Pillow raise many kinds of errors; those of its decoders are OSErrors.
-    except (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError,
-            EOFError, struct.error, zlib.error) as e:  # fmt: skip
+    except Exception as e:  # broken bytes make Pillow raise errors of many kinds
         reason = ' '.join(str(e).split())[:150]
         raise DatasetError(f'image "{path}" is truncated or damaged: {reason}') from e
 
@@ -74,8 +71,6 @@ def _read(path: str, max_pixels: int, upright: bool) -> np.ndarray:
                 f'image "{path}" is too large: {width} x {height} pixels are more than the limit '
                 f'of {max_pixels:,}; raise it with --max-pixels (in Python max_pixels)'
             )
-        if image.format == 'PNG':
-            _check_png_rows(path)
         pixels = _as_rgb(image, path)
         # Only now, as those of a PNG may come after its pixels.
         return _turned(pixels, image.info.get('exif', b'') if upright else b'')
@@ -95,43 +90,6 @@ def _open(path: str) -> 'Image.Image':
 _OPENING = threading.Lock()
 
 
-def _check_png_rows(path: str) -> None:
-    """Refuse a PNG whose compressed data end before its last row, which Pillow leaves black."""
-    unpack, found, expected = zlib.decompressobj(), 0, 1
-    with open(path, 'rb') as f:
-        f.seek(8)
-        while found < expected and len(head := f.read(8)) == 8:
-            length, kind = int.from_bytes(head[:4], 'big'), head[4:]
-            data = f.read(length + 4)[:length]
-            if kind == b'IHDR':
-                expected = _png_bytes(*struct.unpack('>IIBBBBB', data))
-            # Piece by piece, and no further than needed, as its size is anyone's guess.
-            while kind == b'IDAT' and data and found < expected:
-                found += len(unpack.decompress(data, 1 << 20))
-                data = unpack.unconsumed_tail
-    if found < expected:
-        raise DatasetError(
-            f'image "{path}" is truncated: its last rows are missing ({found} of {expected} bytes '
-            'of pixels); copy it again'
-        )
-
-
-def _png_bytes(width: int, height: int, depth: int, colour: int, *rest: int) -> int:
-    """How many bytes the rows of a PNG are before compression, by the fields of its header."""
-    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
-    size = 0
-    for left, top, across, down in _ADAM7 if rest[-1] else ((0, 0, 1, 1),):
-        columns, rows = -((left - width) // across), -((top - height) // down)
-        size += rows * (1 + (columns * bits + 7) // 8) if columns > 0 else 0
-    return size
-
-
-#: First column and row, and steps, of the seven passes of an interlaced PNG.
-_ADAM7 = (
-    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
-)  # fmt: skip
-
-
 def _as_rgb(image: 'Image.Image', path: str) -> np.ndarray:
     mode = image.mode
     if mode == 'F':
@@ -148,24 +106,13 @@ def _as_rgb(image: 'Image.Image', path: str) -> np.ndarray:
 
 
 def _turned(pixels: np.ndarray, exif: bytes) -> np.ndarray:
-    """A copy, turned upright by EXIF data."""
-    orientation = _orientation(exif)
-    if orientation > 4:
+    """A copy, turned upright by EXIF data unless these are missing or damaged."""
+    fields, orientation = Image.Exif(), None
+    with contextlib.suppress(Exception):  # the parser's errors have no common base
+        fields.load(exif)
+        orientation = fields.get(0x112)
+    if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     down = -1 if orientation in (3, 4, 7, 8) else 1
     across = -1 if orientation in (2, 3, 6, 7) else 1
     return pixels[::down, ::across].copy()
-
-
-def _orientation(exif: bytes) -> int:
-    """1 to 8; 1, which is upright, if EXIF data are missing or damaged."""
-    data = exif[6:] if exif[:6] == b'Exif\0\0' else exif
-    order = {b'II*\0': '<', b'MM\0*': '>'}.get(data[:4])
-    try:
-        (start,) = struct.unpack_from(f'{order}I', data, 4)
-        (count,) = struct.unpack_from(f'{order}H', data, start)
-        places = range(start + 2, start + 2 + 12 * count, 12)
-        fields = dict(struct.unpack_from(f'{order}H6xH2x', data, place) for place in places)
-    except (struct.error, TypeError):  # no such order, or they end early, or are a text
-        return 1
-    return fields[0x112] if fields.get(0x112) in range(1, 9) else 1

@@ -171,7 +171,7 @@ def test_broken_exif_data_do_not_break_an_image(tmp_path, ending, data):
     assert found.shape == (HEIGHT, WIDTH, 3)
 
 
-def test_exif_data_behind_the_pixels_count_and_xmp_does_not(tmp_path):
+def test_exif_data_after_the_pixels_count_and_xmp_does_not(tmp_path):
     late, xmp = tmp_path / 'late.png', tmp_path / 'xmp.jpg'
     data = encoded(PHOTO, 'png')
     late.write_bytes(data[:-12] + chunk(b'eXIf', exif(6).tobytes()[6:]) + data[-12:])
@@ -221,95 +221,18 @@ def test_broken_bytes_are_refused_or_no_matter(tmp_path, ending):
 
 
 def chunk(kind, data):
+    """A part of a PNG file."""
     return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
-
-
-def png(rows, height, width, depth=8, colour=0, interlaced=0, step=1 << 30):
-    """A PNG of these filtered rows, whole in all else; ``step`` bytes to each of its parts."""
-    header = struct.pack('>IIBBBBB', width, height, depth, colour, 0, 0, interlaced)
-    data = zlib.compress(rows)
-    parts = [chunk(b'IDAT', data[i : i + step]) for i in range(0, len(data), step)]
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + b''.join(parts) + chunk(b'IEND', b'')
-
-
-#: When a pixel of 8 x 8 comes in an interlaced PNG, from its specification.
-PASSES = np.array(
-    [[1, 6, 4, 6, 2, 6, 4, 6], [7] * 8, [5, 6] * 4, [7] * 8,
-     [3, 6, 4, 6] * 2, [7] * 8, [5, 6] * 4, [7] * 8]
-)  # fmt: skip
-
-
-def rows_of(pixels, interlaced):
-    """The rows of a grey PNG, each behind the number of its filter, 0."""
-    passes = [pixels]
-    if interlaced:
-        height, width = pixels.shape
-        number = np.tile(PASSES, (height // 8 + 1, width // 8 + 1))[:height, :width]
-        taken = [number == i for i in range(1, 8)]
-        passes = [pixels[np.ix_(each.any(1), each.any(0))] for each in taken]
-    return b''.join(b'\0' + row.tobytes() for part in passes for row in part if row.size)
-
-
-@pytest.mark.parametrize('step', [1 << 30, 7])
-@pytest.mark.parametrize('interlaced', [0, 1])
-@pytest.mark.parametrize('height, width', [(1, 1), (3, 2), (2, 5), (8, 8), (13, 21)])
-def test_a_png_whose_last_rows_are_missing(tmp_path, height, width, interlaced, step):
-    path = tmp_path / 'a.png'
-    pixels = np.random.default_rng(0).integers(1, 256, (height, width), np.uint8)
-    rows = rows_of(pixels, interlaced)
-    path.write_bytes(png(rows, height, width, interlaced=interlaced, step=step))
-    assert distance(read_image(path), np.dstack([pixels] * 3)) == 0
-    for missing in (1, width // 2 + 1, len(rows) // 2 + 1):
-        part = rows[: len(rows) - missing]
-        path.write_bytes(png(part, height, width, interlaced=interlaced, step=step))
-        found = rf'a\.png" is truncated: .*\({len(part)} of {len(rows)} bytes'
-        with pytest.raises(DatasetError, match=found):
-            read_image(path)
-
-
-@pytest.mark.parametrize(
-    'depth, colour, size',
-    # 21 pixels, in bytes: rounded up to whole ones, and one for the filter
-    [(1, 0, 4), (2, 0, 7), (4, 0, 12), (16, 0, 43), (8, 2, 64), (16, 2, 127), (8, 4, 43),
-     (16, 4, 85), (8, 6, 85), (16, 6, 169)],
-)  # fmt: skip
-def test_rows_of_every_kind_of_png(tmp_path, depth, colour, size):
-    path = tmp_path / 'a.png'
-    path.write_bytes(png(bytes(size * 5), 5, 21, depth, colour))
-    assert not read_image(path).any()
-    path.write_bytes(png(bytes(size * 4), 5, 21, depth, colour))
-    with pytest.raises(DatasetError, match=rf'\({size * 4} of {size * 5} bytes'):
-        read_image(path)
-
-
-def test_a_png_with_more_than_its_rows(tmp_path):
-    path = tmp_path / 'a.png'
-    path.write_bytes(png(bytes(100) + b'\7' * 100, 10, 9))
-    assert not read_image(path).any()
-
-
-def write_float(path):
-    Image.fromarray(photo()[..., 0].astype(np.float32) / 255).save(path)
-
-
-def write_float_rgb(path):
-    assert cv2.imwrite(str(path), photo().astype(np.float32) / 255)
-
-
-def write_integers(path):
-    Image.fromarray(photo()[..., 0].astype(np.int32) << 16).save(path)
 
 
 @pytest.mark.parametrize(
     'write, reason',
     [
-        (write_float, 'has float pixels'),
-        (write_float_rgb, 'not floats'),
-        (write_integers, "Pillow's mode I;"),
+        (lambda path: Image.fromarray(np.zeros((9, 9), np.float32)).save(path), 'float pixels'),
+        (lambda path: cv2.imwrite(str(path), np.zeros((9, 9, 3), np.float32)), 'not floats'),
+        (lambda path: Image.fromarray(np.zeros((9, 9), np.int32)).save(path), 'mode I;'),
         (lambda path: path.write_bytes(b''), r'\(0 bytes\) is not an image'),
-        (lambda path: path.write_bytes(b'no image'), r'\(8 bytes\) is not an image'),
         (lambda path: path.write_bytes(b'\xff\xd8\xff\xe0'), 'truncated'),
-        (lambda path: path.write_bytes(b'\x89PNG\r\n\x1a\n'), r'\(8 bytes\) is not an image'),
         (lambda path: path.write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF'),
          'is not an image'),
         (lambda path: path.mkdir(), 'is not a file'),
@@ -320,24 +243,23 @@ def write_integers(path):
 def test_what_is_refused(tmp_path, write, reason):
     write(tmp_path / 'odd.tif')
     for path in (tmp_path / 'odd.tif', str(tmp_path / 'odd.tif')):
-        with pytest.raises(DatasetError, match=rf'odd\.tif".* {reason}'):
+        with pytest.raises(DatasetError, match=rf'odd\.tif".*{reason}'):
             read_image(path)
 
 
 def test_a_large_image_is_refused_before_it_is_decoded(tmp_path):
     path = tmp_path / 'a.png'
-    rows = bytes(126 * 1000)  # of 1 bit: 125 bytes and the filter
-    path.write_bytes(png(rows[:9], 1000, 1000, depth=1))  # it cannot be decoded
-    for limit, reason in (
-        (999_999, '1000 x 1000 pixels are more than the limit of 999,999'),
-        (1_000_000, 'is truncated'),
-    ):
+    whole = encoded(PHOTO, 'png')
+    path.write_bytes(whole[:80])  # the size is there, not the pixels
+    size = f'{WIDTH} x {HEIGHT}'
+    for limit, reason in ((HEIGHT * WIDTH - 1, f'{size} pixels .* 850;'), (851, 'is truncated')):
         with pytest.raises(DatasetError, match=rf'a\.png" .*{reason}'):
             read_image(path, max_pixels=limit)
-    path.write_bytes(png(rows, 1000, 1000, depth=1))
-    assert read_image(path, max_pixels=1_000_000).shape == (1000, 1000, 3)
-    path.write_bytes(png(b'', 10_000, 10_001, depth=1))
-    with pytest.raises(DatasetError, match='10001 x 10000 pixels are more than .* 100,000,000;'):
+    path.write_bytes(whole)
+    assert read_image(path, max_pixels=HEIGHT * WIDTH).shape == (HEIGHT, WIDTH, 3)
+    header = struct.pack('>II', 10_000, 10_001) + whole[24:29]
+    path.write_bytes(whole[:8] + chunk(b'IHDR', header) + whole[33:])
+    with pytest.raises(DatasetError, match='10000 x 10001 .* 100,000,000'):
         read_image(path)
 
 
