@@ -11,11 +11,11 @@ from mmrazor_byot.early_exit import ExitPolicy, RecordedNetwork
 from mmrazor_byot.errors import DeployError
 from mmrazor_byot.runtime import EarlyExitModel
 
-from .graph import THRESHOLD_POLICIES, default_thresholds, used_exits
+from .policy_nodes import THRESHOLD_POLICIES, default_thresholds, used_exits
 
 #: How far a score may be from torch's.
 TOLERANCE = 1e-4
-#: So many images that stopped at an exit are asked about one by one.
+#: So many images that stop at an exit are also run one by one.
 ALONE = 4
 
 
@@ -52,14 +52,23 @@ def check_file(
         thresholds = default_thresholds(policy, logits.shape[1])
     expected = RecordedNetwork(logits).run(policy)
     exits, scores = expected.exits.numpy(), expected.scores.numpy()
-    worst = _difference(file, images, thresholds, exits, scores, tolerance)
-    for number in np.unique(exits):
-        for i in np.flatnonzero(exits == number)[:ALONE]:
-            one = slice(i, i + 1)
-            worst = max(
-                worst,
-                _difference(file, images[one], thresholds, exits[one], scores[one], tolerance),
+    alone = [i for n in np.unique(exits) for i in np.flatnonzero(exits == n)[:ALONE]]
+    worst = 0.0
+    for part in (slice(None), *(slice(i, i + 1) for i in alone)):
+        found = file(images[part], thresholds)
+        what = f'a batch of {len(found.exits)}'
+        if not np.array_equal(found.exits, exits[part]):
+            raise DeployError(
+                f'{what}: {np.sum(found.exits != exits[part])} images stop at another exit of the '
+                'exported network than in torch; nothing was written'
             )
+        difference = float(np.abs(found.scores - scores[part]).max())
+        if not difference <= tolerance:
+            raise DeployError(
+                f'{what}: a score of the exported network is {difference:.3g} from the one in '
+                f'torch, more than {tolerance}; nothing was written'
+            )
+        worst = max(worst, difference)
     return worst
 
 
@@ -77,46 +86,20 @@ def separating_policy(policy: ExitPolicy, logits: Tensor) -> ExitPolicy:
     used = used_exits(policy, count)
     # An exit that no sample reaches needs one too, as it is in the graph.
     thresholds: List[Optional[float]] = [0.5 if i in used else None for i in range(1, count)]
-    reached, left = [], torch.ones(len(logits), dtype=torch.bool)
+    separating = copy.copy(policy)
+    separating.thresholds = thresholds
+    reached, remaining = [], torch.ones(len(logits), dtype=torch.bool)
     for k, number in enumerate(used[:-1]):
         reached.append(policy.probabilities(logits[:, number - 1], number))
-        scores = policy.score(policy.answer(reached))
-        order = scores[left].double().sort(descending=policy.larger_is_surer).values
-        gaps = (order[1:] - order[:-1]).abs()
+        scores = policy.score(policy.answer(reached))[remaining].double()
+        order = scores.sort(descending=policy.larger_is_surer).values
         middle, slack = len(order) // (len(used) - k), len(order) // 8
-        first = max(middle - 1 - slack, 0)
-        gaps = gaps[first : middle + slack]
+        order = order[max(middle - 1 - slack, 0) : middle + slack + 1]
+        gaps = order.diff().abs()
         if gaps.sum() == 0:  # these cannot be told apart: all stop here
             thresholds[number - 1] = 0.0 if policy.larger_is_surer else 1.0
             break
-        place = first + int(gaps.argmax())
-        thresholds[number - 1] = float((order[place] + order[place + 1]) / 2)
-        stays = scores < thresholds[number - 1]
-        left &= stays if policy.larger_is_surer else ~stays
-    separating = copy.copy(policy)
-    separating.thresholds = thresholds
+        place = int(gaps.argmax())
+        thresholds[number - 1] = float(order[place : place + 2].mean())
+        remaining &= ~separating.leaves(reached, number)
     return separating
-
-
-def _difference(
-    file: EarlyExitModel,
-    images: np.ndarray,
-    thresholds: Optional[List[float]],
-    exits: np.ndarray,
-    scores: np.ndarray,
-    tolerance: float,
-) -> float:
-    found = file(images, thresholds)
-    what = f'a batch of {len(images)}'
-    if found.scores.shape != scores.shape or not np.array_equal(found.exits, exits):
-        raise DeployError(
-            f'{what}: {np.sum(found.exits != exits)} images stop at another exit of the exported '
-            'network than in torch; nothing was written'
-        )
-    difference = float(np.abs(found.scores - scores).max())
-    if not difference <= tolerance:
-        raise DeployError(
-            f'{what}: a score of the exported network is {difference:.3g} from the one in torch, '
-            f'more than {tolerance}; nothing was written'
-        )
-    return difference

@@ -33,7 +33,8 @@ from mmrazor_byot.version import __version__
 from mmrazor_byot.zoo import download
 
 from .check import TOLERANCE, check_file
-from .graph import check_translatable, default_thresholds, early_exit_graph, used_exits
+from .graph import early_exit_graph
+from .policy_nodes import check_translatable, default_thresholds, used_exits
 from .preprocessing import preprocessing, resize_steps
 from .quantize import quantize_stages
 from .recipe_images import labelled_batches, reference

@@ -1,10 +1,10 @@
 """Nodes and constants of an ONNX graph, one after the other."""
 
-from typing import Dict, Iterator, List, Optional, Sequence
+from typing import Dict, Iterator, List, Sequence
 
 import numpy as np
-from onnx import NodeProto, TensorProto, ValueInfoProto, numpy_helper
-from onnx.helper import make_node, make_tensor_value_info
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx.helper import make_graph, make_node
 
 from .stages import ExportedStage
 
@@ -26,6 +26,12 @@ class Graph:
         outputs = outputs or [next(self.names)]
         self.nodes.append(make_node(op, list(inputs), list(outputs), **attributes))
         return outputs[0]
+
+    def add_many(self, op: str, count: int, *inputs: str, **attributes) -> List[str]:
+        """Add a node of several outputs; returns their names."""
+        outputs = [next(self.names) for _ in range(count)]
+        self.add(op, *inputs, outputs=outputs, **attributes)
+        return outputs
 
     def constant(self, value, dtype: type = np.int64) -> str:
         """Add a constant; returns its name."""
@@ -55,9 +61,8 @@ class Graph:
                 name = renamed[array.name]
                 self.constants.append(numpy_helper.from_array(numpy_helper.to_array(array), name))
 
-
-def tensor_info(
-    name: str, shape: Optional[Sequence] = None, kind: int = TensorProto.FLOAT
-) -> ValueInfoProto:
-    """An input or output, of floats unless told otherwise."""
-    return make_tensor_value_info(name, kind, shape)
+    def proto(
+        self, name: str, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]
+    ) -> GraphProto:
+        """The graph as ONNX."""
+        return make_graph(self.nodes, name, inputs, outputs, self.constants)

@@ -21,10 +21,10 @@ from mmrazor_byot.early_exit import (
     StagedNetwork,
 )
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.export.graph import (
+from mmrazor_byot.export.graph import early_exit_graph
+from mmrazor_byot.export.policy_nodes import (
     check_translatable,
     default_thresholds,
-    early_exit_graph,
     used_exits,
 )
 from mmrazor_byot.export.preprocessing import preprocessing
