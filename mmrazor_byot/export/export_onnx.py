@@ -1,14 +1,12 @@
 """Export a trained network as one ONNX file that stops by itself."""
 
-import dataclasses
 import os
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional
 
 import torch
 from mmengine.config import Config
 from onnx import ModelProto
-from rich.progress import track
 from torch import Tensor
 
 from mmrazor_byot.apis.model import class_names, get_model
@@ -88,7 +86,7 @@ def export_onnx(
 
     Args:
         cfg (Config): Config of the trained BYOT network, read from a file.
-        checkpoint (str): Its checkpoint: file, address or ``zoo://NAME``.
+        checkpoint (str): Its checkpoint: file, URL or ``zoo://NAME``.
         out (str | Path): The file; an older one is replaced.
         policy (str | Path, optional): Policy file. Without one all exits are there, and the deepest
             answers unless the caller gives thresholds.
@@ -113,29 +111,29 @@ def export_onnx(
         if policy is None and exit_number is None:
             answering = FixedExitPolicy()
             metadata.thresholds = [NEVER] * len(metadata.thresholds)
-        known = reference(cfg, network, QUANTIZED if int8 else CHECKED, no_data)
+        images, logits = reference(cfg, network, QUANTIZED if int8 else CHECKED, no_data)
         exits = used_exits(chosen, network.num_exits)
-        stages = export_stages(StagedNetwork(network), prepare, exits)
-        variants = dict(fp32=stages)
+        variants = dict(fp32=export_stages(StagedNetwork(network), prepare, exits))
         if int8:
-            variants['int8'] = quantize_stages(stages, known.images)
-        accuracy = {} if no_data else _accuracy(cfg, variants, answering)
-        images, difference = known.images[:CHECKED], 0.0
-        for precision, parts in variants.items():
-            if precision == 'fp32':
-                logits, tolerance = known.logits[:CHECKED], TOLERANCE
-            else:
-                logits, tolerance = StageSessions(parts).logits(images), INT8_TOLERANCE
-            metadata = _measured(metadata, precision, accuracy.get(precision))
-            _write(temporary, early_exit_graph(parts, chosen, all_scores), metadata)
+            variants['int8'] = quantize_stages(variants['fp32'], images)
+        images, logits = images[:CHECKED], logits[:CHECKED]
+        accuracy, difference, tolerance = {}, 0.0, TOLERANCE
+        for precision, stages in variants.items():
+            metadata.precision = precision
+            if not no_data:
+                accuracy[precision] = found = _measure_accuracy(cfg, stages, answering)
+                metadata.policy_top1 = round(found.policy, 3)
+                for row in metadata.exits:
+                    row['top1'] = round(found.exits[row['exit']], 3)
+            if precision == 'int8':
+                logits, tolerance = StageSessions(stages).logits(images), INT8_TOLERANCE
+            write_model(temporary, early_exit_graph(stages, chosen, all_scores), metadata)
             file = EarlyExitModel(temporary, threads=1)
-            found = check_file(file, chosen, images, logits, tolerance)
-            difference = difference or found
-    return Export(file.metadata, difference, accuracy)
+            difference = difference or check_file(file, chosen, images, logits, tolerance)
+    return Export(metadata, difference, accuracy)
 
 
 def _policy(network: BYOT, policy: Optional[PathLike], exit_number: Optional[int]) -> ExitPolicy:
-    """What the user asks for."""
     count = network.num_exits
     if exit_number is not None:
         if not 1 <= exit_number <= count:
@@ -143,15 +141,18 @@ def _policy(network: BYOT, policy: Optional[PathLike], exit_number: Optional[int
         return FixedExitPolicy(exit_number)
     if policy is None:
         return ConfidencePolicy(1.0)  # with thresholds above it
-    found = read_policy(policy)
-    found.check(count, network.num_classes)
-    check_translatable(found.policy)
-    return found.policy
+    content = read_policy(policy)
+    content.check(count, network.num_classes)
+    check_translatable(content.policy)
+    return content.policy
 
 
 def _describe(cfg: Config, checkpoint: str, network: BYOT, policy: ExitPolicy) -> Metadata:
     """All of the metadata that is known before the export."""
     costs = stage_flops(network, network.input_size)
+    file = checkpoint
+    if checkpoint.startswith('zoo://'):
+        file = download(checkpoint[len('zoo://') :], progress=False)
     exits, heads = [], 0
     for number in used_exits(policy, network.num_exits):
         heads += costs['heads'][number - 1]
@@ -169,95 +170,55 @@ def _describe(cfg: Config, checkpoint: str, network: BYOT, policy: ExitPolicy) -
         policy_top1=None,
         classes=class_names(network),
         checkpoint=checkpoint.rsplit('/', 1)[-1],
-        checkpoint_sha256=_checkpoint_sha256(checkpoint),
+        checkpoint_sha256=sha256(file) if os.path.isfile(file) else '',
         license=cfg.get('license', 'not stated'),
         version=__version__,
     )
 
 
-def _checkpoint_sha256(checkpoint: str) -> str:
-    if checkpoint.startswith('zoo://'):
-        return sha256(download(checkpoint[len('zoo://') :], progress=False))
-    return sha256(checkpoint) if os.path.isfile(checkpoint) else ''
-
-
-def _accuracy(
-    cfg: Config, variants: Dict[str, List[ExportedStage]], policy: ExitPolicy
-) -> Dict[str, Accuracy]:
+def _measure_accuracy(cfg: Config, stages: List[ExportedStage], policy: ExitPolicy) -> Accuracy:
     """Accuracy on the recipe's test images, through ONNX Runtime."""
-    sessions = {precision: StageSessions(stages) for precision, stages in variants.items()}
-    logits: Dict[str, List[Tensor]] = {precision: [] for precision in variants}
-    labels = []
-    count, batches = labelled_batches(cfg)
-    for images, numbers in track(batches, 'Accuracy', total=count, transient=True):
-        labels.append(numbers)
-        for precision, stages in sessions.items():
-            logits[precision].append(stages.logits(images))
-    return {
-        precision: _rates(torch.cat(parts), torch.cat(labels), policy)
-        for precision, parts in logits.items()
-    }
-
-
-def _rates(logits: Tensor, labels: Tensor, policy: ExitPolicy) -> Accuracy:
-    """Accuracy of every exit and of the policy, in percent."""
 
     def percent(hits: Tensor) -> float:
         return 100 * hits.double().mean().item()
 
+    sessions = StageSessions(stages)
+    found = [(sessions.logits(images), numbers) for images, numbers in labelled_batches(cfg)]
+    logits, labels = map(torch.cat, zip(*found))
     outcome = RecordedNetwork(logits).run(policy)
-    used = [i for i in range(logits.shape[1]) if not logits[0, i].isnan().any()]
+    used = [stage.number for stage in stages]
     return Accuracy(
-        exits={i + 1: percent(logits[:, i].argmax(-1) == labels) for i in used},
+        exits={i: percent(logits[:, i - 1].argmax(-1) == labels) for i in used},
         policy=percent(outcome.scores.argmax(-1) == labels),
-        stops={i + 1: percent(outcome.exits == i + 1) for i in used},
+        stops={i: percent(outcome.exits == i) for i in used},
     )
 
 
-def _measured(metadata: Metadata, precision: str, accuracy: Optional[Accuracy]) -> Metadata:
-    """The metadata of a precision, with its accuracy."""
-    if accuracy is None:
-        return dataclasses.replace(metadata, precision=precision)
-    return dataclasses.replace(
-        metadata,
-        precision=precision,
-        exits=[{**row, 'top1': round(accuracy.exits[row['exit']], 3)} for row in metadata.exits],
-        policy_top1=round(accuracy.policy, 3),
-    )
-
-
-def _write(path: Path, model: ModelProto, metadata: Metadata) -> None:
-    """Write a model with its metadata."""
+def write_model(path: PathLike, model: ModelProto, metadata: Metadata) -> None:
+    """Write a graph with its metadata and their seal."""
     for key, value in metadata.props().items():
         model.metadata_props.add(key=key, value=value)
-    path.write_bytes(seal(model.SerializeToString()))
+    Path(path).write_bytes(seal(model.SerializeToString()))
 
 
 def format_export(export: Export) -> str:
     """A table of the exits and the policy, in every precision."""
-    about, rows = export.metadata, []
-    thresholds: Sequence = [f'{t:.4g}' for t in about.thresholds]
-    columns = ['exit', 'threshold', 'MACs (G)']
-    for row, threshold in zip(about.exits, [*thresholds, *['-'] * len(about.exits)]):
-        rows.append(
-            {
-                'exit': f'{row["exit"]}/{about.num_exits}',
-                'threshold': threshold,
-                'MACs (G)': f'{row["macs"] / 1e9:.3g}',
-            }
-        )
-    rows.append({'exit': about.policy['type'], 'threshold': '', 'MACs (G)': '-'})
+    about = export.metadata
+    head = ['exit', 'threshold', 'MACs (G)']
+    thresholds = [f'{t:.4g}' for t in about.thresholds] + ['-'] * len(about.exits)
+    rows = [
+        [f'{row["exit"]}/{about.num_exits}', threshold, f'{row["macs"] / 1e9:.3g}']
+        for row, threshold in zip(about.exits, thresholds)
+    ]
+    last = [about.policy['type'], '', '-']
     for precision, found in export.accuracy.items():
-        stops = f'stop here, {precision} (%)'
-        top1 = f'top-1, {precision} (%)'
-        columns += [stops, top1]
-        for row, about_exit in zip(rows, about.exits):
-            row[stops] = f'{found.stops[about_exit["exit"]]:.1f}'
-            row[top1] = f'{found.exits[about_exit["exit"]]:.2f}'
-        rows[-1].update({stops: '', top1: f'{found.policy:.2f}'})
+        head += [f'stop here, {precision} (%)', f'top-1, {precision} (%)']
+        for cells, row in zip(rows, about.exits):
+            cells += [f'{found.stops[row["exit"]]:.1f}', f'{found.exits[row["exit"]]:.2f}']
         macs = sum(found.stops[row['exit']] * row['macs'] for row in about.exits) / 100
-        rows[-1]['MACs (G)'] = f'{macs / 1e9:.3g}'
+        last[2] = f'{macs / 1e9:.3g}'
+        last += ['', f'{found.policy:.2f}']
     return (
         f"{about.recipe} in {about.precision}: scores within {export.difference:.2g} of torch's "
-        f'in fp32\n{format_table([columns, *([row[c] for c in columns] for row in rows)])}'
+        f'in fp32\n{format_table([head, *rows, last])}'
     )

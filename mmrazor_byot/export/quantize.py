@@ -12,7 +12,6 @@ from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
     QuantType,
-    quant_pre_process,
     quantize_static,
 )
 
@@ -38,7 +37,7 @@ def quantize_stages(stages: List[ExportedStage], images: np.ndarray) -> List[Exp
     """Quantize every stage, calibrated on what the fp32 stages before it leave.
 
     Args:
-        stages (list[ExportedStage]): Of the network.
+        stages (list[ExportedStage]): Of the network, in fp32.
         images (np.ndarray): To calibrate on, (N, H, W, 3) uint8 RGB.
 
     Returns:
@@ -60,28 +59,16 @@ def quantize_stages(stages: List[ExportedStage], images: np.ndarray) -> List[Exp
 def _quantize(model: ModelProto, feeds: List[Feed]) -> ModelProto:
     """Quantize a model: weights by channel, activations by their range.
 
-    Args:
-        model (ModelProto): In fp32.
-        feeds (list[dict]): Name of each input to arrays (N, ...).
-
-    Returns:
-        ModelProto: With QuantizeLinear and DequantizeLinear around what runs in 8 bits; inputs and
-        outputs stay as they are.
-
-    Raises:
-        DeployError: ONNX Runtime cannot quantize it.
+    QuantizeLinear and DequantizeLinear come around what runs in 8 bits; inputs and outputs stay as
+    they are.
     """
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # it advises to do what has been done
+    logging.disable(logging.WARNING)  # it advises to optimize first, which torch has done
     try:
         with tempfile.TemporaryDirectory() as folder:
-            prepared, int8 = Path(folder, 'prepared.onnx'), Path(folder, 'int8.onnx')
-            # Shapes but for the batch are fixed, so none are symbols; and torch has put batch norms
-            # into the convolutions, so nothing is left to optimize.
-            quant_pre_process(model, prepared, skip_symbolic_shape=True, skip_optimization=True)
+            fp32, int8 = Path(folder, 'fp32.onnx'), Path(folder, 'int8.onnx')
+            onnx.save(model, fp32)
             quantize_static(
-                prepared,
+                fp32,
                 int8,
                 _Feeds(feeds),
                 quant_format=QuantFormat.QDQ,
@@ -99,4 +86,4 @@ def _quantize(model: ModelProto, feeds: List[Feed]) -> ModelProto:
             f'onnxruntime cannot quantize {model.graph.name}: {" ".join(str(e).split())[:200]}'
         ) from e
     finally:
-        root.setLevel(level)
+        logging.disable(logging.NOTSET)

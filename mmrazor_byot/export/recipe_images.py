@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from typing import Iterator, List, NamedTuple, Tuple
+from typing import Iterator, Tuple
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
+from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -21,20 +22,10 @@ from mmrazor_byot.models.algorithms import BYOT
 from mmrazor_byot.structures import BatchSamples
 
 
-class Reference(NamedTuple):
-    """Images and what torch makes of them.
-
-    Attributes:
-        images (np.ndarray): (N, H, W, 3) uint8 RGB.
-        logits (Tensor): Of every exit, (N, C, K) float32.
-    """
-
-    images: np.ndarray
-    logits: Tensor
-
-
-def reference(cfg: Config, model: BYOT, count: int, random: bool = False) -> Reference:
-    """Training images and the logits of torch, preprocessing included.
+def reference(
+    cfg: Config, model: BYOT, count: int, random: bool = False
+) -> Tuple[np.ndarray, Tensor]:
+    """Training images and what torch makes of them, preprocessing included.
 
     Args:
         cfg (Config): The recipe.
@@ -42,56 +33,45 @@ def reference(cfg: Config, model: BYOT, count: int, random: bool = False) -> Ref
         count (int): How many images at most.
         random (bool): Draw the pixels instead of reading images. Defaults to False.
 
+    Returns:
+        tuple: Images (N, H, W, 3) uint8 RGB, and the logits of every exit, (N, C, K) float32.
+
     Raises:
         ConfigError: No images, or they are not of the network's size.
     """
     if random:
-        batches = _random_batches(cfg, model.input_size, count)
+        settings, loader = cfg.test_dataloader, [_random_batch(model.input_size, count)]
     else:
-        batches = loader_batches(*_training_loader(cfg), count)
+        loader, settings = _training_loader(cfg)
     images, logits = [], []
-    for batch, pictures in batches:
+    for batch in loader:
+        images.append(rgb_images(batch, settings))
         with torch.no_grad():
             inputs = model.data_preprocessor(batch, False)['inputs']
-            _check_size(inputs, pictures, model)
-            answers = model(inputs, mode='tensor')
-        images.append(pictures)
-        logits.append(torch.stack(list(answers), dim=1))
-    return Reference(np.concatenate(images), torch.cat(logits))
+            _check_size(inputs, images[-1], model)
+            logits.append(torch.stack(list(model(inputs, mode='tensor')), dim=1))
+        if sum(map(len, images)) >= count:
+            break
+    return np.concatenate(images)[:count], torch.cat(logits)[:count]
 
 
-def labelled_batches(cfg: Config) -> Tuple[int, Iterator[Tuple[np.ndarray, Tensor]]]:
-    """The recipe's test images.
-
-    Returns:
-        tuple: Number of the batches; and the batches, images (N, H, W, 3) uint8 RGB and labels
-        (N,).
-    """
+def labelled_batches(cfg: Config) -> Iterator[Tuple[np.ndarray, Tensor]]:
+    """The recipe's test images (N, H, W, 3) uint8 RGB and labels (N,); shows how far it is."""
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
-    batches = (
-        (images, BatchSamples.of(batch['data_samples']).gt_label.cpu())
-        for batch, images in loader_batches(loader, cfg.test_dataloader)
-    )
-    return len(loader), batches
+    for batch in track(loader, 'Test images', transient=True):
+        labels = BatchSamples.of(batch['data_samples']).gt_label.cpu()
+        yield rgb_images(batch, cfg.test_dataloader), labels
 
 
 def first_images(config: str, count: int) -> Tuple[np.ndarray, np.ndarray]:
-    """The first test images of a recipe.
-
-    Args:
-        config (str): The recipe's file.
-        count (int): How many at most.
-
-    Returns:
-        tuple: Images (N, H, W, 3) uint8 RGB and labels (N,).
+    """At most ``count`` test images (N, H, W, 3) uint8 RGB of a recipe's file, and labels (N,).
 
     Raises:
         ConfigError: The file does not exist or does not parse.
     """
-    cfg = load_config(config)
     images, labels = [], []
-    for pictures, numbers in labelled_batches(cfg)[1]:
+    for pictures, numbers in labelled_batches(load_config(config)):
         images.append(pictures)
         labels.append(numbers.numpy())
         if sum(map(len, images)) >= count:
@@ -99,29 +79,28 @@ def first_images(config: str, count: int) -> Tuple[np.ndarray, np.ndarray]:
     return np.concatenate(images)[:count], np.concatenate(labels)[:count]
 
 
-def loader_batches(
-    loader: DataLoader, settings: dict, count: int = 1 << 62
-) -> Iterator[Tuple[dict, np.ndarray]]:
-    """Batches of a data loader, with their images as files hold them.
+def rgb_images(batch: dict, settings: dict) -> np.ndarray:
+    """The images of a batch as files hold them.
 
     Args:
-        loader (DataLoader): Of the recipe.
-        settings (dict): What it was built from.
-        count (int): Stop after so many images. Defaults to all.
+        batch (dict): With ``inputs``, images (3, H, W) in the order of the pipeline.
+        settings (dict): Config of the data loader.
 
-    Yields:
-        tuple: The batch, ``inputs`` and ``data_samples``, and its images (N, H, W, 3) uint8 RGB.
+    Returns:
+        np.ndarray: (N, H, W, 3) uint8 RGB.
 
     Raises:
         ConfigError: The pipeline changes the pixels' type.
     """
+    inputs = batch['inputs']
+    if any(x.dtype != torch.uint8 or x.shape != inputs[0].shape for x in inputs):
+        raise ConfigError(
+            'the pipeline does not give uint8 images of one size: end it with PackInputs, and '
+            'normalise in the data_preprocessor'
+        )
+    pictures = torch.stack(list(inputs)).permute(0, 2, 3, 1).cpu().numpy()
     bgr = reads_bgr(per_image(settings).dataset.pipeline)
-    for batch in loader:
-        if count <= 0:
-            return
-        batch = {name: batch[name][:count] for name in ('inputs', 'data_samples')}
-        count -= len(batch['inputs'])
-        yield batch, _pictures(batch['inputs'], bgr)
+    return np.ascontiguousarray(pictures[..., ::-1] if bgr else pictures)
 
 
 def _training_loader(cfg: Config) -> Tuple[DataLoader, dict]:
@@ -138,27 +117,11 @@ def _training_loader(cfg: Config) -> Tuple[DataLoader, dict]:
     return Runner.build_dataloader(settings, seed=0), settings
 
 
-def _random_batches(
-    cfg: Config, size: Tuple[int, int, int], count: int
-) -> Iterator[Tuple[dict, np.ndarray]]:
-    generator = torch.Generator().manual_seed(0)
-    bgr = reads_bgr(per_image(cfg.test_dataloader).dataset.pipeline)
-    # Patches of colour, as pixels that are all noise look alike to a network.
-    small = torch.rand(count, size[0], 4, 4, generator=generator) * 255
+def _random_batch(size: Tuple[int, int, int], count: int) -> dict:
+    """Patches of colour, as pixels that are all noise look alike to a network."""
+    small = torch.rand(count, size[0], 4, 4, generator=torch.Generator().manual_seed(0)) * 255
     inputs = list(torch.nn.functional.interpolate(small, size[1:], mode='bilinear').byte())
-    samples = [DataSample() for _ in inputs]
-    yield dict(inputs=inputs, data_samples=samples), _pictures(inputs, bgr)
-
-
-def _pictures(inputs: List[Tensor], bgr: bool) -> np.ndarray:
-    """Images (3, H, W) in the pipeline's order, as (N, H, W, 3) RGB."""
-    if any(x.dtype != torch.uint8 or x.shape != inputs[0].shape for x in inputs):
-        raise ConfigError(
-            'the pipeline does not give uint8 images of one size: end it with PackInputs, and '
-            'normalise in the data_preprocessor'
-        )
-    pictures = torch.stack(list(inputs)).permute(0, 2, 3, 1).cpu().numpy()
-    return np.ascontiguousarray(pictures[..., ::-1] if bgr else pictures)
+    return dict(inputs=inputs, data_samples=[DataSample() for _ in inputs])
 
 
 def _check_size(inputs: Tensor, pictures: np.ndarray, model: BYOT) -> None:

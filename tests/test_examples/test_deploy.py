@@ -15,7 +15,7 @@ from PIL import Image
 from run import ROOT, run, succeeded
 
 from mmrazor_byot.early_exit import ConfidencePolicy
-from mmrazor_byot.export.export_onnx import _write
+from mmrazor_byot.export.export_onnx import write_model
 from mmrazor_byot.export.graph import early_exit_graph
 from mmrazor_byot.export.quantize import quantize_stages
 from mmrazor_byot.runtime import EarlyExitModel
@@ -60,7 +60,7 @@ def fp32(exported, images) -> Expected:
 def int8(exported, digits_stages, images, tmp_path_factory) -> Expected:
     path = tmp_path_factory.mktemp('int8') / 'int8.onnx'
     graph = early_exit_graph(quantize_stages(digits_stages, images), ConfidencePolicy(0.95))
-    _write(path, graph, dataclasses.replace(EarlyExitModel(exported).metadata, precision='int8'))
+    write_model(path, graph, dataclasses.replace(EarlyExitModel(exported).metadata, precision='int8'))
     return answer(path, images)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from mmrazor_byot.early_exit import ConfidencePolicy, PatiencePolicy
 from mmrazor_byot.errors import ConfigError, DeployError
-from mmrazor_byot.export.export_onnx import _write
+from mmrazor_byot.export.export_onnx import write_model
 from mmrazor_byot.export.graph import early_exit_graph
 from mmrazor_byot.runtime import EarlyExitModel
 from mmrazor_byot.runtime.metadata import seal
@@ -128,7 +128,7 @@ def file(digits_stages, model, tmp_path):
     def write(chosen=None, **changes):
         about = type(model.metadata)(**{**vars(model.metadata), **changes})
         graph = early_exit_graph(digits_stages, chosen or ConfidencePolicy(0.9), chosen is None)
-        _write(tmp_path / 'a.onnx', graph, about)
+        write_model(tmp_path / 'a.onnx', graph, about)
         return tmp_path / 'a.onnx'
 
     return write
