@@ -50,17 +50,13 @@ class Preprocessing(nn.Module):
         # Bytes are quicker to transpose than floats, planes to normalise than pixels.
         images = images.permute(0, 3, 1, 2).contiguous().to(torch.float32)
         if self.normalized:
-            # One ONNX node, where a difference and a quotient are two.
+            # One ONNX node; a difference and a quotient are two.
             images = functional.batch_norm(images, self.mean, self.variance, eps=0)
         return images
 
 
 def preprocessing(cfg: Config, model: BaseModel) -> Preprocessing:
-    """The preprocessing of a recipe.
-
-    Args:
-        cfg (Config): The recipe.
-        model (BaseModel): Built from it.
+    """The preprocessing of a recipe and the model that was built from it.
 
     Raises:
         ConfigError: The images are not of three colours, or nothing says in which order they are.

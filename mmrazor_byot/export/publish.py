@@ -18,10 +18,10 @@ from mmrazor_byot.version import __version__
 def publish(checkpoint: str, out: Union[str, Path], name: str) -> Path:
     """Write the weights of a training checkpoint, all exits, for others.
 
-    Optimizer, message hub and schedulers stay behind, numbers keep their precision.
+    Optimizer, message hub and schedulers are left out, numbers keep their precision.
 
     Args:
-        checkpoint (str): File or address of the training checkpoint.
+        checkpoint (str): File or URL of the training checkpoint.
         out (str | Path): Folder to write to, made if need be.
         name (str): Name of the recipe.
 
@@ -45,13 +45,8 @@ def publish(checkpoint: str, out: Union[str, Path], name: str) -> Path:
 
 
 def plain_meta(meta: Dict[str, Any]) -> Dict[str, Any]:
-    """Classes and versions as plain data, which loads wherever torch does.
-
-    Args:
-        meta (dict): ``meta`` of a checkpoint of MMEngine.
-    """
-    classes = (meta.get('dataset_meta') or {}).get('classes')
-    classes = classes or meta.get('CLASSES')
+    """Classes and versions of a checkpoint as plain data, which loads wherever torch does."""
+    classes = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
     named = dict(dataset_meta=dict(classes=tuple(map(str, classes)))) if classes else {}
     return dict(
         **named,
@@ -63,11 +58,8 @@ def plain_meta(meta: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def checkpoint_bytes(meta: Dict[str, Any], state: Dict[str, Any]) -> bytes:
-    """The content of a checkpoint file.
-
-    Through a buffer, because a file's own name would go into its content.
-    """
-    buffer = io.BytesIO()
+    """The content of a checkpoint file."""
+    buffer = io.BytesIO()  # a file's own name would go into its content
     torch.save(dict(meta=meta, state_dict=state), buffer)
     return buffer.getvalue()
 

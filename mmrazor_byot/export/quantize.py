@@ -34,7 +34,7 @@ class _Feeds(CalibrationDataReader):
 
 
 def quantize_stages(stages: List[ExportedStage], images: np.ndarray) -> List[ExportedStage]:
-    """Quantize every stage, calibrated on what the fp32 stages before it leave.
+    """Quantize every stage, calibrated on what the fp32 stages before it give.
 
     Args:
         stages (list[ExportedStage]): Of the network, in fp32.

@@ -40,14 +40,9 @@ class ExportedStage(NamedTuple):
 
 
 class _Stage(nn.Module):
-    """A stage as torch.onnx wants it.
+    """What leads from an exit that is used (``before``, or 0) to the next, as torch.onnx wants it.
 
-    Args:
-        network (StagedNetwork): The network.
-        before (int): The exit that is used before this one, or 0.
-        number (int): The exit, 1 to C.
-        last (bool): Whether it is the last one that is used.
-        preprocessing (nn.Module): What is done to the images first.
+    ``preprocessing`` is None unless the stage takes images, ``last`` says whether it is the last.
     """
 
     def __init__(
@@ -56,16 +51,16 @@ class _Stage(nn.Module):
         before: int,
         number: int,
         last: bool,
-        preprocessing: nn.Module,
+        preprocessing: Optional[nn.Module],
     ) -> None:
         super().__init__()
-        self.preprocessing = preprocessing if before == 0 else None
+        self.preprocessing = preprocessing
         self.trunks = network.trunks[before:number]  # the deepest exit has none
         self.head = network.heads[number - 1]
         self.deepest = number == network.num_exits
         self.last = last
-        #: Numbers of the new state that are computed here; by default all.
-        self.kept: Optional[Sequence[int]] = None
+        #: Numbers of the new state that are computed here.
+        self.kept: Sequence[int] = ()
 
     def parts(self, *state: Tensor) -> Tuple[Tuple[Tensor, ...], Tensor]:
         """The state after the stage, and the logits."""
@@ -78,8 +73,8 @@ class _Stage(nn.Module):
         return () if self.last else state, logits
 
     def forward(self, *state: Tensor) -> Tuple[Tensor, ...]:
-        left, logits = self.parts(*state)
-        return (*(left[i] for i in self.kept), logits)
+        after, logits = self.parts(*state)
+        return (*(after[i] for i in self.kept), logits)
 
 
 def export_stages(
@@ -104,38 +99,33 @@ def export_stages(
     state = (torch.randint(256, (2, *size, 3), dtype=torch.uint8, generator=generator),)
     names, stages = ['image'], []
     for before, number in zip([0, *exits], exits):
-        stage = _Stage(network, before, number, number == exits[-1], preprocessing)
+        first = None if before else preprocessing
+        stage = _Stage(network, before, number, number == exits[-1], first)
         for module in (*stage.trunks, stage.head):
             pool_plainly(module)
         with torch.no_grad():
-            left, logits = stage.parts(*state)
-        outputs = _names(left, number, state, names)
-        stage.kept = [i for i, n in enumerate(outputs) if n not in names]
-        model = _export(stage, state, number, names, outputs)
+            after, logits = stage.parts(*state)
+        known = {id(x): name for x, name in zip(state, names)}  # it passes through
+        outputs = [known.get(id(x), f'state_{number}_{i}') for i, x in enumerate(after)]
+        stage.kept = [i for i, name in enumerate(outputs) if name not in names]
+        given = [*(outputs[i] for i in stage.kept), f'logits_{number}']
+        model = _export(stage, state, names, given)
         stages.append(
             ExportedStage(model, names, outputs, number, network.num_exits, logits.shape[1], size)
         )
-        state, names = left, outputs
+        state, names = after, outputs
     return stages
 
 
 class StageSessions:
-    """Stages in ONNX Runtime, all of them run for every image.
-
-    Args:
-        stages (Sequence[ExportedStage]): Of the network.
-    """
+    """Stages in ONNX Runtime, all of them run for every image."""
 
     def __init__(self, stages: Sequence[ExportedStage]) -> None:
         self.stages = stages
         self.sessions = [InferenceSession(stage.model.SerializeToString()) for stage in stages]
 
     def run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
-        """All inputs and outputs of the stages, (N, ...) each, by their names.
-
-        Args:
-            images (np.ndarray): (N, H, W, 3) uint8 RGB.
-        """
+        """All inputs and outputs of the stages, (N, ...) each, for images (N, H, W, 3)."""
         values = dict(image=images)
         for stage, session in zip(self.stages, self.sessions):
             names = [output.name for output in session.get_outputs()]
@@ -156,10 +146,7 @@ def pool_plainly(module: GraphModule) -> None:
     """Say of each global pooling how large its window is.
 
     torch takes ``adaptive_avg_pool2d`` apart before it exports it, and what it leaves becomes ten
-    ONNX nodes; this becomes one.
-
-    Args:
-        module (GraphModule): Changed in place.
+    ONNX nodes; this becomes one. The module is changed in place.
     """
     for node in module.graph.nodes:
         if node.target is ADAPTIVE and list(node.args[1]) == [1, 1]:
@@ -170,22 +157,11 @@ def pool_plainly(module: GraphModule) -> None:
     module.recompile()
 
 
-def _names(
-    left: Sequence[Tensor], number: int, state: Sequence[Tensor], names: Sequence[str]
-) -> List[str]:
-    """Names of the state after a stage; what passes through keeps its."""
-    known = {id(x): name for x, name in zip(state, names)}
-    return [known.get(id(x), f'state_{number}_{i}') for i, x in enumerate(left)]
-
-
 def _export(
-    stage: _Stage,
-    state: Tuple[Tensor, ...],
-    number: int,
-    names: List[str],
-    outputs: List[str],
+    stage: _Stage, state: Tuple[Tensor, ...], names: List[str], outputs: List[str]
 ) -> ModelProto:
     batch = torch.export.Dim('batch')
+    what = f'the stage that gives {outputs[-1]}'
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter('ignore')
@@ -196,19 +172,17 @@ def _export(
                 dynamic_shapes=(tuple({0: batch} for _ in state),),
                 opset_version=OPSET,
                 input_names=names,
-                output_names=[*(outputs[i] for i in stage.kept), f'logits_{number}'],
+                output_names=outputs,
                 verbose=False,
             )
     except (RuntimeError, TypeError, ValueError) as e:
         reason = str(e).strip().splitlines()[0]
         raise DeployError(
-            f'torch {torch.__version__} cannot export stage {number} to ONNX: {reason}'
+            f'torch {torch.__version__} cannot export {what} to ONNX: {reason}'
         ) from e
-    model = program.model_proto
-    found = {x.domain: x.version for x in model.opset_import}
-    if found != {'': OPSET}:  # torch keeps its own where it cannot convert
+    found = {x.domain: x.version for x in program.model_proto.opset_import}
+    if found != {'': OPSET}:  # torch keeps its own if it cannot convert
         raise DeployError(
-            f'torch {torch.__version__} gives stage {number} the operators {found}, not opset '
-            f'{OPSET}'
+            f'torch {torch.__version__} gives {what} the operators {found}, not opset {OPSET}'
         )
-    return model
+    return program.model_proto

@@ -10,11 +10,7 @@ from mmrazor_byot.errors import ByotError, ConfigError, DatasetError
 
 
 def report_errors(main: Callable[[], None]) -> None:
-    """Run a command; an error of the user's is one line and exit status 1.
-
-    Args:
-        main: The command.
-    """
+    """Run a command; an error of the user's is one line and exit status 1."""
     try:
         main()
     except ByotError as e:
@@ -48,15 +44,11 @@ def parse_args(words: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 
 def answers(args: argparse.Namespace, skipped: List[str]) -> Iterator[dict]:
-    """Classify image after image.
-
-    Args:
-        args (Namespace): Of the command line.
-        skipped (list[str]): What is wrong with bad files is added to it, with ``--skip-bad``.
+    """Classify image after image; what is wrong with bad files is added to ``skipped``.
 
     Yields:
-        dict: Of each image ``image``, ``class`` (its name), ``label``, ``score``, ``exit``
-        (``'2/4'``) and ``ms``, without the reading of the file.
+        dict: ``image``, ``class`` (its name), ``label``, ``score``, ``exit`` (``'2/4'``) and
+        ``ms``, without the reading of the file.
 
     Raises:
         ByotError: Something does not fit, or an image cannot be read.
@@ -111,15 +103,16 @@ def print_info(path: str, as_json: bool) -> None:
         if name != 'exits':
             text = value if isinstance(value, str) else json.dumps(value)
             print(f'{name:<18}{text if len(text) < 200 else text[:197] + "..."}')
+    columns = 'exit', 'MACs (G)', 'top-1 (%)'
     rows = [
-        {
-            'exit': f'{row["exit"]}/{about.num_exits}',
-            'MACs (G)': f'{row["macs"] / 1e9:.3g}',
-            'top-1 (%)': '-' if row['top1'] is None else f'{row["top1"]:.2f}',
-        }
+        [
+            f'{row["exit"]}/{about.num_exits}',
+            f'{row["macs"] / 1e9:.3g}',
+            '-' if row['top1'] is None else f'{row["top1"]:.2f}',
+        ]
         for row in about.exits
     ]
-    print('\n' + format_table([list(rows[0]), *(row.values() for row in rows)]))
+    print('\n' + format_table([columns, *rows]))
 
 
 def main(words: Optional[Sequence[str]] = None) -> None:

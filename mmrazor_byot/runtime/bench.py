@@ -105,7 +105,7 @@ def bench(
     ]
 
 
-def accuracy(model: EarlyExitModel, images: Images) -> Dict[str, dict]:
+def measure_accuracy(model: EarlyExitModel, images: Images) -> Dict[str, dict]:
     """Top-1 of every way, and where its images stop.
 
     Args:
@@ -117,10 +117,9 @@ def accuracy(model: EarlyExitModel, images: Images) -> Dict[str, dict]:
         that stop at each exit of the file.
     """
     found = {}
+    starts = range(0, len(images.array), 64)
     for what, thresholds in ways(model, True).items():
-        results = [
-            model(images.array[i : i + 64], thresholds) for i in range(0, len(images.array), 64)
-        ]
+        results = [model(images.array[i : i + 64], thresholds) for i in starts]
         exits = np.concatenate([result.exits for result in results])
         row: dict = dict(stops=[float((exits == i).mean()) for i in model.metadata.exit_numbers])
         if images.labels is not None:
@@ -143,23 +142,22 @@ def exit_costs(models: Dict[str, EarlyExitModel], rows: Sequence[dict]) -> Optio
         None if no file has all exits.
     """
     for name, model in models.items():
-        count = model.metadata.num_exits
-        exits = [f'{i + 1}/{count}' for i in range(count)]
+        about = model.metadata
+        exits = [f'{i + 1}/{about.num_exits}' for i in range(about.num_exits)]
         times = {row['what']: row['median_ms'] for row in rows if row['file'] == name}
-        if count > 1 and all(what in times for what in exits):
-            cumulative = [times[what] for what in exits]
-            cut = {
-                row['what']: row['median_ms']
-                for row in rows
-                if len(models[row['file']].metadata.exits) == 1
-                and models[row['file']].metadata.precision == model.metadata.precision
-            }
-            fixed = [cut.get(what, times[what]) for what in exits]
+        if len(exits) > 1 and times.keys() >= set(exits):
+            cut = dict(times)
+            for row in rows:
+                other = models[row['file']].metadata
+                if len(other.exits) == 1 and other.precision == about.precision:
+                    cut[row['what']] = row['median_ms']
+            cumulative, fixed = ([found[what] for what in exits] for found in (times, cut))
             return dict(cumulative=cumulative, fixed=fixed, unit='ms')
     return None
 
 
 def _baseline(models: Dict[str, EarlyExitModel], timed: List[Tuple[str, str]]) -> Tuple[str, str]:
+    """What has the ratio 1, see :func:`bench`."""
     for name, model in models.items():
         about = model.metadata
         if about.exit_numbers == [about.num_exits]:

@@ -111,9 +111,7 @@ class EarlyExitModel:
         """
         numbers = self.metadata.exit_numbers
         if exit_number not in numbers:
-            names = ' and '.join([', '.join(map(str, numbers[:-1]))] * (len(numbers) > 1))
-            known = f'{names} and {numbers[-1]}' if names else f'{numbers[-1]} alone'
-            raise ConfigError(f'exit {exit_number}: the file has exit {known}')
+            raise ConfigError(f'exit {exit_number}: the file has the exits {numbers}')
         if len(numbers) == 1:
             return None
         if not self._takes_thresholds:
@@ -124,40 +122,34 @@ class EarlyExitModel:
         place = numbers.index(exit_number)
         return np.array([NEVER] * place + [0.0] * (len(numbers) - 1 - place), np.float32)
 
-    def warm_up(self, batch: int = 1) -> None:
-        """Run every exit once, as the first run of each is slower.
-
-        Args:
-            batch (int): Number of the images, all black. Defaults to 1.
-        """
-        images = np.zeros((batch, *self.metadata.input_size, 3), np.uint8)
+    def warm_up(self) -> None:
+        """Run every exit once on a black image, as the first run of each is slower."""
+        images = np.zeros((1, *self._shape), np.uint8)
         self(images, NEVER if self._takes_thresholds else None)
 
     def _check_images(self, images: np.ndarray) -> None:
+        found = type(images).__name__
         if isinstance(images, np.ndarray):
             if images.dtype == np.uint8 and images.shape[1:] == self._shape and len(images):
                 return
             found = f'{images.dtype} {images.shape}'
-        else:
-            found = type(images).__name__
-        height, width, _ = self._shape
         raise ConfigError(
-            f'images must be a uint8 array (N, {height}, {width}, 3) in RGB order with at least '
-            f'one image, not {found}'
+            f'images must be a uint8 array (N, {", ".join(map(str, self._shape))}) in RGB order '
+            f'with at least one image, not {found}'
         )
 
     def _check_thresholds(self, thresholds: Union[float, Sequence[float]]) -> np.ndarray:
         count = len(self._thresholds)
         try:
             found = np.asarray(thresholds, np.float32)
-        except (TypeError, ValueError) as e:
-            raise ConfigError(f'thresholds={thresholds!r}: give numbers') from e
+        except (TypeError, ValueError):
+            found = np.array(np.nan)
         if found.size == 1:
             found = np.repeat(found, count)
         if found.shape != (count,) or np.isnan(found).any():
+            given = thresholds.tolist() if isinstance(thresholds, np.ndarray) else thresholds
             raise ConfigError(
-                f'thresholds={np.asarray(thresholds).tolist()}: give one number, or {count}, one '
-                'for each exit but the last'
+                f'thresholds={given}: give one number, or {count}, one for each exit but the last'
             )
         return found
 

@@ -60,7 +60,9 @@ def fp32(exported, images) -> Expected:
 def int8(exported, digits_stages, images, tmp_path_factory) -> Expected:
     path = tmp_path_factory.mktemp('int8') / 'int8.onnx'
     graph = early_exit_graph(quantize_stages(digits_stages, images), ConfidencePolicy(0.95))
-    write_model(path, graph, dataclasses.replace(EarlyExitModel(exported).metadata, precision='int8'))
+    write_model(
+        path, graph, dataclasses.replace(EarlyExitModel(exported).metadata, precision='int8')
+    )
     return answer(path, images)
 
 

@@ -90,7 +90,7 @@ def test_images_that_cannot_be(model, images, named):
 
 @pytest.mark.parametrize('exit_number', [0, 5, -1])
 def test_exits_that_are_not_there(model, exit_number):
-    with pytest.raises(ConfigError, match=f'exit {exit_number}: .* 1, 2, 3 and 4'):
+    with pytest.raises(ConfigError, match=rf'exit {exit_number}: .*1, 2, 3, 4'):
         model.stop_at(exit_number)
 
 

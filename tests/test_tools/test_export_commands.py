@@ -11,7 +11,7 @@ from mmengine.config import Config
 from run import DIGITS, exits, failed, run, succeeded, tool
 from students import logits
 
-from mmrazor_byot.export.export_student import export_student
+from mmrazor_byot.export.classifier import export_classifier
 from mmrazor_byot.registry import MODELS
 
 EXPORT = 'model_converters/export_student.py'
@@ -35,7 +35,7 @@ def test_mmpretrains_tools_give_the_same_accuracy(quick_run, tmp_path):
     checkpoint = str(quick_run / 'epoch_2.pth')
     rows = exits(quick_run)  # of the last validation, with these weights
     for exit_number, tools_test in ((4, MMPRETRAIN_TEST), (2, None)):
-        done = export_student(cfg, checkpoint, tmp_path, exit_number)
+        done = export_classifier(cfg, checkpoint, tmp_path, exit_number)
         out = tmp_path / f'{exit_number}.json'
         arguments = (
             done.config,
@@ -62,7 +62,7 @@ def test_mmpretrains_tools_give_the_same_accuracy(quick_run, tmp_path):
 def test_get_model_without_our_package(quick_run, tmp_path):
     cfg = Config.fromfile(DIGITS)
     cfg.model.architecture.backbone.update(base_channels=4, stem_channels=4)
-    done = export_student(cfg, str(quick_run / 'epoch_2.pth'), tmp_path)
+    done = export_classifier(cfg, str(quick_run / 'epoch_2.pth'), tmp_path)
     lines = [s.strip() for s in done.config.read_text().splitlines() if 'mmrazor' in s]
     # Only the test data, which mmpretrain does not have, are ours.
     assert [s.rstrip('),') for s in lines] == ["type='mmrazor_byot.Digits'"]

@@ -13,7 +13,7 @@ from torch import nn
 
 from mmrazor_byot.errors import CheckpointError, ConfigError
 from mmrazor_byot.evaluation import exit_complexity
-from mmrazor_byot.export.export_student import export_student
+from mmrazor_byot.export.classifier import export_classifier
 from mmrazor_byot.registry import MODELS
 
 CIFAR = RECIPES / 'byot_logits_resnet18_cifar100_8xb16_in1k.py'
@@ -27,7 +27,7 @@ def test_every_exit_bit_for_bit(tmp_path, name):
     expected = logits(model, images)
     costs = exit_complexity(model, (3, 32, 32))
     for i in range(1, model.num_exits + 1):
-        done = export_student(cfg, checkpoint, tmp_path / 'out', i)
+        done = export_classifier(cfg, checkpoint, tmp_path / 'out', i)
         student = get_model(str(done.config), pretrained=str(done.checkpoint))
         assert torch.equal(logits(student, images), expected[i - 1])
         assert student._dataset_meta == dict(classes=tuple('abcde'))
@@ -41,7 +41,7 @@ def test_every_exit_bit_for_bit(tmp_path, name):
 
 def test_the_file_is_ready_to_publish(resnet, tmp_path):
     cfg, _, checkpoint = resnet
-    done = export_student(cfg, checkpoint, tmp_path / 'out', 2)
+    done = export_classifier(cfg, checkpoint, tmp_path / 'out', 2)
     assert sorted((tmp_path / 'out').iterdir()) == sorted(done[:2])
     digest = hashlib.sha256(done.checkpoint.read_bytes()).hexdigest()
     assert done.checkpoint.name == f'resnet_exit2-{digest[:8]}.pth'
@@ -52,7 +52,7 @@ def test_the_file_is_ready_to_publish(resnet, tmp_path):
     assert (meta['exit'], meta['config']) == ('2/4', 'resnet.py')
     assert meta['mmpretrain_version'] == mmpretrain.__version__
     # The same weights have the same hash, and writing them again is fine.
-    assert export_student(cfg, checkpoint, tmp_path / 'out', 2) == done
+    assert export_classifier(cfg, checkpoint, tmp_path / 'out', 2) == done
 
 
 @pytest.mark.parametrize('precision', ['half', 'float'])
@@ -63,7 +63,7 @@ def test_the_precision_stays_as_it_was(resnet, tmp_path, precision):
         for k, v in model.state_dict().items()
     }
     torch.save(state, tmp_path / 'weights.pth')
-    done = export_student(cfg, str(tmp_path / 'weights.pth'), tmp_path, 3)
+    done = export_classifier(cfg, str(tmp_path / 'weights.pth'), tmp_path, 3)
     saved = torch.load(done.checkpoint, weights_only=True)['state_dict']
     assert {v.dtype for v in saved.values()} == {getattr(torch, precision), torch.int64}
     model.load_state_dict(state)
@@ -74,7 +74,7 @@ def test_the_precision_stays_as_it_was(resnet, tmp_path, precision):
 
 def test_the_cut_network_can_be_trained_further(resnet, tmp_path, batch):
     cfg, _, checkpoint = resnet
-    done = export_student(cfg, checkpoint, tmp_path, 1)
+    done = export_classifier(cfg, checkpoint, tmp_path, 1)
     student = get_model(str(done.config), pretrained=str(done.checkpoint))
     images, samples = batch()
     student.train()
@@ -93,7 +93,7 @@ def test_an_architecture_named_by_its_path(tmp_path):
     model, checkpoint = save_weights(cfg, tmp_path / 'net.pth')
     images = torch.randn(2, 3, 32, 32)
     for i in (2, 4):
-        done = export_student(cfg, checkpoint, tmp_path / 'out', i)
+        done = export_classifier(cfg, checkpoint, tmp_path / 'out', i)
         student = get_model(str(done.config), pretrained=str(done.checkpoint))
         assert torch.equal(logits(student, images), logits(model, images)[i - 1])
         assert torch.equal(student.data_preprocessor.mean, model.data_preprocessor.mean)
@@ -104,7 +104,7 @@ def test_nothing_of_ours_is_in_the_full_network(tmp_path):
     cfg.model.architecture.backbone.update(base_channels=4, stem_channels=4)
     settings = {**cfg.model, 'data_preprocessor': dict(cfg.data_preprocessor)}
     _, checkpoint = save_weights(Config(dict(model=settings)), tmp_path / 'epoch_250.pth')
-    done = export_student(cfg, checkpoint, tmp_path / 'out')
+    done = export_classifier(cfg, checkpoint, tmp_path / 'out')
     assert 'mmrazor' not in done.config.read_text()
     written = Config.fromfile(done.config)
     assert written.test_dataloader.dataset.type == 'CIFAR100'
@@ -136,16 +136,16 @@ def test_what_cannot_be_cut_says_so(tmp_path):
     with pytest.raises(
         ConfigError, match='exit 1 of NeedsAll cannot be exported: .*AttributeError'
     ):
-        export_student(cfg, checkpoint, tmp_path / 'out', 1)
+        export_classifier(cfg, checkpoint, tmp_path / 'out', 1)
     assert not (tmp_path / 'out').exists()
-    export_student(cfg, checkpoint, tmp_path / 'out')
+    export_classifier(cfg, checkpoint, tmp_path / 'out')
 
 
 @pytest.mark.parametrize('number', [0, 5, -1])
 def test_no_such_exit(resnet, tmp_path, number):
     cfg, _, checkpoint = resnet
     with pytest.raises(ConfigError, match='has the exits 1 to 4'):
-        export_student(cfg, checkpoint, tmp_path / 'out', number)
+        export_classifier(cfg, checkpoint, tmp_path / 'out', number)
     assert not (tmp_path / 'out').exists()
 
 
@@ -158,30 +158,30 @@ def test_checkpoints_that_do_not_fit(resnet, tmp_path):
         CheckpointError,
         match='other.pth" does not fit the model of .*missing: exit_heads.0.fc.bias; unexpected',
     ):
-        export_student(cfg, str(tmp_path / 'other.pth'), tmp_path / 'out')
+        export_classifier(cfg, str(tmp_path / 'other.pth'), tmp_path / 'out')
     with pytest.raises(CheckpointError, match='does not exist'):
-        export_student(cfg, str(tmp_path / 'no.pth'), tmp_path / 'out')
+        export_classifier(cfg, str(tmp_path / 'no.pth'), tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
 
 
 def test_a_config_without_exits(tmp_path):
     cfg = Config.fromfile(RECIPES / 'plain_resnet18_2xb64_digits.py')
     with pytest.raises(ConfigError, match='is a ImageClassifier without exit'):
-        export_student(cfg, 'any.pth', tmp_path)
+        export_classifier(cfg, 'any.pth', tmp_path)
 
 
 def test_what_is_in_the_way(resnet, tmp_path):
     cfg, _, checkpoint = resnet
     out = tmp_path / 'out'
-    first = export_student(cfg, checkpoint, out, 2)
+    first = export_classifier(cfg, checkpoint, out, 2)
     first.config.write_text('# edited\n')
     with pytest.raises(ConfigError, match='exists and has other content'):
-        export_student(cfg, checkpoint, out, 2)
+        export_classifier(cfg, checkpoint, out, 2)
     assert first.config.read_text() == '# edited\n'
-    export_student(cfg, checkpoint, out, 2, force=True)
+    export_classifier(cfg, checkpoint, out, 2, force=True)
     assert first.config.read_text().startswith('# Exit 2/4 of resnet.py\n')
     with pytest.raises(ConfigError, match='cannot write .*resnet.pth'):
-        export_student(cfg, checkpoint, checkpoint, 2)
+        export_classifier(cfg, checkpoint, checkpoint, 2)
 
 
 def test_nothing_is_left_half_written(resnet, tmp_path, monkeypatch):
@@ -192,5 +192,5 @@ def test_nothing_is_left_half_written(resnet, tmp_path, monkeypatch):
 
     monkeypatch.setattr('pathlib.Path.write_bytes', full_disk)
     with pytest.raises(ConfigError, match='cannot write .*No space left'):
-        export_student(cfg, checkpoint, tmp_path / 'out', 2)
+        export_classifier(cfg, checkpoint, tmp_path / 'out', 2)
     assert not (tmp_path / 'out').exists()

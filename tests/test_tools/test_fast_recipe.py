@@ -10,7 +10,7 @@ from students import save_weights
 
 from mmrazor_byot.apis.image_pipeline import data_transforms
 from mmrazor_byot.datasets import network_order
-from mmrazor_byot.export.export_student import export_student
+from mmrazor_byot.export.classifier import export_classifier
 from mmrazor_byot.export.preprocessing import resize_steps
 
 FAST = RECIPES / 'byot_resnet18-fast_2xb64_digits.py'
@@ -91,7 +91,7 @@ def test_the_student_needs_nothing_of_ours(tmp_path):
         cfg = load(name)
         cfg.model.architecture.backbone.update(base_channels=4, stem_channels=4)
         _, checkpoint = save_weights(Config(dict(model=cfg.model)), tmp_path / 'epoch_250.pth')
-        done = export_student(cfg, checkpoint, tmp_path / name)
+        done = export_classifier(cfg, checkpoint, tmp_path / name)
         assert 'mmrazor' not in done.config.read_text()
         written.append(Config.fromfile(done.config))
     fast, slow = written

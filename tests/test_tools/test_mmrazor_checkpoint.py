@@ -17,7 +17,7 @@ from run import RECIPES, exits, succeeded, tool
 from mmrazor_byot.datasets.packed_images import PackedImages, pack_images
 from mmrazor_byot.engine import CheckpointCheckHook
 from mmrazor_byot.errors import CheckpointError
-from mmrazor_byot.export.export_student import export_student
+from mmrazor_byot.export.classifier import export_classifier
 from mmrazor_byot.registry import MODELS
 
 RECIPE = RECIPES / 'byot_mmrazor_resnet18_8xb16_cifar100.py'
@@ -159,7 +159,7 @@ def test_fine_tuning_starts_from_it(trained, checkpoint, tmp_path):
 @pytest.mark.parametrize('exit_number', [1, 4])
 def test_it_is_exported(trained, checkpoint, tmp_path, exit_number):
     folder, theirs = trained
-    done = export_student(Config.fromfile(RECIPE), str(checkpoint), tmp_path, exit_number)
+    done = export_classifier(Config.fromfile(RECIPE), str(checkpoint), tmp_path, exit_number)
     student = get_model(str(done.config), pretrained=str(done.checkpoint))
     images = their_images(folder, theirs)
     with torch.no_grad():

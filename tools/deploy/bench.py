@@ -17,9 +17,9 @@ from mmrazor_byot.runtime import EarlyExitModel, Metadata
 from mmrazor_byot.runtime.__main__ import report_errors
 from mmrazor_byot.runtime.bench import (
     Images,
-    accuracy,
     bench,
     exit_costs,
+    measure_accuracy,
     read_images,
 )
 from mmrazor_byot.runtime.timing import describe_machine
@@ -77,7 +77,7 @@ def main() -> None:
         if not rows:
             first = next(iter(models.values())).metadata
             images = choose_images(args, first)
-            found = {name: accuracy(model, images) for name, model in models.items()}
+            found = {name: measure_accuracy(model, images) for name, model in models.items()}
         for batch in args.batch:
             timed = bench(models, images, batch, args.seconds)
             rows += [

@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file of the BYOT network')
-    parser.add_argument('checkpoint', help='its checkpoint: file, address or zoo://NAME')
+    parser.add_argument('checkpoint', help='its checkpoint: file, URL or zoo://NAME')
     parser.add_argument('--out', required=True, help='file to write')
     when = parser.add_mutually_exclusive_group()
     when.add_argument(

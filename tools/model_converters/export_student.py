@@ -8,7 +8,7 @@ Example:
 
 import argparse
 
-from mmrazor_byot.export.export_student import export_student
+from mmrazor_byot.export.classifier import export_classifier
 from mmrazor_byot.launch import (
     add_config_options,
     load_config,
@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file of the BYOT network')
-    parser.add_argument('checkpoint', help='its checkpoint: file, address or zoo://NAME')
+    parser.add_argument('checkpoint', help='its checkpoint: file, URL or zoo://NAME')
     parser.add_argument('--out', required=True, help='folder to write to')
     parser.add_argument(
         '--exit',
@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     only_warnings()
-    exported = export_student(
+    exported = export_classifier(
         load_config(args.config, args.cfg_options), args.checkpoint, args.out, args.exit, args.force
     )
     print(f'{exported.params} parameters, same logits as in {args.checkpoint}:')
