@@ -52,22 +52,18 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
 
 
 def write_bytes(path: PathLike, data: bytes) -> None:
-    """Write a file, see :func:`atomic_path`.
-
-    Raises:
-        ConfigError: It cannot be written.
-    """
+    """Write a file, see :func:`atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: PathLike, text: str) -> None:
-    """Write text in UTF-8, see :func:`write_bytes`."""
+    """Write text in UTF-8, see :func:`atomic_path`."""
     write_bytes(path, text.encode('utf-8'))
 
 
 def check_writable(path: PathLike) -> None:
-    """See before the work whether a file can be written after it.
+    """Check before the work that a file can be written after it.
 
     Raises:
         ConfigError: It is a folder, or is not in a folder that can be written to.
@@ -106,16 +102,13 @@ def list_images(paths: Sequence[PathLike]) -> List[str]:
     """
     files: List[str] = []
     for path in map(os.fspath, paths):
-        if not os.path.isdir(path):
-            if not os.path.exists(path):
-                raise DatasetError(f'image "{path}" does not exist; check the path')
-            files.append(path)
-            continue
-        found = sorted(_images_within(path))
+        if not os.path.exists(path):
+            raise DatasetError(f'image "{path}" does not exist; check the path')
+        found = sorted(_images_within(path)) if os.path.isdir(path) else [path]
         if not found:
+            endings = ' '.join(IMAGE_ENDINGS)
             raise DatasetError(
-                f'folder "{path}" has no images; their names end in one of '
-                f'{" ".join(IMAGE_ENDINGS)}'
+                f'folder "{path}" has no images; their names end in one of {endings}'
             )
         files += found
     return files

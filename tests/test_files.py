@@ -61,11 +61,9 @@ def contents(folder):
 
 def test_bytes_are_written(tmp_path):
     path = tmp_path / 'new' / 'er' / 'a.bin'
-    for data in (b'old', b'', b'new'):
-        write_bytes(path, data)
+    for target, data in ((path, b'old'), (str(path), b'')):
+        write_bytes(target, data)
         assert contents(path.parent) == {'a.bin': data}
-    write_bytes(str(path), b'by its name')
-    assert path.read_bytes() == b'by its name'
 
 
 def fail(path, *_, **__):
@@ -86,7 +84,6 @@ def test_a_failed_writing_changes_nothing(tmp_path, monkeypatch, step):
     'name, reason',
     [
         ('folder', 'a folder'),
-        ('file/a.bin', 'file" is not a folder'),
         ('file/new/a.bin', 'file" is not a folder'),
         ('broken/new/a.bin', 'broken" is not a folder'),
     ],
@@ -166,12 +163,6 @@ def test_folders_that_were_made_go_again(tmp_path):
 def test_sha256(tmp_path, data, expected):
     (tmp_path / 'a').write_bytes(data)
     assert sha256(tmp_path / 'a') == sha256(str(tmp_path / 'a')) == expected
-
-
-def test_sha256_of_more_than_one_block(tmp_path):
-    system = subprocess.run(['sha256sum'], input=bytes(2_500_000), capture_output=True)
-    (tmp_path / 'a').write_bytes(bytes(2_500_000))
-    assert sha256(tmp_path / 'a') == system.stdout.split()[0].decode()
 
 
 def test_sigterm_leaves_no_temporary_file(tmp_path):

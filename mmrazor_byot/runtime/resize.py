@@ -7,11 +7,8 @@ from PIL import Image
 
 from mmrazor_byot.errors import DeployError
 
-#: Interpolations of mmcv's ``backend='pillow'`` by their names there.
-PILLOW_FILTERS = dict(
-    nearest='NEAREST', bilinear='BILINEAR', bicubic='BICUBIC', box='BOX', lanczos='LANCZOS',
-    hamming='HAMMING',
-)  # fmt: skip
+#: Interpolations of mmcv's ``backend='pillow'``; Pillow calls them by the same names.
+PILLOW_FILTERS = ('nearest', 'bilinear', 'bicubic', 'box', 'lanczos', 'hamming')
 #: Height and width.
 Size = Tuple[int, int]
 
@@ -56,7 +53,7 @@ def resize(
     Args:
         image (np.ndarray): (H, W, C) uint8.
         size (Sequence[int]): The new height and width.
-        interpolation (str): With Pillow a key of :data:`PILLOW_FILTERS`, with OpenCV ``'bilinear'``
+        interpolation (str): With Pillow one of :data:`PILLOW_FILTERS`, with OpenCV ``'bilinear'``
             or ``'nearest'``. Defaults to ``'bilinear'``.
         backend (str): Whose way it is, ``'cv2'`` or ``'pillow'``: when it makes an image smaller,
             Pillow smooths and OpenCV does not. Defaults to ``'cv2'``.
@@ -67,8 +64,7 @@ def resize(
     check_interpolation(interpolation, backend)
     height, width = (max(1, int(n)) for n in size)
     if backend == 'pillow':
-        resampling = getattr(Image, 'Resampling', Image)  # before Pillow 9.1 they are in Image
-        code = getattr(resampling, PILLOW_FILTERS[interpolation])
+        code = getattr(Image.Resampling, interpolation.upper())
         return np.array(Image.fromarray(image).resize((width, height), code))  # writable
     if interpolation == 'nearest':
         rows, columns = (
@@ -80,12 +76,8 @@ def resize(
 
 
 def check_interpolation(interpolation: str, backend: str) -> None:
-    """Refuse an interpolation that :func:`resize` does not know.
-
-    Raises:
-        DeployError: There is no such interpolation.
-    """
-    known = dict(cv2=('bilinear', 'nearest'), pillow=tuple(PILLOW_FILTERS)).get(backend, ())
+    """Raise a DeployError for an interpolation that :func:`resize` does not know."""
+    known = dict(cv2=('bilinear', 'nearest'), pillow=PILLOW_FILTERS).get(backend, ())
     if interpolation not in known:
         raise DeployError(
             f"images are not resized by interpolation='{interpolation}' of backend='{backend}' "
@@ -120,11 +112,8 @@ def _neighbours(old: int, new: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray,
 
 def _edge(height: int, width: int, scale: int, edge: str, **_) -> Size:
     """Height and width when one edge is scaled, rounded as mmpretrain's ResizeEdge does."""
-    if (
-        edge == 'width'
-        or (edge == 'short' and width < height)
-        or (edge == 'long' and width > height)
-    ):
+    by_width = dict(width=True, height=False, short=width < height, long=width > height)
+    if by_width[edge]:
         return int(scale * height / width), scale
     return scale, int(scale * width / height)
 

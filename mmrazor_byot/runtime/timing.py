@@ -1,4 +1,4 @@
-"""How long an exported network takes. No torch here."""
+"""How long an exported network takes."""
 
 import os
 import platform
@@ -71,11 +71,10 @@ def summary(times: Sequence[float], batch: int) -> Dict[str, float]:
 
 def describe_machine() -> dict:
     """Processor, how busy it is, and versions."""
-    load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else None
     return dict(
         processor=processor_name(),
         cores=os.cpu_count(),
-        load_average=load,
+        load_average=os.getloadavg()[0] if hasattr(os, 'getloadavg') else None,
         system=platform.system(),
         python=platform.python_version(),
         numpy=np.__version__,

@@ -1,7 +1,6 @@
 """The runtime and the bench where neither torch nor any OpenMMLab package is."""
 
 import json
-import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -34,13 +33,9 @@ RUNTIME, BENCH = 'mmrazor_byot.runtime', ROOT / 'tools/deploy/bench.py'
 
 
 def folder_of(path, *packages):
-    """A folder to import from that holds these packages and our own, installed, alone."""
-    unwanted = shutil.ignore_patterns(
-        '.*', 'build', '*.egg-info', 'benchmarks', 'tests', 'work_dirs'
-    )
-    source = shutil.copytree(ROOT, path.with_suffix('.source'), ignore=unwanted)
-    command = [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-build-isolation']
-    subprocess.run([*command, '--target', path, source], check=True, stderr=subprocess.DEVNULL)
+    """A folder to import from that holds these packages and our own, alone."""
+    path.mkdir()
+    (path / 'mmrazor_byot').symlink_to(ROOT / 'mmrazor_byot')
     for name in packages:
         source = Path(find_spec(name).origin).parent
         (path / name).symlink_to(source)
@@ -82,7 +77,7 @@ def test_it_answers_as_torch(bare, exported, pictures, digits_logits):
 
 
 def test_a_table_by_thresholds(bare, exported, pictures):
-    for words, expected in (((2,), '4/4'), ((0,), '1/4'), ((2, 0, 2), '2/4')):
+    for words, expected in (((0,), '1/4'), ((2, 0, 2), '2/4')):
         text = succeeded(start(bare, RUNTIME, exported, pictures, '--threshold', *words))
         head, *lines = text.splitlines()
         assert head.split() == ['image', 'class', 'score', 'exit', 'ms']
@@ -112,7 +107,6 @@ def test_bad_images_are_skipped_if_asked(bare, exported, pictures, tmp_path):
     [
         (['--exit', '5'], 'exit 5'),
         (['--threads', '1'], 'no images'),
-        (['--threshold', 'nan'], 'nan'),
         (['--threshold', '0.5', '0.5'], '[0.5, 0.5]'),
         (['--threads', '10000'], '10000'),
         (['--max-pixels', '10'], '32 x 32'),

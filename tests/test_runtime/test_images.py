@@ -77,7 +77,6 @@ def exif(orientation):
     [
         (PHOTO, 'png', {}),
         (PHOTO, 'jpg', {}),
-        (PHOTO, 'jpg', dict(progressive=True, subsampling=0)),
         (PHOTO, 'bmp', {}),
         (PHOTO, 'ppm', {}),
         (PHOTO, 'webp', {}),
@@ -85,19 +84,15 @@ def exif(orientation):
         (PHOTO, 'tif', {}),
         (PHOTO, 'tif', dict(compression='tiff_lzw')),
         (PHOTO.convert('L'), 'png', {}),
-        (PHOTO.convert('L'), 'png', dict(transparency=100)),
         (PHOTO.convert('L'), 'jpg', {}),
         (PHOTO.convert('L'), 'ppm', {}),
-        (PHOTO.convert('L'), 'tif', {}),
         (PALETTE, 'png', {}),
-        (PALETTE, 'png', dict(transparency=3)),
         (PALETTE, 'png', SEE_THROUGH),
         (PALETTE, 'bmp', {}),
         (RGBA, 'png', {}),
         (RGBA, 'webp', LOSSLESS),
         (GREY_ALPHA, 'png', {}),
         (PHOTO.convert('1'), 'png', {}),
-        (PHOTO.convert('1'), 'bmp', {}),
         (PHOTO.convert('CMYK'), 'jpg', dict(quality=95)),
     ],
 )
@@ -180,7 +175,7 @@ def test_exif_data_after_the_pixels_count_and_xmp_does_not(tmp_path):
     assert distance(read_image(xmp), as_opencv(xmp)) <= 2
 
 
-@pytest.mark.parametrize('part', [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+@pytest.mark.parametrize('part', [0.02, 0.3, 0.7, 0.99])
 @pytest.mark.parametrize(
     'ending, settings',
     [
@@ -210,7 +205,7 @@ def test_truncated_files(tmp_path, ending, settings, part):
 @pytest.mark.parametrize('ending', ['jpg', 'png', 'bmp', 'webp', 'gif', 'ppm', 'tif', 'mpo'])
 def test_broken_bytes_are_refused_or_no_matter(tmp_path, ending):
     whole = encoded(PHOTO, ending, exif=exif(6))
-    for seed in range(100):
+    for seed in range(50):
         rng, data = np.random.default_rng(seed), bytearray(whole)
         for end in (80, 80, len(data)):  # most of what can break is at the start
             data[rng.integers(0, min(end, len(data)))] = rng.integers(0, 256)
@@ -242,9 +237,8 @@ def chunk(kind, data):
 )  # fmt: skip
 def test_what_is_refused(tmp_path, write, reason):
     write(tmp_path / 'odd.tif')
-    for path in (tmp_path / 'odd.tif', str(tmp_path / 'odd.tif')):
-        with pytest.raises(DatasetError, match=rf'odd\.tif".*{reason}'):
-            read_image(path)
+    with pytest.raises(DatasetError, match=rf'odd\.tif".*{reason}'):
+        read_image(str(tmp_path / 'odd.tif'))
 
 
 def test_a_large_image_is_refused_before_it_is_decoded(tmp_path):

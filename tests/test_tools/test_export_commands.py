@@ -1,7 +1,8 @@
-"""A student in the hands of commands: ours, and mmpretrain's."""
+"""An exported classifier in the hands of commands: ours, and mmpretrain's."""
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import mmpretrain
@@ -34,24 +35,12 @@ def test_mmpretrains_tools_give_the_same_accuracy(quick_run, tmp_path):
     cfg.model.architecture.backbone.update(base_channels=4, stem_channels=4)
     checkpoint = str(quick_run / 'epoch_2.pth')
     rows = exits(quick_run)  # of the last validation, with these weights
-    for exit_number, tools_test in ((4, MMPRETRAIN_TEST), (2, None)):
+    theirs, ours = partial(run, sys.executable, MMPRETRAIN_TEST), partial(tool, 'test.py')
+    for exit_number, command in ((4, theirs), (2, ours)):
         done = export_classifier(cfg, checkpoint, tmp_path, exit_number)
         out = tmp_path / f'{exit_number}.json'
-        arguments = (
-            done.config,
-            done.checkpoint,
-            '--work-dir',
-            tmp_path / 'work',
-            '--out',
-            out,
-            '--out-item',
-            'metrics',
-        )
-        succeeded(
-            run(sys.executable, tools_test, *arguments)
-            if tools_test
-            else tool('test.py', *arguments)
-        )
+        arguments = done.config, done.checkpoint, '--work-dir', tmp_path / 'work', '--out', out
+        succeeded(command(*arguments, '--out-item', 'metrics'))
         metrics = json.loads(out.read_text())
         for k in (1, 5):
             assert metrics[f'accuracy/top{k}'] == pytest.approx(
@@ -68,17 +57,8 @@ def test_get_model_without_our_package(quick_run, tmp_path):
     assert [s.rstrip('),') for s in lines] == ["type='mmrazor_byot.Digits'"]
     images = torch.randn(3, 3, 32, 32)
     torch.save(images, tmp_path / 'images.pt')
-    succeeded(
-        run(
-            sys.executable,
-            '-c',
-            WITHOUT_US,
-            done.config,
-            done.checkpoint,
-            tmp_path / 'images.pt',
-            tmp_path / 'logits.pt',
-        )
-    )
+    files = tmp_path / 'images.pt', tmp_path / 'logits.pt'
+    succeeded(run(sys.executable, '-c', WITHOUT_US, done.config, done.checkpoint, *files))
     model = MODELS.build(cfg.model)
     model.load_state_dict(torch.load(quick_run / 'epoch_2.pth', weights_only=False)['state_dict'])
     assert torch.equal(torch.load(tmp_path / 'logits.pt'), logits(model, images)[-1])
