@@ -15,8 +15,8 @@ from mmpretrain.structures import DataSample
 from rich.console import Console
 from rich.progress import track
 
-from mmrazor_byot.early_exit import ExitPolicy, run_policy
-from mmrazor_byot.early_exit.staged_network import StagedNetwork
+from mmrazor_byot.early_exit import ExitPolicy, StagedNetwork, choose_policy, run_policy
+from mmrazor_byot.early_exit.policy_file import Policy
 from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.runtime.images import MAX_PIXELS
 from mmrazor_byot.visualization.exit_results import exit_result
@@ -31,7 +31,6 @@ from .model import (
     move_model,
 )
 from .pictures import Pictures
-from .policy_choice import Policy, choose_policy
 
 
 class ByotInferencer(ImageClassificationInferencer):

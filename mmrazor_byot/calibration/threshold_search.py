@@ -94,7 +94,7 @@ class Exits:
     ) -> None:
         self.kind, self.ensemble, self.costs = kind, ensemble, costs
         policy = build_policy(dict(type=kind, thresholds=0.0, ensemble=ensemble))
-        self.sign = 1 if policy.larger_is_surer else -1
+        self.sign = 1 if policy.higher_is_more_confident else -1
         exits = torch.from_numpy(probabilities).unbind(1)
         answers = [policy.answer(list(exits[: i + 1])) for i in range(len(exits))]
         self.right = np.stack([a.argmax(1).numpy() == labels for a in answers])

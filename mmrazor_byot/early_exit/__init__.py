@@ -1,13 +1,17 @@
 """Stop early: exit policies, and networks that can stop after any section."""
 
 from .base import POLICY_TYPES, ExitPolicy, build_policy
-from .fixed_exit import FixedExitPolicy
-from .patience import PatiencePolicy
-from .policy_file import PolicyFile, parse_policy, policy_text, read_policy
+from .policies import (
+    ConfidencePolicy,
+    EntropyPolicy,
+    FixedExitPolicy,
+    MarginPolicy,
+    PatiencePolicy,
+)
+from .policy_file import PolicyFile, choose_policy, parse_policy, policy_text, read_policy
 from .run import EarlyExit, RecordedNetwork, run_policy
 from .scores import agreement, confidence, entropy, margin, softmax
 from .staged_network import StagedNetwork
-from .thresholds import ConfidencePolicy, EntropyPolicy, MarginPolicy
 
 __all__ = [
     'ConfidencePolicy',
@@ -23,6 +27,7 @@ __all__ = [
     'StagedNetwork',
     'agreement',
     'build_policy',
+    'choose_policy',
     'confidence',
     'entropy',
     'margin',

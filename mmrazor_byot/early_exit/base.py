@@ -5,6 +5,7 @@ numbers, so that a JSON file can hold it.
 """
 
 import inspect
+import warnings
 from typing import Dict, List, Optional, Sequence
 
 import torch
@@ -16,6 +17,10 @@ from .scores import softmax
 
 #: All policies by name.
 POLICY_TYPES: Dict[str, type] = {}
+#: What a policy's methods were called in release 0.1.
+OLD_NAMES = dict(
+    reads='uses_exit', leaves='should_exit', larger_is_surer='higher_is_more_confident'
+)
 
 
 class ExitPolicy:
@@ -45,6 +50,12 @@ class ExitPolicy:
 
     def __init_subclass__(cls, **kwargs) -> None:
         super().__init_subclass__(**kwargs)
+        old = OLD_NAMES.keys() & vars(cls).keys()
+        for name in old:
+            setattr(cls, OLD_NAMES[name], vars(cls)[name])
+        if old:
+            renamed = ', '.join(f'{name} is now {OLD_NAMES[name]}' for name in sorted(old))
+            warnings.warn(f'{cls.__name__}: {renamed}', FutureWarning, stacklevel=2)
         if not cls.__name__.startswith('_'):
             POLICY_TYPES[cls.__name__] = cls
 
@@ -57,8 +68,8 @@ class ExitPolicy:
         """The exit after which nothing is ever run, 1 to C."""
         return num_exits
 
-    def reads(self, exit_number: int) -> bool:
-        """Whether the logits of this exit are of any use to the policy."""
+    def uses_exit(self, exit_number: int) -> bool:
+        """Whether the policy needs the logits of this exit."""
         return True
 
     def probabilities(self, logits: Tensor, exit_number: int) -> Tensor:
@@ -71,18 +82,16 @@ class ExitPolicy:
         """What to answer with.
 
         Args:
-            reached (list[Tensor]): Probabilities (N, K) of the exits that were read, in their
+            reached (list[Tensor]): Probabilities (N, K) of the exits that were used, in their
                 order; at least one.
 
         Returns:
             Tensor: Probabilities (N, K).
         """
-        if not self.ensemble:
-            return reached[-1]
-        return torch.stack(reached).mean(0)
+        return torch.stack(reached).mean(0) if self.ensemble else reached[-1]
 
-    def leaves(self, reached: List[Tensor], exit_number: int) -> Tensor:
-        """Which samples stop at an exit that was read.
+    def should_exit(self, reached: List[Tensor], exit_number: int) -> Tensor:
+        """Which samples stop at an exit that is used.
 
         Args:
             reached (list[Tensor]): As for :meth:`answer`.

@@ -13,7 +13,7 @@ from mmrazor_byot.evaluation.collect import network_inputs
 from mmrazor_byot.evaluation.complexity import stage_flops
 
 from .base import ExitPolicy
-from .fixed_exit import FixedExitPolicy
+from .policies import FixedExitPolicy
 from .latency import clock
 from .run import EarlyExit, run_policy
 from .staged_network import StagedNetwork

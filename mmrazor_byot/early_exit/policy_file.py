@@ -5,11 +5,16 @@ import os
 from pathlib import Path
 from typing import NamedTuple, Union
 
+from mmengine.model import BaseModel
+
 from mmrazor_byot.errors import ConfigError
 
 from .base import ExitPolicy, build_policy
+from .policies import FixedExitPolicy
 
 FORMAT = 'mmrazor_byot exit policy 1'
+#: A policy, its config, or a policy file; None: as ``predict`` answers.
+Policy = Union[ExitPolicy, dict, str, os.PathLike, None]
 
 
 class PolicyFile(NamedTuple):
@@ -19,7 +24,7 @@ class PolicyFile(NamedTuple):
         policy (ExitPolicy): The policy.
         num_exits (int): Exits of the network it was made for, C.
         num_classes (int): Classes of that network, K.
-        calibration (dict): How it was found; empty where written by hand.
+        calibration (dict): How it was found; empty if written by hand.
     """
 
     policy: ExitPolicy
@@ -43,17 +48,9 @@ class PolicyFile(NamedTuple):
 
 def policy_text(content: PolicyFile) -> str:
     """The file's text."""
+    policy = content.policy.config()
     return (
-        json.dumps(
-            dict(
-                format=FORMAT,
-                policy=content.policy.config(),
-                num_exits=content.num_exits,
-                num_classes=content.num_classes,
-                calibration=content.calibration,
-            ),
-            indent=2,
-        )
+        json.dumps(dict(format=FORMAT, **content._replace(policy=policy)._asdict()), indent=2)
         + '\n'
     )
 
@@ -62,7 +59,7 @@ def read_policy(path: Union[str, Path]) -> PolicyFile:
     """Read a policy file.
 
     Raises:
-        ConfigError: It is missing, broken or no policy file.
+        ConfigError: It is missing, broken or not a policy file.
     """
     if not os.path.isfile(path):
         raise ConfigError(
@@ -71,7 +68,7 @@ def read_policy(path: Union[str, Path]) -> PolicyFile:
     try:
         data = json.loads(Path(path).read_text(encoding='utf-8'))
     except (UnicodeDecodeError, json.JSONDecodeError) as e:
-        raise ConfigError(f'policy file "{path}" is truncated or no JSON ({e})') from e
+        raise ConfigError(f'policy file "{path}" is truncated or not JSON ({e})') from e
     return parse_policy(data, f'policy file "{path}"')
 
 
@@ -83,12 +80,12 @@ def parse_policy(data: dict, name: str) -> PolicyFile:
         name (str): What to call it in a message.
 
     Raises:
-        ConfigError: It is no policy file.
+        ConfigError: It is not a policy file.
     """
     if not isinstance(data, dict) or data.get('format') != FORMAT:
         found = data.get('format') if isinstance(data, dict) else type(data)
         raise ConfigError(
-            f'{name} is no policy file: its format should be "{FORMAT}", not {found!r}'
+            f'{name} is not a policy file: its format should be "{FORMAT}", not {found!r}'
         )
     missing = {'policy', 'num_exits', 'num_classes'} - data.keys()
     if missing:
@@ -104,3 +101,28 @@ def parse_policy(data: dict, name: str) -> PolicyFile:
     except ConfigError as e:
         raise ConfigError(f'{name}: {e}') from e
     return PolicyFile(policy, *sizes, data.get('calibration', {}))
+
+
+def choose_policy(policy: Policy, model: BaseModel) -> ExitPolicy:
+    """Build or read a policy, and see that it fits a network.
+
+    Args:
+        policy (ExitPolicy | dict | str | None): The policy, its config, a policy file, or None for
+            what ``predict_with`` of the model says.
+        model (BaseModel): A BYOT network.
+
+    Raises:
+        ConfigError: There is no such policy, or it is for another network.
+    """
+    if policy is None:
+        answer = getattr(model, 'predict_with', 'deepest')
+        number = -1 if answer in ('deepest', 'ensemble') else answer
+        policy = FixedExitPolicy(number, ensemble=answer == 'ensemble')
+    elif isinstance(policy, (str, os.PathLike)):
+        file = read_policy(policy)
+        file.check(model.num_exits, model.num_classes)
+        policy = file.policy
+    elif not isinstance(policy, ExitPolicy):
+        policy = build_policy(policy)
+    policy.check(model.num_exits)
+    return policy

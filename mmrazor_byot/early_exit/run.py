@@ -14,8 +14,8 @@ class EarlyExit(NamedTuple):
     Attributes:
         scores (Tensor): The answers, probabilities (N, K).
         exits (Tensor): The exit at which each sample left, from 1, (N,) int64 on the CPU.
-        exit_scores (Tensor): Probabilities of the exits, (N, C, K); NaN where a sample did not
-            reach an exit or the policy did not read it.
+        exit_scores (Tensor): Probabilities of the exits, (N, C, K); NaN if a sample did not reach
+            an exit or the policy does not use it.
     """
 
     scores: Tensor
@@ -29,7 +29,7 @@ def run_policy(network: Any, inputs: Tensor, policy: ExitPolicy) -> EarlyExit:
     Args:
         network: Has ``num_exits``, ``num_classes`` and ``stage(number, state, read) -> (state,
             logits)``. The state is a tuple of tensors (N, ...): the inputs before stage 1. Logits
-            (N, K) are None where they are not to be read.
+            (N, K) are None if they are not to be read.
         inputs (Tensor): What stage 1 takes, (N, ...).
         policy (ExitPolicy): Which samples leave where.
 
@@ -47,7 +47,7 @@ def run_policy(network: Any, inputs: Tensor, policy: ExitPolicy) -> EarlyExit:
     exits = torch.zeros(len(inputs), dtype=torch.long)
     scores, exit_scores = None, None
     for number in range(1, last + 1):
-        read = number == last or policy.reads(number)
+        read = number == last or policy.uses_exit(number)
         state, logits = network.stage(number, state, read)
         if not read:
             continue
@@ -57,12 +57,12 @@ def run_policy(network: Any, inputs: Tensor, policy: ExitPolicy) -> EarlyExit:
             shape = len(inputs), network.num_exits, scores.shape[1]
             exit_scores = scores.new_full(shape, float('nan'))
         exit_scores[left, number - 1] = reached[-1]
-        leaves = None if number == last else policy.leaves(reached, number).cpu()
-        if leaves is None or leaves.all():
+        stop = None if number == last else policy.should_exit(reached, number).cpu()
+        if stop is None or stop.all():
             scores[left], exits[left] = policy.answer(reached), number
             break
-        if leaves.any():
-            done, keep = leaves.nonzero()[:, 0], (~leaves).nonzero()[:, 0]
+        if stop.any():
+            done, keep = stop.nonzero()[:, 0], (~stop).nonzero()[:, 0]
             scores[left[done]] = policy.answer([p[done] for p in reached])
             exits[left[done]] = number
             state, left = tuple(x[keep] for x in state), left[keep]

@@ -13,14 +13,13 @@ SIZE = torch.ops.aten.sym_size.int
 
 
 class Stage(NamedTuple):
-    """What is run to come from one exit to the next.
+    """What is run from one exit to the next.
 
     Attributes:
-        trunk (GraphModule | None): Takes the state that the stage before left; returns the state it
-            leaves and what the head needs, two tuples of tensors (N, ...). None where no exit lies
-            behind.
-        head (GraphModule): Takes the latter (behind the deepest trunk, the state); returns logits
-            (N, K).
+        trunk (GraphModule | None): From the state of the stage before to the next state and what
+            the head needs, two tuples of tensors (N, ...). None for the deepest exit.
+        head (GraphModule): From what the head needs (for the deepest exit, from the state) to
+            logits (N, K).
     """
 
     trunk: Optional[GraphModule]
@@ -58,17 +57,13 @@ def split_stages(traced: GraphModule) -> List[Stage]:
         trunk, head = new & deeper, (new - deeper) | {answer}
         done |= new
         known = [n for n in nodes if n in trunk or n in state]
-        state_behind = _taken(known, deeper - done)
+        state_after = _taken(known, deeper - done)
         head_inputs = _taken(known, head) or [answer]
-        for node in state_behind + head_inputs:
+        for node in state_after + head_inputs:
             _check_batch(node, image, number)
-        stages.append(
-            Stage(
-                _cut(traced, state, (tuple(state_behind), tuple(head_inputs))),
-                _cut(traced, head_inputs, answer),
-            )
-        )
-        state = state_behind
+        trunk_outputs = tuple(state_after), tuple(head_inputs)
+        stages.append(Stage(_cut(traced, state, trunk_outputs), _cut(traced, head_inputs, answer)))
+        state = state_after
     return [*stages, Stage(None, _cut(traced, state, deepest))]
 
 
@@ -105,16 +100,14 @@ def _taken(known: List[Node], later: Set[Node]) -> List[Node]:
 
 def _check_batch(node: Node, image: Node, number: int) -> None:
     value = node.meta.get('val')
+    shape = tuple(value.shape) if isinstance(value, Tensor) else value
     # As text: a size of 2 would equal the symbol, as two images are traced.
     if not (
-        isinstance(value, Tensor)
-        and value.ndim
-        and str(value.shape[0]) == str(image.meta['val'].shape[0])
+        isinstance(value, Tensor) and shape and str(shape[0]) == str(image.meta['val'].shape[0])
     ):
-        shape = tuple(value.shape) if isinstance(value, Tensor) else value
         raise ConfigError(
-            f'the network cannot be cut behind exit {number}: {node.name} crosses the cut with '
-            f'shape {shape}; samples can leave only where their number is the first dimension'
+            f'the network cannot be cut after exit {number}: {node.name} crosses the cut with '
+            f'shape {shape}; samples can leave only if their number is the first dimension'
         )
 
 

@@ -1,4 +1,4 @@
-"""A trained network that can stop behind any of its sections."""
+"""A trained network that can stop after any of its sections."""
 
 import warnings
 from typing import Optional, Tuple
@@ -16,12 +16,12 @@ from .split import split_stages
 
 State = Tuple[Tensor, ...]
 
-#: What torch.export, or code that it runs on stand-ins, raises.
+#: What torch.export, or code that it runs on stubs, raises.
 UNTRACEABLE = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
 
 
 class StagedNetwork(nn.Module):
-    """Section by section: computing an exit touches nothing behind it.
+    """Section by section: computing an exit runs nothing after it.
 
     The network is traced once (torch.export), and its graph cut between the exits; no backbone
     needs to know. It shares its weights with the model, and computes what the model does in
@@ -58,13 +58,12 @@ class StagedNetwork(nn.Module):
 
         Args:
             number (int): The exit, 1 to C.
-            state (tuple[Tensor]): What the stage before left, each (N, ...); before stage 1, the
-                preprocessed images (N, 3, H, W).
+            state (tuple[Tensor]): Of the stage before, each (N, ...); for stage 1, the preprocessed
+                images (N, 3, H, W).
             read (bool): Whether to run the exit's head. Defaults to True.
 
         Returns:
-            tuple: The state for the next stage, empty behind the last; and the logits (N, K), or
-            None.
+            tuple: The state for the next stage, empty after the last; logits (N, K), or None.
         """
         if number == self.num_exits:
             return (), self.heads[-1](*state)

@@ -92,14 +92,14 @@ def separating_policy(policy: ExitPolicy, logits: Tensor) -> ExitPolicy:
     for k, number in enumerate(used[:-1]):
         reached.append(policy.probabilities(logits[:, number - 1], number))
         scores = policy.score(policy.answer(reached))[remaining].double()
-        order = scores.sort(descending=policy.larger_is_surer).values
+        order = scores.sort(descending=policy.higher_is_more_confident).values
         middle, slack = len(order) // (len(used) - k), len(order) // 8
         order = order[max(middle - 1 - slack, 0) : middle + slack + 1]
         gaps = order.diff().abs()
         if gaps.sum() == 0:  # these cannot be told apart: all stop here
-            thresholds[number - 1] = 0.0 if policy.larger_is_surer else 1.0
+            thresholds[number - 1] = 0.0 if policy.higher_is_more_confident else 1.0
             break
         place = int(gaps.argmax())
         thresholds[number - 1] = float(order[place : place + 2].mean())
-        remaining &= ~separating.leaves(reached, number)
+        remaining &= ~separating.should_exit(reached, number)
     return separating

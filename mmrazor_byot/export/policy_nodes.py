@@ -39,7 +39,7 @@ def check_translatable(policy: ExitPolicy) -> None:
 def used_exits(policy: ExitPolicy, num_exits: int) -> List[int]:
     """Numbers of the exits whose heads the policy uses, from 1."""
     last = policy.last(num_exits)
-    return [i for i in range(1, last + 1) if i == last or policy.reads(i)]
+    return [i for i in range(1, last + 1) if i == last or policy.uses_exit(i)]
 
 
 def default_thresholds(policy: ExitPolicy, num_exits: int) -> List[float]:

@@ -1,5 +1,7 @@
 """A network that is a table of logits."""
 
+import torch
+
 from mmrazor_byot.early_exit import run_policy
 
 
@@ -10,7 +12,7 @@ class Tabulated:
     of stages added, so that none is left out.
 
     Args:
-        logits (Array): Of all samples and exits, (M, C, K).
+        logits (Tensor): Of all samples and exits, (M, C, K).
     """
 
     def __init__(self, logits):
@@ -21,14 +23,13 @@ class Tabulated:
     def stage(self, number, state, read):
         numbers, counted = state if number > 1 else (state[0], state[0])
         assert (counted - numbers == number - 1).all()
-        assert isinstance(counted, type(self.logits))
         self.ran.append((number, len(numbers)))
         if read:
             self.read.append((number, len(numbers)))
-        behind = (numbers, counted + 1) if number < self.num_exits else ()
-        return behind, self.logits[numbers, number - 1] if read else None
+        after = (numbers, counted + 1) if number < self.num_exits else ()
+        return after, self.logits[numbers, number - 1] if read else None
 
 
-def answers(network, policy, array, inputs=(0, 1, 2, 3)):
+def answers(network, policy, inputs=(0, 1, 2, 3)):
     """Run a policy on the samples of these numbers."""
-    return run_policy(network, array(list(inputs), 'int64'), policy)
+    return run_policy(network, torch.tensor(inputs, dtype=torch.int64), policy)

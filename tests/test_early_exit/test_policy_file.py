@@ -33,15 +33,11 @@ def content():
     )
 
 
-def test_text(content):
-    text = policy_text(content)
-    assert text.endswith('}\n')
-    assert json.loads(text) == CONTENT
-
-
 def test_written_and_read(content, tmp_path):
+    text = policy_text(content)
+    assert text.endswith('}\n') and json.loads(text) == CONTENT
     path = tmp_path / 'policy.json'
-    path.write_text(policy_text(content), encoding='utf-8')
+    path.write_text(text, encoding='utf-8')
     for name in (path, str(path)):
         policy, *rest = read_policy(name)
         assert type(policy) is ConfidencePolicy
@@ -49,15 +45,11 @@ def test_written_and_read(content, tmp_path):
         assert rest == [3, 10, dict(images=119, target=0.01)]
 
 
-def test_written_by_hand(tmp_path):
-    path = tmp_path / 'policy.json'
-    path.write_text(
-        '{"format": "' + FORMAT + '", "num_classes": 5, '
-        '"num_exits": 4, "policy": {"type": "FixedExitPolicy", '
-        '"exit_number": 2}}'
-    )
-    policy, num_exits, num_classes, calibration = read_policy(path)
-    assert (policy.exit_number, num_exits, num_classes) == (2, 4, 5)
+def test_written_by_hand():
+    policy = dict(type='FixedExitPolicy', exit_number=2)
+    data = dict(format=FORMAT, num_classes=5, num_exits=4, policy=policy)
+    found, num_exits, num_classes, calibration = parse_policy(data, 'the file')
+    assert (found.exit_number, num_exits, num_classes) == (2, 4, 5)
     assert calibration == {}
 
 
@@ -65,14 +57,9 @@ def test_written_by_hand(tmp_path):
 def test_another_network(content, num_exits, num_classes):
     content.check(3, 10)
     with pytest.raises(
-        ConfigError,
-        match='calibrated for 3 exits and 10 classes, the '
-        f'network has {num_exits} and {num_classes}; calibrate it again',
+        ConfigError, match=f'3 exits and 10 classes, .* {num_exits} and {num_classes}'
     ):
         content.check(num_exits, num_classes)
-
-
-def test_policy_that_does_not_fit_its_own_numbers():
     with pytest.raises(ConfigError, match='exit_number=5'):
         PolicyFile(FixedExitPolicy(5), 4, 10).check(4, 10)
 
@@ -80,27 +67,20 @@ def test_policy_that_does_not_fit_its_own_numbers():
 @pytest.mark.parametrize(
     'change, message',
     [
-        (
-            dict(format='mmrazor_byot exit policy 2'),
-            'is no policy file: its format should be "mmrazor_byot exit policy 1", not '
-            "'mmrazor_byot exit policy 2'",
-        ),
-        (dict(format=None), 'is no policy file'),
-        (dict(policy=dict(type='Sure')), ": there is no exit policy 'Sure'"),
-        (dict(policy=[1]), ': an exit policy is a dict'),
-        (
-            dict(policy=dict(type='ConfidencePolicy', thresholds=2)),
-            ': ConfidencePolicy: thresholds=2.0',
-        ),
-        (dict(num_exits=4), ': ConfidencePolicy: 3 temperatures'),
-        (dict(num_exits='3'), r": num_exits and num_classes are \('3', 10\)"),
-        (dict(num_classes=1.5), r': num_exits and num_classes are \(3, 1.5\)'),
-        (dict(num_classes=0), r': num_exits and num_classes are \(3, 0\)'),
-        (dict(num_exits=True), r': num_exits and num_classes are \(True, 10\)'),
+        (dict(format=f'{FORMAT[:-1]}2'), f'should be "{FORMAT}", not .* policy 2'),
+        (dict(format=None), 'is not a policy file'),
+        (dict(policy=dict(type='Sure')), "there is no exit policy 'Sure'"),
+        (dict(policy=[1]), 'an exit policy is a dict'),
+        (dict(policy=dict(type='ConfidencePolicy', thresholds=2)), 'thresholds=2.0'),
+        (dict(num_exits=4), 'ConfidencePolicy: 3 temperatures'),
+        (dict(num_exits='3'), r"num_exits and num_classes are \('3', 10\)"),
+        (dict(num_classes=1.5), r'num_exits and num_classes are \(3, 1.5\)'),
+        (dict(num_classes=0), r'num_exits and num_classes are \(3, 0\)'),
+        (dict(num_exits=True), r'num_exits and num_classes are \(True, 10\)'),
     ],
 )
 def test_content_that_cannot_be(change, message):
-    with pytest.raises(ConfigError, match=f'^the file{message}|^the file {message}'):
+    with pytest.raises(ConfigError, match=f'^the file.*{message}'):
         parse_policy({**CONTENT, **change}, 'the file')
 
 
@@ -111,29 +91,18 @@ def test_content_that_is_missing(missing):
         parse_policy(data, 'the file')
 
 
-@pytest.mark.parametrize('data', [[1], 'text', 3, None])
-def test_json_that_is_no_dict(data):
-    with pytest.raises(ConfigError, match='the file is no policy file'):
+@pytest.mark.parametrize('data', [[1], 'text', None])
+def test_json_that_is_not_a_dict(data):
+    with pytest.raises(ConfigError, match='the file is not a policy file'):
         parse_policy(data, 'the file')
 
 
-def test_missing_file(tmp_path):
-    for path in (tmp_path / 'none.json', tmp_path):
-        with pytest.raises(ConfigError, match=f'"{path}" does not exist'):
-            read_policy(path)
-
-
-@pytest.mark.parametrize(
-    'data',
-    [
-        b'',
-        policy_text(PolicyFile(FixedExitPolicy(), 4, 10)).encode()[:-3],
-        b'\x80\x04\xff',
-        b'not json',
-    ],
-)
-def test_broken_file(tmp_path, data):
+@pytest.mark.parametrize('data', [b'', json.dumps(CONTENT).encode()[:-3], b'\x80\x04\xff'])
+def test_missing_and_broken_files(tmp_path, data):
     path = tmp_path / 'policy.json'
+    for missing in (path, tmp_path):
+        with pytest.raises(ConfigError, match=f'"{missing}" does not exist'):
+            read_policy(missing)
     path.write_bytes(data)
-    with pytest.raises(ConfigError, match=f'"{path}" is truncated or no JSON'):
+    with pytest.raises(ConfigError, match=f'"{path}" is truncated or not JSON'):
         read_policy(path)

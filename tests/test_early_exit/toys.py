@@ -67,7 +67,7 @@ def exit_needs_a_shallower_answer(toy, x):
     return shallow, shallow + toy.classify(2, x.relu())
 
 
-def exit_goes_back_behind_the_one_before(toy, x):
+def exit_goes_back_before_the_last_one(toy, x):
     side = toy.more(x)
     return (toy.classify(1, side), toy.classify(2, x.relu()), toy.classify(3, side.relu() + x))
 

@@ -1,0 +1,159 @@
+"""The exit policies that a file, a recipe or the command line can name."""
+
+from numbers import Real
+from typing import List, Optional, Sequence, Union
+
+import torch
+from torch import Tensor
+
+from mmrazor_byot.errors import ConfigError
+
+from .base import ExitPolicy
+from .scores import agreement, confidence, entropy, margin
+
+
+class FixedExitPolicy(ExitPolicy):
+    """Stop at one exit; with ``ensemble``, answer with all up to it.
+
+    Args:
+        exit_number (int): 1 to C, or -1 for the deepest. Defaults to -1.
+        temperatures, ensemble: As in :class:`ExitPolicy`.
+    """
+
+    def __init__(
+        self,
+        exit_number: int = -1,
+        temperatures: Optional[Sequence[float]] = None,
+        ensemble: bool = False,
+    ) -> None:
+        super().__init__(temperatures, ensemble)
+        self.exit_number = int(exit_number)
+        if self.exit_number != exit_number or (exit_number < 1 and exit_number != -1):
+            raise ConfigError(
+                f'{self.name}: exit_number={exit_number!r}; exits are counted from 1, -1 is the '
+                'deepest'
+            )
+
+    def last(self, num_exits: int) -> int:
+        return num_exits if self.exit_number == -1 else self.exit_number
+
+    def uses_exit(self, exit_number: int) -> bool:
+        return self.ensemble  # the last exit is used in any case
+
+    def should_exit(self, reached: List[Tensor], exit_number: int) -> Tensor:
+        return torch.zeros_like(reached[-1][:, 0], dtype=torch.bool)  # all stop at the last
+
+    def check(self, num_exits: int) -> None:
+        super().check(num_exits)
+        if self.exit_number > num_exits:
+            raise ConfigError(
+                f'{self.name}: exit_number={self.exit_number}, but the network has {num_exits} '
+                'exits'
+            )
+
+
+class PatiencePolicy(ExitPolicy):
+    """Stop if the last exits give the same answer.
+
+    Args:
+        patience (int): How many exits in a row must agree. Defaults to 2.
+        temperatures, ensemble: As in :class:`ExitPolicy`.
+    """
+
+    def __init__(
+        self,
+        patience: int = 2,
+        temperatures: Optional[Sequence[float]] = None,
+        ensemble: bool = False,
+    ) -> None:
+        super().__init__(temperatures, ensemble)
+        self.patience = int(patience)
+        if self.patience != patience or patience < 1:
+            raise ConfigError(
+                f'{self.name}: patience={patience!r}; it must be a whole number, at least 1'
+            )
+
+    def last(self, num_exits: int) -> int:
+        return 1 if self.patience == 1 else num_exits
+
+    def should_exit(self, reached: List[Tensor], exit_number: int) -> Tensor:
+        labels = torch.stack([p.argmax(-1) for p in reached], -1)
+        return agreement(labels) >= self.patience
+
+
+class _ThresholdPolicy(ExitPolicy):
+    """Base of the policies that compare a score of the answer with a threshold.
+
+    Args:
+        thresholds (float | Sequence[float | None]): One for all exits, or one for each but the
+            deepest. None: no sample stops there.
+        temperatures, ensemble: As in :class:`ExitPolicy`.
+    """
+
+    higher_is_more_confident = True
+
+    def __init__(
+        self,
+        thresholds: Union[float, Sequence[Optional[float]]],
+        temperatures: Optional[Sequence[float]] = None,
+        ensemble: bool = False,
+    ) -> None:
+        super().__init__(temperatures, ensemble)
+        if isinstance(thresholds, Real):
+            self.thresholds = float(thresholds)
+        else:
+            self.thresholds = [None if t is None else float(t) for t in thresholds]
+        given = self.thresholds if isinstance(self.thresholds, list) else [self.thresholds]
+        if not all(t is None or 0 <= t <= 1 for t in given):
+            raise ConfigError(
+                f'{self.name}: thresholds={self.thresholds}; each must be from 0 to 1, or None'
+            )
+
+    def threshold(self, exit_number: int) -> Optional[float]:
+        """The threshold of one exit."""
+        if isinstance(self.thresholds, list):
+            return self.thresholds[exit_number - 1]
+        return self.thresholds
+
+    @staticmethod
+    def score(probabilities: Tensor) -> Tensor:
+        """What is compared: (N, K) to (N,), from 0 to 1."""
+        raise NotImplementedError
+
+    def uses_exit(self, exit_number: int) -> bool:
+        return self.ensemble or self.threshold(exit_number) is not None
+
+    def should_exit(self, reached: List[Tensor], exit_number: int) -> Tensor:
+        threshold = self.threshold(exit_number)
+        if threshold is None:
+            return torch.zeros_like(reached[-1][:, 0], dtype=torch.bool)
+        score = self.score(self.answer(reached))
+        return score >= threshold if self.higher_is_more_confident else score <= threshold
+
+    def check(self, num_exits: int) -> None:
+        super().check(num_exits)
+        given = self.thresholds
+        if isinstance(given, list) and len(given) != num_exits - 1:
+            raise ConfigError(
+                f'{self.name}: {len(given)} thresholds for a network of {num_exits} exits; it '
+                f'needs {num_exits - 1}, as the deepest has none'
+            )
+
+
+class ConfidencePolicy(_ThresholdPolicy):
+    """Stop if the largest probability reaches the exit's threshold."""
+
+    score = staticmethod(confidence)
+
+
+class MarginPolicy(_ThresholdPolicy):
+    """Stop if the two largest probabilities are far enough apart."""
+
+    score = staticmethod(margin)
+
+
+class EntropyPolicy(_ThresholdPolicy):
+    """Stop if the entropy, as a fraction of log K, is small enough."""
+
+    higher_is_more_confident = False
+    score = staticmethod(entropy)
