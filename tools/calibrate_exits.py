@@ -16,7 +16,7 @@ from mmrazor_byot.calibration import (
     format_calibration,
 )
 from mmrazor_byot.early_exit import PolicyFile, StagedNetwork, policy_text
-from mmrazor_byot.early_exit.latency import stage_times
+from mmrazor_byot.early_exit.measure import stage_times
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation import stage_flops
 from mmrazor_byot.evaluation.collect import collect_logits, network_inputs

@@ -1,6 +1,7 @@
 """A policy on a test set: accuracy, cost, and time that was measured."""
 
-from typing import Dict, List, Sequence
+from functools import partial
+from typing import Callable, Dict, Hashable, List, Sequence
 
 import numpy as np
 import torch
@@ -11,16 +12,16 @@ from torch.utils.data import DataLoader
 
 from mmrazor_byot.evaluation.collect import network_inputs
 from mmrazor_byot.evaluation.complexity import stage_flops
+from mmrazor_byot.runtime.timing import interleaved
+from mmrazor_byot.table import format_table
 
 from .base import ExitPolicy
 from .policies import FixedExitPolicy
-from .latency import clock
 from .run import EarlyExit, run_policy
 from .staged_network import StagedNetwork
 
-#: So many images are timed at each batch size, three times over.
-TIMED = {1: 200, 64: 640}
-ROUNDS = 3
+#: How many images are timed at each batch size.
+TIMED = {1: 100, 64: 320}
 
 
 @torch.no_grad()
@@ -28,18 +29,17 @@ def evaluate_policy(model: BaseModel, loader: DataLoader, policy: ExitPolicy) ->
     """Run a policy over labelled images, stopping for real.
 
     Args:
-        model (BaseModel): BYOT, where it is to run.
+        model (BaseModel): BYOT, on the device where it is to run.
         loader (DataLoader): The images.
-        policy (ExitPolicy): Who leaves where.
+        policy (ExitPolicy): Decides which images stop at which exit.
 
     Returns:
         dict: ``images``; in percent ``top1`` of the policy and ``deepest_top1``; ``flops`` of an
-        image on average and ``flops_share`` of the deepest exit's; ``exit_shares`` (C), the share
-        leaving at each; ``exit_top1`` (C), the accuracy of those leaving there, None where nobody
-        does; ``time``, see :func:`compare_times`.
+        image on average and ``flops_share``, as a fraction of the deepest exit's; ``exit_shares``
+        (C), the fraction of images that stop at each exit; ``exit_top1`` (C), their accuracy, None
+        if there are none; ``time``, see :func:`compare_times`.
     """
     network = StagedNetwork(model)
-    deepest = FixedExitPolicy()
     right, best, exits, flops, kept = [], [], [], [], []
     costs = stage_flops(model, model.input_size)
     for batch in track(loader, description='Images', transient=True):
@@ -48,30 +48,27 @@ def evaluate_policy(model: BaseModel, loader: DataLoader, policy: ExitPolicy) ->
         right.append(outcome.scores.argmax(-1).cpu().numpy() == labels)
         exits.append(outcome.exits.numpy())
         flops.append(policy_flops(costs, outcome))
-        answers = run_policy(network, images, deepest).scores
+        answers = run_policy(network, images, FixedExitPolicy()).scores
         best.append(answers.argmax(-1).cpu().numpy() == labels)
         if sum(map(len, kept)) < max(TIMED.values()):
             kept.append(images)
     right, exits = np.concatenate(right), np.concatenate(exits)
-    number = np.arange(1, network.num_exits + 1)
-    whole = sum(costs['sections'])
-    flops = float(np.concatenate(flops).mean())
+    stopped = [exits == number for number in range(1, network.num_exits + 1)]
+    mean_flops = float(np.concatenate(flops).mean())
     return dict(
         images=len(right),
         top1=100 * float(right.mean()),
         deepest_top1=100 * float(np.concatenate(best).mean()),
-        flops=flops,
-        flops_share=flops / whole,
-        exit_shares=[float((exits == n).mean()) for n in number],
-        exit_top1=[
-            100 * float(right[exits == n].mean()) if (exits == n).any() else None for n in number
-        ],
+        flops=mean_flops,
+        flops_share=mean_flops / sum(costs['sections']),
+        exit_shares=[float(here.mean()) for here in stopped],
+        exit_top1=[100 * float(right[here].mean()) if here.any() else None for here in stopped],
         time=compare_times(network, torch.cat(kept), policy),
     )
 
 
 def policy_flops(costs: Dict[str, Sequence[float]], outcome: EarlyExit) -> np.ndarray:
-    """FLOPs of each image, from where it left and what was read.
+    """FLOPs of each image, from the exit at which it stopped and the heads that were run.
 
     Args:
         costs (dict): See :func:`stage_flops`.
@@ -86,7 +83,7 @@ def policy_flops(costs: Dict[str, Sequence[float]], outcome: EarlyExit) -> np.nd
 
 
 def compare_times(network: StagedNetwork, images: Tensor, policy: ExitPolicy) -> List[dict]:
-    """Time a policy against the deepest exit alone, in turn.
+    """Time a policy against the deepest exit alone.
 
     Args:
         network (StagedNetwork): The network.
@@ -94,65 +91,94 @@ def compare_times(network: StagedNetwork, images: Tensor, policy: ExitPolicy) ->
         policy (ExitPolicy): The policy.
 
     Returns:
-        list[dict]: For each batch size ``batch``, ``images``, and in ms an image ``policy_ms`` and
-        ``deepest_ms``, the median of three rounds; ``share``, the first by the second.
+        list[dict]: For each batch size ``batch``, ``images``, in ms an image ``policy_ms`` and
+        ``deepest_ms``, and ``share``, the first divided by the second.
     """
     rows = []
     for size, count in TIMED.items():
         batches = images[:count].split(size)
-        times = np.array(
-            [
-                [time_policy(network, batches, p) for p in (policy, FixedExitPolicy())]
-                for _ in range(ROUNDS + 1)
-            ]
-        )[1:]  # the first round warms up
-        policy_ms, deepest_ms = np.median(times, axis=0)
-        rows.append(
-            dict(
-                batch=size,
-                images=sum(map(len, batches)),
-                policy_ms=float(policy_ms),
-                deepest_ms=float(deepest_ms),
-                share=float(np.median(times[:, 0] / times[:, 1])),
-            )
-        )
+        policies = dict(policy_ms=policy, deepest_ms=FixedExitPolicy())
+        times = time_policies(network, batches, policies)
+        share = times['policy_ms'] / times['deepest_ms']
+        rows.append(dict(batch=size, images=sum(map(len, batches)), **times, share=share))
     return rows
 
 
-def time_policy(network: StagedNetwork, batches: Sequence[Tensor], policy: ExitPolicy) -> float:
-    """Milliseconds an image, over all batches.
+def time_policies(
+    network: StagedNetwork, batches: Sequence[Tensor], policies: Dict[Hashable, ExitPolicy]
+) -> Dict[Hashable, float]:
+    """Milliseconds an image: median of at least three passes over the batches, in turn.
 
     Args:
         network (StagedNetwork): The network.
         batches (Sequence[Tensor]): Preprocessed images, (N, 3, H, W) each.
-        policy (ExitPolicy): The policy.
+        policies (dict): Policies by name.
     """
-    total = sum(clock(images.device, run_policy, network, images, policy) for images in batches)
-    return total / sum(map(len, batches))
+
+    def classify(policy: ExitPolicy) -> None:
+        for images in batches:
+            run_policy(network, images, policy)
+
+    calls = {name: partial(classify, policy) for name, policy in policies.items()}
+    count = sum(map(len, batches))
+    return {name: ms / count for name, ms in _median_ms(calls, batches[0].device, 3).items()}
+
+
+@torch.no_grad()
+def stage_times(network: StagedNetwork, images: Tensor) -> Dict[str, List[float]]:
+    """Time every section and every exit head.
+
+    Args:
+        network (StagedNetwork): The network.
+        images (Tensor): Preprocessed images, (N, 3, H, W); one, for the latency of one.
+
+    Returns:
+        dict: ``sections`` and ``heads``, C medians each, in ms. The head of the deepest exit counts
+        with its section.
+    """
+    states = [(images,)]
+    for number in range(1, network.num_exits):
+        states.append(network.stage(number, states[-1], read=False)[0])
+    calls = {
+        (number, read): partial(network.stage, number, state, read)
+        for number, state in enumerate(states, start=1)
+        for read in (False, True)
+    }
+    times = _median_ms(calls, images.device, 50)
+    sections = [times[i, False] for i in range(1, network.num_exits + 1)]
+    heads = [max(times[i, True] - times[i, False], 0.0) for i in range(1, network.num_exits)]
+    return dict(sections=sections, heads=[*heads, 0.0])
+
+
+def _median_ms(
+    calls: Dict[Hashable, Callable[[], object]], device: torch.device, at_least: int
+) -> Dict[Hashable, float]:
+    """Median milliseconds of each call, the device's work included."""
+
+    def finished(call: Callable[[], object]) -> None:
+        call()
+        if device.type == 'cuda':
+            torch.cuda.synchronize(device)
+
+    timed = {name: partial(finished, call) for name, call in calls.items()}
+    times = interleaved(timed, seconds=0, at_least=at_least)
+    return {name: 1000 * float(np.median(spent)) for name, spent in times.items()}
 
 
 def format_policy_test(result: dict, policy: ExitPolicy) -> str:
     """What :func:`evaluate_policy` found, as text."""
     count = len(result['exit_shares'])
-    lines = [
-        f'{policy.name} on {result["images"]} images: top-1 {result["top1"]:.2f} %, the deepest '
-        f'exit alone {result["deepest_top1"]:.2f} %',
-        f'FLOPs of an image: {result["flops"] / 1e9:.4g} G on average, '
-        f"{result['flops_share']:.3f} of the deepest exit's",
-        '',
-    ]
-    heads = [f'{i + 1}/{count}' for i in range(count)]
     rows = [
-        ('leave at exit', heads),
-        ('images (%)', [f'{100 * s:.1f}' for s in result['exit_shares']]),
-        ('their top-1 (%)', ['-' if a is None else f'{a:.2f}' for a in result['exit_top1']]),
+        ['exit', *(f'{i + 1}/{count}' for i in range(count))],
+        ['stop here (%)', *(f'{100 * s:.1f}' for s in result['exit_shares'])],
+        ['their top-1 (%)', *('-' if a is None else f'{a:.2f}' for a in result['exit_top1'])],
     ]
-    lines += [f'{name:<16}' + ''.join(f'{cell:>9}' for cell in cells) for name, cells in rows] + [
-        ''
-    ]
-    for row in result['time']:
-        lines.append(
-            f'batch {row["batch"]:>3}: {row["policy_ms"]:.3f} ms an image, the deepest exit '
-            f'{row["deepest_ms"]:.3f} ms, share {row["share"]:.3f} ({row["images"]} images)'
-        )
-    return '\n'.join(lines)
+    times = [['batch', 'images', 'policy (ms an image)', 'deepest exit (ms an image)', 'ratio']]
+    times += [list(row.values()) for row in result['time']]
+    return (
+        f'{policy.name} on {result["images"]} images: top-1 {result["top1"]:.2f} %, the deepest '
+        f'exit alone {result["deepest_top1"]:.2f} %\n'
+        f'FLOPs of an image: {result["flops"] / 1e9:.4g} G on average, '
+        f"{result['flops_share']:.3f} of the deepest exit's\n\n"
+        f'{format_table(rows)}\n\n{format_table(times)}'
+    )

@@ -1,4 +1,4 @@
-"""Params and FLOPs of the network cut at each exit."""
+"""Parameters and FLOPs of the network cut at each exit."""
 
 import logging
 from typing import Dict, List, Sequence, Tuple
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from mmrazor_byot.models.reachable import differentiable_copy, reached
 
 
-class _CutNetwork(nn.Module):
-    """A network that answers with some of its exits."""
+class CutNetwork(nn.Module):
+    """A network that answers with the logits of some of its exits, numbered from 0."""
 
     def __init__(self, model: BaseModel, exits: Sequence[int]) -> None:
         super().__init__()
@@ -37,8 +37,8 @@ def exit_complexity(model: BaseModel, input_size: Sequence[int]) -> List[Dict[st
         input_size (Sequence[int]): (C, H, W) of one image.
 
     Returns:
-        list[dict]: For exit 1 to C, and behind them, where there are several, for the ensemble:
-        ``exit`` (``'1/4'`` … ``'ensemble'``), ``params`` and ``flops``, numbers.
+        list[dict]: For exit 1 to C, and then, if there are several, for the ensemble: ``exit``
+        (``'1/4'`` … ``'ensemble'``), ``params`` and ``flops``, numbers.
     """
     model, image = _prepared(model, input_size)
     count = getattr(model, 'num_exits', 1)
@@ -46,18 +46,22 @@ def exit_complexity(model: BaseModel, input_size: Sequence[int]) -> List[Dict[st
     if count > 1:
         cuts['ensemble'] = list(range(count))
     return [
-        dict(exit=name, params=_params(cut, image), flops=_flops(cut, image))
-        for name, cut in ((n, _CutNetwork(model, e)) for n, e in cuts.items())
+        dict(
+            exit=name,
+            params=sum(p.numel() for p in _parameters(model, exits, image)),
+            flops=_flops(model, exits, image),
+        )
+        for name, exits in cuts.items()
     ]
 
 
 def stage_flops(model: BaseModel, input_size: Sequence[int]) -> Dict[str, List[int]]:
-    """Count what going on to the next exit costs, and what reading it costs.
+    """Count what going on to the next exit costs, and what its head costs.
 
-    A sample that leaves at exit e, having read the exits R, costs ``sum(sections[:e]) + sum(heads[i
-    - 1] for i in R)``. What an exit alone depends on is its head; what a deeper one needs too is
-    its section. Behind the deepest exit there is nothing to tell them apart: all that it adds is
-    its section, and its head costs 0.
+    A sample that stops at exit e, for which the heads of the exits R were run, costs
+    ``sum(sections[:e]) + sum(heads[i - 1] for i in R)``. What an exit alone depends on is its head;
+    what a deeper one needs too is its section. All that the deepest exit adds is its section, and
+    its head costs 0.
 
     Args:
         model (BaseModel): As in :func:`exit_complexity`.
@@ -68,70 +72,47 @@ def stage_flops(model: BaseModel, input_size: Sequence[int]) -> Dict[str, List[i
     """
     model, image = _prepared(model, input_size)
     count = getattr(model, 'num_exits', 1)
-
-    def cost(*exits: int) -> int:
-        return _flops(_CutNetwork(model, exits), image)
-
-    up_to = [cost(*range(i + 1)) for i in range(count)]
-    and_deeper = up_to[-1:] + [cost(*range(i, count)) for i in range(1, count)]
-    heads = [more - less for more, less in zip(and_deeper, and_deeper[1:])]
-    heads.append(0)
+    up_to = [_flops(model, range(i + 1), image) for i in range(count)]
+    and_deeper = up_to[-1:] + [_flops(model, range(i, count), image) for i in range(1, count)]
+    heads = [more - less for more, less in zip(and_deeper, and_deeper[1:])] + [0]
     sections = [more - less - head for less, more, head in zip([0, *up_to], up_to, heads)]
     return dict(sections=sections, heads=heads)
 
 
 def exit_parameters(model: BaseModel, input_size: Sequence[int]) -> List[List[str]]:
-    """Which parameters the logits of each exit depend on.
-
-    Args:
-        model (BaseModel): As in :func:`exit_complexity`.
-        input_size (Sequence[int]): (C, H, W) of one image.
-
-    Returns:
-        list[list[str]]: Their names, for exit 1 to C.
-    """
+    """Names of the parameters that the logits of each exit depend on, for exit 1 to C."""
     model, image = _prepared(model, input_size)
     names = {p: name for name, p in model.named_parameters()}
     return [
-        [names[p] for p in _reached(_CutNetwork(model, [i]), image)]
+        [names[p] for p in _parameters(model, [i], image)]
         for i in range(getattr(model, 'num_exits', 1))
     ]
 
 
 def _prepared(model: BaseModel, input_size: Sequence[int]) -> Tuple[BaseModel, Tensor]:
     """A copy to count on, as the caller's stays as it is; and an image."""
-    _forget_records(model)
+    distiller = getattr(model, 'distiller', None)
+    for name in ('student_recorders', 'teacher_recorders'):
+        # What MMRazor's recorders kept of the last batch cannot be copied.
+        for recorder in getattr(getattr(distiller, name, None), 'recorders', {}).values():
+            recorder.reset_data_buffer()
     return differentiable_copy(model), torch.zeros(1, *input_size)
 
 
-def _forget_records(model: BaseModel) -> None:
-    """What MMRazor's recorders kept of the last batch cannot be copied."""
-    distiller = getattr(model, 'distiller', None)
-    for name in ('student_recorders', 'teacher_recorders'):
-        manager = getattr(distiller, name, None)
-        for recorder in getattr(manager, 'recorders', {}).values():
-            recorder.reset_data_buffer()
-
-
-def _params(network: nn.Module, image: Tensor) -> int:
-    return sum(p.numel() for p in _reached(network, image))
-
-
-def _reached(network: nn.Module, image: Tensor) -> List[nn.Parameter]:
+def _parameters(model: BaseModel, exits: Sequence[int], image: Tensor) -> List[nn.Parameter]:
     with torch.enable_grad():
-        return reached(network(image), list(network.parameters()))
+        return reached(CutNetwork(model, exits)(image), list(model.parameters()))
 
 
-def _flops(network: nn.Module, image: Tensor) -> int:
+def _flops(model: BaseModel, exits: Sequence[int], image: Tensor) -> int:
     logger = logging.getLogger('mmengine')
     level = logger.level
-    # It warns of every module behind the cut, which is the point of the cut.
+    # It warns of every module after the cut, which is the point of the cut.
     logger.setLevel(logging.ERROR)
     try:
         with torch.no_grad():
-            analyzer = FlopAnalyzer(network, image)
-            analyzer.unsupported_ops_warnings(False)
-            analyzer.uncalled_modules_warnings(False)
+            analyzer = FlopAnalyzer(CutNetwork(model, exits), image)
+            analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
             return int(analyzer.total())
     finally:
         logger.setLevel(level)

@@ -1,11 +1,10 @@
-"""What a network that stops early gives, over all thresholds."""
+"""Accuracy, cost and time of a network that stops early, over all thresholds."""
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 import torch
 from mmengine.model import BaseModel
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -17,22 +16,22 @@ from mmrazor_byot.early_exit import (
     RecordedNetwork,
     StagedNetwork,
 )
-from mmrazor_byot.early_exit.measure import policy_flops, time_policy
+from mmrazor_byot.early_exit.measure import policy_flops, time_policies
 from mmrazor_byot.evaluation.collect import Logits, collect_logits, network_inputs
 from mmrazor_byot.evaluation.complexity import stage_flops
 
 #: Confidences at which the curve is taken.
 CURVE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)
-ROUNDS = 3
 
 
+@torch.no_grad()
 def measure_trade_off(
     model: BaseModel, loader: DataLoader, policies: Dict[str, ExitPolicy], timed_images: int
 ) -> Tuple[dict, Logits]:
     """Accuracy, FLOPs and time over thresholds, of exits and of policies.
 
     Args:
-        model (BaseModel): BYOT, where it is to run.
+        model (BaseModel): BYOT, on the device where it is to run.
         loader (DataLoader): The test images.
         policies (dict): Calibrated policies by name; the curve takes temperatures and answer of the
             first.
@@ -47,26 +46,22 @@ def measure_trade_off(
     first = next(iter(policies.values()), ConfidencePolicy(1.0))
     calibrated = dict(temperatures=first.temperatures, ensemble=first.ensemble)
     count = model.num_exits
-    kinds = dict(
-        curve=[(dict(threshold=t), ConfidencePolicy(t, **calibrated)) for t in CURVE],
-        exits=[(dict(name=f'{i + 1}/{count}'), FixedExitPolicy(i + 1)) for i in range(count)]
-        + [
-            (dict(name='ensemble'), FixedExitPolicy(temperatures=first.temperatures, ensemble=True))
-        ],
-        policies=[(dict(name=name), p) for name, p in policies.items()],
-    )
-    times = iter(
-        _times(model, loader, [p for kind in kinds.values() for _, p in kind], timed_images)
-    )
+    tried = [('curve', dict(threshold=t), ConfidencePolicy(t, **calibrated)) for t in CURVE]
+    tried += [
+        ('exits', dict(name=f'{i + 1}/{count}'), FixedExitPolicy(i + 1)) for i in range(count)
+    ]
+    ensemble = FixedExitPolicy(temperatures=first.temperatures, ensemble=True)
+    tried.append(('exits', dict(name='ensemble'), ensemble))
+    tried += [('policies', dict(name=name), policy) for name, policy in policies.items()]
+    images = _first_images(model, loader, timed_images).split(1)
+    times = time_policies(StagedNetwork(model), images, {i: p for i, (_, _, p) in enumerate(tried)})
     costs = stage_flops(model, model.input_size)
     recorded = RecordedNetwork(torch.from_numpy(data.logits))
-    return {
-        kind: [
-            dict(**name, **_point(recorded.run(p), data.labels, costs), ms=next(times))
-            for name, p in entries
-        ]
-        for kind, entries in kinds.items()
-    }, data
+    found: Dict[str, List[dict]] = dict(curve=[], exits=[], policies=[])
+    for i, (kind, name, policy) in enumerate(tried):
+        point = _point(recorded.run(policy), data.labels, costs)
+        found[kind].append(dict(**name, **point, ms=times[i]))
+    return found, data
 
 
 def _point(outcome: EarlyExit, labels: np.ndarray, costs: Dict[str, Sequence[float]]) -> dict:
@@ -76,18 +71,6 @@ def _point(outcome: EarlyExit, labels: np.ndarray, costs: Dict[str, Sequence[flo
         mflops=float(policy_flops(costs, outcome).mean() / 1e6),
         exit_shares=[float((outcome.exits == n).float().mean()) for n in exits],
     )
-
-
-@torch.no_grad()
-def _times(
-    model: BaseModel, loader: DataLoader, policies: Sequence[ExitPolicy], count: int
-) -> List[float]:
-    """Milliseconds of an image, one by one; median of some rounds."""
-    network = StagedNetwork(model)
-    images = _first_images(model, loader, count).split(1)
-    rounds = track(range(ROUNDS + 1), description='Timing', transient=True)
-    times = [[time_policy(network, images, p) for p in policies] for _ in rounds]
-    return np.median(times[1:], axis=0).tolist()  # the first one warms up
 
 
 def _first_images(model: BaseModel, loader: DataLoader, count: int) -> Tensor:
@@ -102,42 +85,37 @@ def _first_images(model: BaseModel, loader: DataLoader, count: int) -> Tensor:
 def gallery_rows(
     data: Logits, loader: DataLoader, policy: ExitPolicy, columns: int, bgr: bool
 ) -> List[List[dict]]:
-    """Images that left at each exit, for :func:`plot_gallery`.
+    """Images that stopped at each exit, for :func:`plot_gallery`.
 
     Args:
         data (Logits): Of the loader's images, in its order.
         loader (DataLoader): The images.
-        policy (ExitPolicy): Decides where they leave.
-        columns (int): At most so many of each exit, spread evenly over those that left there.
+        policy (ExitPolicy): Decides where they stop.
+        columns (int): At most so many of each exit, spread evenly over those that stopped there.
         bgr (bool): Whether the loader's images are BGR.
 
     Returns:
         list: For each exit dicts ``image`` (H, W, 3) uint8 RGB, ``answer`` and ``right``.
     """
     outcome = RecordedNetwork(torch.from_numpy(data.logits)).run(policy)
-    answers = outcome.scores.argmax(1).numpy()
-    names = loader.dataset.metainfo.get('classes')
+    answers = outcome.scores.argmax(1).tolist()
+    names = loader.dataset.metainfo.get('classes') or [
+        f'class {i}' for i in range(data.logits.shape[2])
+    ]
     rows = []
     for number in range(1, data.logits.shape[1] + 1):
-        left = np.flatnonzero(outcome.exits.numpy() == number)
-        shown = left[np.linspace(0, len(left) - 1, min(columns, len(left))).round().astype(int)]
-        rows.append(
-            [
+        here = np.flatnonzero(outcome.exits.numpy() == number)
+        shown = here[np.linspace(0, len(here) - 1, min(columns, len(here))).round().astype(int)]
+        row = []
+        for i in shown.tolist():
+            image = loader.dataset[i]['inputs'].permute(1, 2, 0).cpu().numpy()
+            right = bool(answers[i] == data.labels[i])
+            row.append(
                 dict(
-                    image=_picture(loader.dataset[int(i)]['inputs'], bgr),
-                    answer=_class_name(names, answers[i]),
-                    right=bool(answers[i] == data.labels[i]),
+                    image=image[..., ::-1] if bgr else image,
+                    answer=str(names[answers[i]]),
+                    right=right,
                 )
-                for i in shown
-            ]
-        )
+            )
+        rows.append(row)
     return rows
-
-
-def _picture(inputs: Tensor, bgr: bool) -> np.ndarray:
-    image = inputs.permute(1, 2, 0).cpu().numpy()
-    return image[..., ::-1] if bgr else image
-
-
-def _class_name(names: Optional[Sequence[str]], label: int) -> str:
-    return str(names[label]) if names else f'class {label}'

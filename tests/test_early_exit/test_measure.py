@@ -7,12 +7,14 @@ from mmrazor_byot.early_exit import (
     ConfidencePolicy,
     EarlyExit,
     FixedExitPolicy,
+    StagedNetwork,
     softmax,
 )
 from mmrazor_byot.early_exit.measure import (
     evaluate_policy,
     format_policy_test,
     policy_flops,
+    stage_times,
 )
 from mmrazor_byot.errors import DatasetError
 from mmrazor_byot.evaluation import stage_flops
@@ -51,7 +53,7 @@ def test_logits_in_order(network, loader, batch):
     assert data.labels.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]
 
 
-def test_labels_that_are_no_class(network, batch):
+def test_labels_that_are_not_classes(network, batch):
     images, samples = batch(2)
     samples[1].set_gt_label(7)
     data = [dict(inputs=x, data_samples=s) for x, s in zip(images, samples)]
@@ -74,8 +76,8 @@ def test_result_is_that_of_the_logits(network, loader):
     data = collect_logits(network, loader)
     scores = softmax(torch.from_numpy(data.logits)).numpy()
     policy = ConfidencePolicy(float(np.median(scores[:, 0].max(1))))
-    sure = scores[:, :-1].max(2) >= policy.thresholds
-    exits = np.where(sure.any(1), sure.argmax(1), 3)  # 0 to 3
+    confident = scores[:, :-1].max(2) >= policy.thresholds
+    exits = np.where(confident.any(1), confident.argmax(1), 3)  # 0 to 3
     right = scores[np.arange(10), exits].argmax(1) == data.labels
     result = evaluate_policy(network, loader, policy)
     assert 0 < (exits == 0).mean() < 1
@@ -92,6 +94,9 @@ def test_result_is_that_of_the_logits(network, loader):
         left = right[exits == i]
         assert accuracy == (pytest.approx(100 * left.mean()) if len(left) else None)
     assert [row['batch'] for row in result['time']] == [1, 64]
+    for row in result['time']:
+        assert row['images'] == 10 and row['policy_ms'] > 0
+        assert row['share'] == row['policy_ms'] / row['deepest_ms']
     text = format_policy_test(result, policy)
     assert f'{result["top1"]:.2f} %' in text
     assert f'{result["flops_share"]:.3f} of the deepest' in text
@@ -102,3 +107,9 @@ def test_deepest_exit_is_the_whole_cost(network, loader):
     assert result['flops_share'] == 1  # no head is read on the way
     assert result['exit_shares'] == [0, 0, 0, 1]
     assert result['top1'] == result['deepest_top1']
+
+
+def test_times_of_the_stages(network, batch):
+    times = stage_times(StagedNetwork(network), batch(1)[0])
+    assert len(times['sections']) == len(times['heads']) == 4
+    assert min(times['sections']) > 0 and min(times['heads']) >= 0 and times['heads'][3] == 0

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmrazor_byot.early_exit import ConfidencePolicy, StagedNetwork, run_policy
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.evaluation.complexity import _CutNetwork
+from mmrazor_byot.evaluation.complexity import CutNetwork
 from mmrazor_byot.registry import MODELS
 
 #: Half a minute each to trace, or the same network as another's.
@@ -136,7 +136,7 @@ def executed(network, *stage, **options):
 def needed(model, number, image):
     """Multiply-adds of the network cut at an exit."""
     logging.getLogger('mmengine').setLevel(logging.ERROR)
-    cut = FlopAnalyzer(_CutNetwork(model, [number - 1]), image)
+    cut = FlopAnalyzer(CutNetwork(model, [number - 1]), image)
     cut.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     counts = cut.by_operator()
     return sum(counts[name] for name in PRODUCTS)

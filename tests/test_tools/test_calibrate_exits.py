@@ -53,7 +53,7 @@ def test_the_policy_tested(policy, tmp_path):
     assert result['top1'] > result['deepest_top1'] - 0.51
     assert sum(result['exit_shares']) == pytest.approx(1)
     assert result['flops_share'] < 1
-    assert 'batch  64' in text and 'ms an image' in text
+    assert 'ms an image' in text
 
 
 def test_figures(policy, tmp_path):
@@ -100,7 +100,7 @@ def test_latency(tmp_path):
         )
     )
     facts = json.loads(out.read_text())['calibration']
-    assert facts['cost_unit'] == 'ms' and 'ms, share' in text
+    assert facts['cost_unit'] == 'ms' and 'ms, ratio' in text
     assert facts['target']['latency_ms'] == 1e4
     assert 0 < facts['cost_of_deepest'] < 1e4
     # With time for everything, no accuracy is given up.
@@ -174,7 +174,7 @@ def test_wrong_policies(policy, tmp_path):
     shutil.copy(policy[0], path)
     path.write_text(path.read_text()[:100])
     for arguments, words in [
-        (('--policy', path), 'truncated or no JSON'),
+        (('--policy', path), 'truncated or not JSON'),
         (('--policy', tmp_path / 'none.json'), 'does not exist'),
         (('--policy', policy[0], '--launcher', 'pytorch'), '--launcher'),
         (('--policy', policy[0], '--show-dir', tmp_path), 'tools/infer'),
