@@ -1,5 +1,6 @@
 """Thresholds for a target: one for all exits, or one for each."""
 
+import copy
 from itertools import combinations, product
 from typing import Callable, List, NamedTuple, Optional, Sequence
 
@@ -9,17 +10,19 @@ import torch
 from mmrazor_byot.early_exit import build_policy
 
 Thresholds = Sequence[Optional[float]]
-#: How finely a threshold is sought, as quantiles of the exit's scores.
+#: How many quantiles of an exit's scores are tried as thresholds.
 LEVELS = 30
+#: To weigh a miss against cost: a percentage point of accuracy for a tenth of the network.
+COST_PER_POINT = 0.1
 
 
 class Result(NamedTuple):
-    """What thresholds come to.
+    """What a policy achieves.
 
     Attributes:
         accuracy (float): From 0 to 1.
         cost (float): Mean cost of an image.
-        shares (np.ndarray): Share of the images leaving at each exit, (C,).
+        shares (np.ndarray): Fraction of the images that stop at each exit, (C,).
     """
 
     accuracy: float
@@ -32,7 +35,7 @@ class Target(NamedTuple):
 
     Attributes:
         accuracy (float | None): Reach this one, at the least cost.
-        cost (float | None): Keep to this mean cost, as well as can be.
+        cost (float | None): Keep to this mean cost, at the best accuracy.
     """
 
     accuracy: Optional[float] = None
@@ -46,21 +49,30 @@ class Target(NamedTuple):
         missing = max(0.0, result.cost - self.cost)
         return -missing, result.accuracy, -result.cost
 
-    def met_by(self, result: Result) -> bool:
-        """Whether a result is what was asked for."""
-        return self.key(result)[0] == 0
+    def value(self, result: Result, whole: float) -> float:
+        """The larger, the better; a small miss is weighed against what it gains.
+
+        Args:
+            result (Result): What to judge.
+            whole (float): Cost of the deepest exit alone.
+        """
+        if self.accuracy is not None:
+            missing = 100 * max(0.0, self.accuracy - result.accuracy)
+            return -result.cost / whole - COST_PER_POINT * missing
+        excess = max(0.0, result.cost - self.cost) / whole
+        return COST_PER_POINT * 100 * result.accuracy - excess
 
 
 class Costs(NamedTuple):
     """What an image costs, in any unit.
 
     Attributes:
-        cumulative (Sequence[float]): Of stopping at each exit when the heads of all before it were
-            read, C numbers.
+        cumulative (Sequence[float]): Of stopping at each exit if the heads of all before it are
+            run, C numbers.
         fixed (Sequence[float]): Of a network cut at each exit, C numbers; the last is the deepest
             exit's alone.
-        heads (Sequence[float]): What is saved when the head of an exit is not read, C numbers;
-            zeros if it is not known.
+        heads (Sequence[float]): What is saved if the head of an exit is not run, C numbers; zeros
+            if it is not known.
         unit (str): The unit.
     """
 
@@ -79,12 +91,12 @@ class Costs(NamedTuple):
 
 
 class Exits:
-    """What a kind of policy would see and answer at every exit.
+    """What a kind of policy sees and answers at every exit.
 
     Args:
         probabilities (np.ndarray): Of every exit, (M, C, K), calibrated.
         labels (np.ndarray): Right classes, (M,).
-        costs (Costs): What leaving costs.
+        costs (Costs): What stopping costs.
         kind (str): ``'ConfidencePolicy'``, ``'MarginPolicy'`` or ``'EntropyPolicy'``.
         ensemble (bool): Whether it answers with the mean.
     """
@@ -102,58 +114,39 @@ class Exits:
 
     def part(self, chosen: np.ndarray) -> 'Exits':
         """The same for some of the images."""
-        some = object.__new__(Exits)
-        vars(some).update(vars(self))
-        some.right, some.scores = (self.right[:, chosen], self.scores[:, chosen])
-        return some
+        part = copy.copy(self)
+        part.right, part.scores = self.right[:, chosen], self.scores[:, chosen]
+        return part
 
     def try_out(self, thresholds: Thresholds) -> Result:
-        """Leave at the first exit whose score reaches its threshold.
+        """Stop at the first exit whose score reaches its threshold.
 
         Args:
-            thresholds (Sequence[float | None]): C - 1 of them, in the policy's own sense; None:
-                nobody leaves there.
+            thresholds (Sequence[float | None]): C - 1 of them, as the policy takes them; None: no
+                image stops there.
         """
         here = np.ones(self.right.shape[1], bool)
-        left, right = [], 0
+        stopped, right = [], 0
         for threshold, scores, correct in zip(thresholds, self.scores, self.right):
-            leaves = (
-                here & (self.sign * threshold <= scores)
-                if threshold is not None
-                else np.zeros_like(here)
-            )
-            left.append(np.count_nonzero(leaves))
-            right += np.count_nonzero(leaves & correct)
-            here = here & ~leaves
-        left.append(np.count_nonzero(here))
+            stop = here & (scores >= (np.inf if threshold is None else self.sign * threshold))
+            stopped.append(np.count_nonzero(stop))
+            right += np.count_nonzero(stop & correct)
+            here = here & ~stop
+        stopped.append(np.count_nonzero(here))
         right += np.count_nonzero(here & self.right[-1])
-        shares = np.array(left) / len(here)
-        cost = float(shares @ self._costs(thresholds))
-        return Result(right / len(here), cost, shares)
-
-    def _costs(self, thresholds: Thresholds) -> np.ndarray:
-        """What leaving at each exit costs, (C,)."""
-        unread = np.array([not self.ensemble and t is None for t in thresholds] + [False])
-        saved = np.multiply(self.costs.heads, unread)
-        return self.costs.cumulative - (np.cumsum(saved) - saved)
+        shares = np.array(stopped) / len(here)
+        unread = [not self.ensemble and t is None for t in thresholds]
+        saved = np.cumsum([0.0, *np.multiply(self.costs.heads[:-1], unread)])
+        return Result(right / len(here), float(shares @ (self.costs.cumulative - saved)), shares)
 
     def levels(self, exit_index: int) -> List[Optional[float]]:
-        """Thresholds worth trying at an exit, from nobody to all."""
-        share = np.linspace(0, 1, LEVELS + 1)
-        scores = np.quantile(self.scores[exit_index], share)
+        """Thresholds worth trying at an exit, from no image to all."""
+        scores = np.quantile(self.scores[exit_index], np.linspace(0, 1, LEVELS + 1))
         return [None] + [float(self.sign * s) for s in np.unique(scores)]
 
 
 def best_shared(exits: Exits, target: Target) -> List[Optional[float]]:
-    """The best single threshold, for all exits the same.
-
-    Args:
-        exits (Exits): The calibration images.
-        target (Target): What is asked for.
-
-    Returns:
-        list[float | None]: C - 1 equal thresholds.
-    """
+    """The best single threshold for all exits, C - 1 times."""
     count = len(exits.scores)
     pooled = {t for i in range(count) for t in exits.levels(i)}
     tried = [[t] * count for t in sorted(pooled - {None})] + [[None] * count]
@@ -161,19 +154,11 @@ def best_shared(exits: Exits, target: Target) -> List[Optional[float]]:
 
 
 def best_joint(exits: Exits, target: Target) -> List[Optional[float]]:
-    """The best thresholds found, one for each exit.
+    """The best C - 1 thresholds found, one for each exit; never worse than the shared one.
 
     Accuracy and cost are traded at several rates, each time exit after exit until nothing improves;
     the best of these, and of the shared ones, is then improved in the same way for the target
     itself.
-
-    Args:
-        exits (Exits): The calibration images.
-        target (Target): What is asked for.
-
-    Returns:
-        list[float | None]: C - 1 thresholds, never worse for the target than those of
-        :func:`best_shared` on these images.
     """
     start = best_shared(exits, target)
     whole = exits.costs.fixed[-1]

@@ -3,10 +3,7 @@ import pytest
 import torch
 
 from mmrazor_byot.calibration.calibrate import Goal, calibrate
-from mmrazor_byot.calibration.report import (
-    calibration_facts,
-    format_calibration,
-)
+from mmrazor_byot.calibration.report import calibration_facts, format_calibration
 from mmrazor_byot.calibration.temperature import fit_temperature
 from mmrazor_byot.calibration.threshold_search import Costs
 from mmrazor_byot.early_exit import RecordedNetwork
@@ -15,41 +12,40 @@ from mmrazor_byot.errors import ConfigError
 COSTS = Costs.of_stages([4.0, 3.0, 3.0], [0.4, 0.2, 0.0])
 
 
-def some_logits(count=600, classes=5):
+@pytest.fixture
+def data():
+    """Logits (600, 3, 5) of exits that are much too confident, and labels."""
     rng = np.random.default_rng(0)
-    labels = rng.integers(classes, size=count)
-    logits = rng.normal(size=(count, 3, classes))
-    logits[np.arange(count), :, labels] += [1.5, 2.0, 2.2]
-    return 5 * logits, labels  # much too sure
-
-
-def run_alone(found, logits, labels):
-    outcome = RecordedNetwork(torch.from_numpy(logits)).run(found.policy)
-    return (outcome.scores.argmax(1).numpy() == labels).mean()
+    labels = rng.integers(5, size=600)
+    logits = rng.normal(size=(600, 3, 5))
+    logits[np.arange(600), :, labels] += [1.5, 2.0, 2.2]
+    return 5 * logits, labels
 
 
 @pytest.mark.parametrize('drop', [0.0, 0.5, 3.0])
-def test_max_drop(drop):
-    logits, labels = some_logits()
+def test_max_drop(data, drop):
+    logits, labels = data
     found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=drop))
     deepest = (logits[:, -1].argmax(1) == labels).mean()
     assert found.exit_accuracy[-1] == deepest
-    assert run_alone(found, logits, labels) == found.chosen.seen.accuracy
+    outcome = RecordedNetwork(torch.from_numpy(logits)).run(found.policy)
+    accuracy = (outcome.scores.argmax(1).numpy() == labels).mean()
+    assert accuracy == found.chosen.seen.accuracy
     assert found.chosen.seen.accuracy >= deepest - drop / 100 - 1e-12
     assert found.chosen.seen.cost < 10  # cheaper than the deepest exit
 
 
 @pytest.mark.parametrize('goal, limit', [(Goal(budget=0.6), 6.0), (Goal(cost=7.0), 7.0)])
-def test_budget(goal, limit):
-    logits, labels = some_logits()
+def test_budget(data, goal, limit):
+    logits, labels = data
     found = calibrate(logits, labels, COSTS, goal=goal)
     assert 4.4 <= found.chosen.seen.cost <= limit
     first = (logits[:, 0].argmax(1) == labels).mean()
     assert found.chosen.seen.accuracy > first
 
 
-def test_more_drop_costs_less():
-    logits, labels = some_logits()
+def test_more_drop_costs_less(data):
+    logits, labels = data
     costs = [
         calibrate(logits, labels, COSTS, goal=Goal(max_drop=d), ensembles=[False]).chosen.seen.cost
         for d in (0.0, 2.0, 5.0)
@@ -57,8 +53,8 @@ def test_more_drop_costs_less():
     assert costs[0] > costs[1] > costs[2]
 
 
-def test_temperatures_lessen_the_error():
-    logits, labels = some_logits()
+def test_temperatures_lessen_the_error(data):
+    logits, labels = data
     found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=1.0))
     for i, (before, after) in enumerate(found.ece):
         assert after < 0.7 * before
@@ -66,8 +62,8 @@ def test_temperatures_lessen_the_error():
     assert found.policy.temperatures == found.temperatures
 
 
-def test_the_simplest_is_kept_where_nothing_is_gained():
-    logits, labels = some_logits()
+def test_the_simplest_is_kept_where_nothing_is_gained(data):
+    logits, labels = data
     logits[:, 1] = logits[:, 0]  # nothing is learned by going on to exit 2
     logits[:, 2] = logits[:, 0]
     found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=0.0))
@@ -75,8 +71,8 @@ def test_the_simplest_is_kept_where_nothing_is_gained():
     assert found.chosen.seen.shares.tolist() == [1.0, 0.0, 0.0]
 
 
-def test_all_candidates_are_reported():
-    logits, labels = some_logits()
+def test_all_candidates_are_reported(data):
+    logits, labels = data
     kinds = ['ConfidencePolicy', 'EntropyPolicy']
     found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=1.0), kinds=kinds)
     text = format_calibration(found, COSTS)
@@ -98,38 +94,38 @@ def test_all_candidates_are_reported():
     assert f'{share:.3f}' in text
 
 
-def test_too_little():
-    logits, labels = some_logits()
+def test_too_little(data):
+    logits, labels = data
     with pytest.raises(ConfigError, match='49 images are too few'):
         calibrate(logits[:49], labels[:49], COSTS, goal=Goal(max_drop=1.0))
     with pytest.raises(ConfigError, match='exit 1 alone costs 4.4, 0.44 of'):
         calibrate(logits, labels, COSTS, goal=Goal(budget=0.4))
 
 
-def test_a_fixed_exit_by_hand():
-    logits, labels = some_logits()
+def test_a_fixed_exit_by_hand(data):
+    logits, labels = data
     logits[:, 1] = logits[:, 2]  # exit 2 is as good as the deepest
     costs = Costs([5.0, 9.0, 12.0], [3.0, 5.0, 8.0], [1.0, 1.0, 0.0], 'ms')
     found = calibrate(logits, labels, costs, Goal(max_drop=0.0))
     assert found.policy.config()['exit_number'] == 2
     assert found.policy.temperatures == found.temperatures
     assert found.chosen.seen == found.chosen.unseen
-    assert found.chosen.seen.cost == 5 and found.chosen.drop == 0
+    assert found.chosen.seen.cost == 5
     facts = calibration_facts(found, costs)
-    assert facts['expected']['cost_share'] == 5 / 8
+    assert facts['expected']['cost_share'] == 5 / 8 and facts['expected']['unseen_drop'] == 0
     assert facts['cost_of_deepest'] == 8 and facts['cost_unit'] == 'ms'
 
 
-def test_nothing_but_the_deepest_keeps_the_accuracy():
-    logits, labels = some_logits()
+def test_nothing_but_the_deepest_keeps_the_accuracy(data):
+    logits, labels = data
     logits[:, :2] = -logits[:, :2]  # wrong more often than by chance
     found = calibrate(logits, labels, COSTS, Goal(max_drop=0.0))
     assert found.chosen.seen.shares.tolist() == [0, 0, 1]
     assert found.chosen.seen.cost == 10
 
 
-def test_what_misses_the_goal_is_not_taken_for_being_cheap():
-    logits, labels = some_logits()
+def test_what_misses_the_goal_is_not_taken_for_being_cheap(data):
+    logits, labels = data
     logits[:, 0] = logits[:, 2]
     # Exit 1 is wrong about two images more than exit 3, and sure of itself.
     wrong = logits[:, 2].argmax(-1) == labels
@@ -143,7 +139,8 @@ def test_what_misses_the_goal_is_not_taken_for_being_cheap():
         found = calibrate(logits, labels, costs, Goal(max_drop=allowed))
         first = found.candidates[0]
         assert first.policy['exit_number'] == 1
-        assert first.drop == pytest.approx(lost)
+        facts = calibration_facts(found, costs)['compared'][0]
+        assert facts['unseen_drop'] == pytest.approx(lost)
         assert (found.chosen is first) == (not missed)
         right = (logits[:, 2].argmax(-1) == labels).mean()
         assert found.chosen.seen.accuracy >= right - allowed / 100
