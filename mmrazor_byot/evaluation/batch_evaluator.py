@@ -1,4 +1,4 @@
-"""Hands whole batches to the metrics that take them."""
+"""Gives whole batches to the metrics that take them."""
 
 from typing import Any, Optional, Sequence
 
@@ -28,12 +28,7 @@ class BatchEvaluator(Evaluator):
     def process(
         self, data_samples: Sequence[BaseDataElement], data_batch: Optional[Any] = None
     ) -> None:
-        """Hand on a batch.
-
-        Args:
-            data_samples (BatchSamples | Sequence[DataSample]): N predictions.
-            data_batch (dict, optional): The batch from the data loader.
-        """
+        """Hand on a batch of predictions, :class:`BatchSamples` or a list of ``DataSample``."""
         others = []
         for metric in self.metrics:
             if isinstance(data_samples, BatchSamples) and getattr(metric, 'takes_batches', False):

@@ -15,29 +15,24 @@ from mmrazor_byot.structures import BatchSamples
 
 
 class Logits(NamedTuple):
-    """What the exits say about a data set.
-
-    Attributes:
-        logits (np.ndarray): (M, C, K) float32.
-        labels (np.ndarray): Right classes, (M,).
-    """
+    """Logits (M, C, K) float32 of a data set, and its labels (M,)."""
 
     logits: np.ndarray
     labels: np.ndarray
 
 
 def collect_logits(model: BaseModel, loader: DataLoader) -> Logits:
-    """Run a network over labelled images, and show how far it is.
+    """Run a network over labelled images, with a progress bar.
 
     Args:
-        model (BaseModel): BYOT, or a plain classifier, which has one exit; where it is to run.
+        model (BaseModel): BYOT, or a plain classifier, which has one exit; on its device.
         loader (DataLoader): The images.
 
     Returns:
         Logits: In the loader's order.
 
     Raises:
-        DatasetError: A label is no class of the network.
+        DatasetError: A label is not a class of the network.
     """
     return run_over(model, track(loader, description='Images', transient=True))
 
@@ -58,11 +53,7 @@ def run_over(model: BaseModel, batches: Iterable[dict]) -> Logits:
 
 
 def check_classes(labels: np.ndarray, num_classes: int) -> None:
-    """Refuse labels that are no classes of a network.
-
-    Raises:
-        DatasetError: There are some.
-    """
+    """Refuse labels that are not classes of a network by a DatasetError."""
     if labels.min() < 0 or labels.max() >= num_classes:
         raise DatasetError(
             f'labels from {labels.min()} to {labels.max()} for a network of {num_classes} classes: '
@@ -71,15 +62,7 @@ def check_classes(labels: np.ndarray, num_classes: int) -> None:
 
 
 def network_inputs(model: BaseModel, batch: dict) -> Tuple[Tensor, np.ndarray]:
-    """Preprocess what a loader gave.
-
-    Args:
-        model (BaseModel): With a ``data_preprocessor``.
-        batch (dict): ``inputs`` and ``data_samples``.
-
-    Returns:
-        tuple: Images (N, 3, H, W) on the network's device, labels (N,).
-    """
+    """Preprocess a batch: images (N, 3, H, W) on the network's device, and labels (N,)."""
     data = model.data_preprocessor(batch, False)
     labels = BatchSamples.of(data['data_samples']).gt_label
     return data['inputs'], labels.cpu().numpy()

@@ -1,6 +1,6 @@
 """Accuracy of every exit and of their ensemble."""
 
-from typing import Dict, List, Sequence, Tuple, Union
+from typing import Dict, List, Sequence, Union
 
 import torch
 from mmengine.evaluator import BaseMetric
@@ -20,33 +20,13 @@ def label_ranks(scores: Tensor, labels: Tensor, depth: int) -> Tensor:
         depth (int): Ranks are counted up to here, 1 to K.
 
     Returns:
-        Tensor: Ranks (N, ...): 0 where the right class is first, ``depth`` where it is not among
-        the first ``depth``. A NaN score ranks nothing.
+        Tensor: Ranks (N, ...): 0 if the right class is first, ``depth`` if it is not among the
+        first ``depth`` or a score is NaN.
     """
     best = scores.topk(depth, dim=-1).indices
     right = best == labels.reshape(-1, *[1] * (scores.ndim - 1))
     rank = torch.where(right.any(-1), right.int().argmax(-1), depth)
     return rank.masked_fill(scores.isnan().any(-1), depth)
-
-
-def scores_and_labels(samples: Union[BatchSamples, Sequence[dict]]) -> Tuple[Tensor, Tensor]:
-    """What there is to score in a batch.
-
-    Args:
-        samples (BatchSamples | Sequence[dict]): N predictions.
-
-    Returns:
-        tuple: ``exit_scores`` (N, C, K), or ``pred_score`` (N, K) where there are none, and labels
-        (N,).
-    """
-    if isinstance(samples, BatchSamples):
-        with_exits = samples.has('exit_scores')
-        return (samples.exit_scores if with_exits else samples.pred_score, samples.gt_label)
-    key = 'exit_scores' if 'exit_scores' in samples[0] else 'pred_score'
-    return (
-        torch.stack([sample[key] for sample in samples]),
-        torch.cat([sample['gt_label'] for sample in samples]),
-    )
 
 
 @METRICS.register_module()
@@ -78,55 +58,49 @@ class ExitAccuracy(BaseMetric):
             raise ConfigError(f'ExitAccuracy(topk={topk}): must be positive')
 
     def process(self, data_batch, data_samples: Union[BatchSamples, Sequence[dict]]) -> None:
-        """Note the ranks of a batch; scores need not be kept.
+        """Keep the ranks of a batch.
 
         Args:
             data_batch: Not used.
             data_samples (BatchSamples | Sequence[dict]): N predictions with ``gt_label``, and
                 ``exit_scores`` (C, K) or only ``pred_score`` (K,).
         """
-        scores, labels = scores_and_labels(data_samples)
+        if isinstance(data_samples, BatchSamples):
+            with_exits = data_samples.has('exit_scores')
+            scores = data_samples.exit_scores if with_exits else data_samples.pred_score
+            labels = data_samples.gt_label
+        else:
+            key = 'exit_scores' if 'exit_scores' in data_samples[0] else 'pred_score'
+            scores = torch.stack([sample[key] for sample in data_samples])
+            labels = torch.cat([sample['gt_label'] for sample in data_samples])
         if max(self.topk) > scores.shape[-1]:
             raise ConfigError(
                 f'ExitAccuracy(topk={self.topk}): there are only {scores.shape[-1]} classes; '
                 'change topk of val_evaluator and test_evaluator'
             )
         if scores.ndim == 3:
-            ensemble = scores.mean(dim=1, keepdim=True)
-            scores = torch.cat([scores, ensemble], dim=1)
+            scores = torch.cat([scores, scores.mean(dim=1, keepdim=True)], dim=1)
         else:
             scores = scores[:, None]
         ranks = label_ranks(scores, labels.to(scores.device), max(self.topk))
         self.results.append(ranks)  # (N, C + 1) or (N, 1)
 
     def evaluate(self, size: int) -> Dict[str, float]:
-        """Percentages over the whole data set, of all processes.
-
-        Args:
-            size (int): Its images; what a sampler padded is dropped.
-        """
-        self.results = self.image_ranks()  # processes exchange images
+        """Percentages over the ``size`` images of the whole data set, of all processes."""
+        # Processes exchange the ranks of single images.
+        self.results = torch.cat(self.results).tolist() if self.results else []
         return super().evaluate(size)
 
-    def image_ranks(self) -> List[List[int]]:
-        """What :meth:`process` noted, image by image."""
-        return torch.cat(self.results).tolist() if self.results else []
-
     def compute_metrics(self, results: List[List[int]]) -> Dict[str, float]:
-        """Percentages over the whole data set.
-
-        Args:
-            results (list[list[int]]): For each image the ranks of exit 1 to C and of the ensemble,
-                or the one rank of a plain network.
-        """
+        """Percentages, from the ranks of exit 1 to C and of the ensemble for each image."""
         ranks = torch.tensor(results)
         *exits, last = range(ranks.shape[1])
-        columns: List[Tuple[str, int]] = [(f'exit{i + 1}', i) for i in exits]
-        columns.append(('ensemble', last) if exits else ('accuracy', last))
+        columns = {f'exit{i + 1}': i for i in exits}
         if exits:
-            columns.append(('accuracy', exits[-1]))
+            columns['ensemble'] = last
+        columns['accuracy'] = exits[-1] if exits else last
         return {
             f'{name}/top{k}': (ranks[:, column] < k).double().mean().item() * 100
-            for name, column in columns
+            for name, column in columns.items()
             for k in self.topk
         }

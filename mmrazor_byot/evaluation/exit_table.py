@@ -2,9 +2,11 @@
 
 from typing import Dict, List, Optional, Sequence
 
+from mmrazor_byot.table import format_table
+
 
 def exit_rows(complexity: Sequence[Dict], metrics: Optional[Dict[str, float]] = None) -> List[dict]:
-    """Put together what is known of each exit.
+    """Combine what is known of each exit.
 
     Args:
         complexity (Sequence[dict]): See :func:`exit_complexity`.
@@ -28,31 +30,16 @@ def exit_rows(complexity: Sequence[Dict], metrics: Optional[Dict[str, float]] = 
 
 
 def format_exit_table(rows: Sequence[dict]) -> str:
-    """Lay the rows out as text, an exit a column.
-
-    Args:
-        rows (Sequence[dict]): See :func:`exit_rows`.
-
-    Returns:
-        str: A Markdown table.
-    """
-    lines = [('exit', [row['exit'] for row in rows])]
-    accuracies = [name for name in rows[0] if name.startswith('top')]
-    for name in accuracies:
-        label = f'top-{name[3:]} (%)'
-        lines.append((label, [f'{row[name]:.2f}' for row in rows]))
+    """The rows of :func:`exit_rows` as a Markdown table, an exit a column."""
+    lines = [['exit', *(row['exit'] for row in rows)]]
+    for name in rows[0]:
+        if name.startswith('top'):
+            lines.append([f'top-{name[3:]} (%)', *(f'{row[name]:.2f}' for row in rows)])
     for label, name, unit in (('params (M)', 'params', 1e6), ('FLOPs (G)', 'flops', 1e9)):
-        lines.append((label, [_scaled(row[name] / unit) for row in rows]))
-    first = max(len(label) for label, _ in lines)
-    width = max(len(cell) for _, cells in lines for cell in cells)
-    texts = [
-        f'| {label:<{first}} | ' + ' | '.join(f'{cell:>{width}}' for cell in cells) + ' |'
-        for label, cells in lines
-    ]
-    rule = f'|{"-" * (first + 2)}|' + f'{"-" * (width + 1)}:|' * len(rows)
-    return '\n'.join([texts[0], rule, *texts[1:]])
+        lines.append([label, *(_scaled(row[name] / unit) for row in rows)])
+    return format_table(lines, markdown=True)
 
 
 def _scaled(number: float) -> str:
-    """Two decimals, or three significant digits where that says too little."""
+    """Two decimals, or three significant digits if that says too little."""
     return f'{number:.2f}' if number >= 1 else f'{number:.3g}'

@@ -16,7 +16,7 @@ MODEL_CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'models'
 
 
 class TwoSections(nn.Module):
-    """Two convolutions, and behind each a linear classifier of 5 classes.
+    """Two convolutions, and after each a linear classifier of 5 classes.
 
     On images of 3 x 8 x 8, params and multiply-adds are
 
@@ -58,36 +58,31 @@ class Plain(nn.Module):
 BY_HAND = [
     dict(exit='1/2', params=112 + 1285, flops=6912 + 1280),
     dict(exit='2/2', params=112 + 222 + 485, flops=6912 + 3456 + 480),
-    dict(
-        exit='ensemble',
-        params=112 + 1285 + 222 + 485,
-        flops=6912 + 1280 + 3456 + 480,
-    ),
+    dict(exit='ensemble', params=112 + 1285 + 222 + 485, flops=6912 + 1280 + 3456 + 480),
 ]
 
 
 def test_two_sections_by_hand():
     assert exit_complexity(TwoSections(), (3, 8, 8)) == BY_HAND
+    assert stage_flops(TwoSections(), (3, 8, 8)) == dict(
+        sections=[6912, 3456 + 480], heads=[1280, 0]
+    )
 
 
 def test_plain_network():
-    cost = dict(BY_HAND[1], exit='1/1')
-    assert exit_complexity(Plain(), (3, 8, 8)) == [cost]
+    assert exit_complexity(Plain(), (3, 8, 8)) == [dict(BY_HAND[1], exit='1/1')]
+    assert stage_flops(Plain(), (3, 8, 8)) == dict(sections=[6912 + 3456 + 480], heads=[0])
 
 
 def test_flops_grow_with_the_image():
     """Only the convolution: its classifiers would not fit."""
     model = TwoSections()
     model.shallow = model.deep = nn.Flatten()
-    sizes = [(3, 8, 8), (3, 16, 8), (3, 32, 32)]
-    costs = [exit_complexity(model, size) for size in sizes]
-    assert [c[0]['flops'] for c in costs] == [6912, 2 * 6912, 16 * 6912]
-    assert [c[1]['flops'] for c in costs] == [
-        6912 + 3456,
-        2 * (6912 + 3456),
-        16 * (6912 + 3456),
-    ]
-    assert [c[1]['params'] for c in costs] == [112 + 222] * 3
+    for size, times in (((3, 8, 8), 1), ((3, 16, 8), 2), ((3, 32, 32), 16)):
+        shallow, deep, _ = exit_complexity(model, size)
+        assert shallow['flops'] == times * 6912
+        assert deep['flops'] == times * (6912 + 3456)
+        assert deep['params'] == 112 + 222
 
 
 def test_model_is_left_as_it_was(monkeypatch):
@@ -136,16 +131,6 @@ def test_resnet18():
     bottleneck = 64 * 64 + 128 + 64 * 64 * 64 + 128 + 64 * 512 + 1024
     classifier = 512 * 100 + 100
     assert costs[0]['params'] == stem + blocks + bottleneck + classifier
-
-
-def test_stages_of_two_sections_by_hand():
-    assert stage_flops(TwoSections(), (3, 8, 8)) == dict(
-        sections=[6912, 3456 + 480], heads=[1280, 0]
-    )
-
-
-def test_stages_of_a_plain_network():
-    assert stage_flops(Plain(), (3, 8, 8)) == dict(sections=[6912 + 3456 + 480], heads=[0])
 
 
 class SharedLater(nn.Module):

@@ -12,7 +12,7 @@ def test_resnet18_as_the_paper_counts_it(tmp_path):
     deepest = rows[3]
     assert deepest['exit'] == '4/4' and deepest['params'] == 11220132
     assert f'{deepest["flops"] / 1e9:.2f}' == '0.56'
-    assert '| params (M) |    0.501 |     1.07 |     2.99 |    11.22 |' in text
+    assert '| params (M) | 0.501 |  1.07 |  2.99 | 11.22 |' in text
     flops = [row['flops'] for row in rows]
     assert flops == sorted(flops)
 
