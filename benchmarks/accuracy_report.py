@@ -9,11 +9,8 @@ from typing import Dict, List, Sequence
 from machine import save_result
 from matplotlib.figure import Figure
 
-from mmrazor_byot.visualization.style import (
-    exit_colours,
-    save_figure,
-    tidy,
-)
+from mmrazor_byot.table import format_table
+from mmrazor_byot.visualization.style import exit_colours, save_figure, tidy
 
 
 def summarize(runs: Sequence[dict]) -> Dict[str, dict]:
@@ -84,12 +81,11 @@ def table(found: Dict[str, dict]) -> str:
     exits = [n for n in names if n != 'ensemble']
     titles = [f'{i}/{len(exits)}' for i in range(1, len(exits) + 1)]
     head = ['method', *titles, *names[len(exits) :], 'seeds', 'epochs']
-    lines = ['| ' + ' | '.join(head) + ' |', '|---' + '|---:' * (len(head) - 1) + '|']
+    rows = [head]
     for method, row in found.items():
         cells = [_cell(value(row, n, exits[-1])) for n in names]
-        cells += [str(len(row['seeds'])), '/'.join(map(str, row['epochs']))]
-        lines.append('| ' + ' | '.join([method, *cells]) + ' |')
-    return '\n'.join(lines)
+        rows.append([method, *cells, len(row['seeds']), '/'.join(map(str, row['epochs']))])
+    return format_table(rows, markdown=True)
 
 
 def _cell(spread: dict) -> str:

@@ -30,11 +30,8 @@ from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 from synthetic import RandomImages
 
-from mmrazor_byot.datasets import (
-    ImageBatches,
-    InMemoryDataset,
-    PackedImages,
-)
+from mmrazor_byot.datasets import ImageBatches, InMemoryDataset, PackedImages
+from mmrazor_byot.table import format_table
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = ROOT / 'configs/_base_/datasets/cifar100_bs16.py'
@@ -171,10 +168,10 @@ def main() -> None:
         print(
             f'batch {args.batch}, {args.rounds} rounds in turn, {args.images or "synthetic images"}'
         )
-        print(f'| {"pipeline":<43} | images/s | times mmpretrain |')
-        print(f'|{"-" * 45}|---------:|-----------------:|')
+        lines = [['pipeline', 'images/s', 'times mmpretrain']]
         for name, row in rows.items():
-            print(f'| {name:<43} | {row["median_per_s"]:>8,.0f} | {row["ratio"]:>16.1f} |')
+            lines.append([name, f'{row["median_per_s"]:,.0f}', f'{row["ratio"]:.1f}'])
+        print(format_table(lines, markdown=True))
         name = f'data_path_{args.device}_b{args.batch}'
     path = save_result(
         args.name or name,

@@ -17,6 +17,8 @@ from pathlib import Path
 import torch
 from machine import RESULTS, describe_machine, save_result
 
+from mmrazor_byot.table import format_table
+
 TOOLS = Path(__file__).resolve().parent.parent / 'tools'
 
 
@@ -102,8 +104,7 @@ def main() -> None:
         summary=summary(found),
         **found,
     )
-    for name, value in found['summary'].items():
-        print(f'{name:<26}{value:.3f}')
+    print(format_table(list(found['summary'].items())))
     print(f'written to {save_result(args.name, found, args.out)}')
 
 

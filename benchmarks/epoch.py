@@ -24,6 +24,7 @@ from synthetic import with_images
 from watch import peak_mib, watch_epochs
 
 from mmrazor_byot.launch import add_config_options
+from mmrazor_byot.table import format_table
 
 COLUMNS = (
     'images/s',
@@ -157,9 +158,7 @@ def measure_apart(task: dict) -> dict:
 
 def print_table(rows: dict) -> None:
     first = next(iter(rows.values()))
-    width = max(map(len, rows))
-    print(f'| {"":<{width}} | ' + ' | '.join(COLUMNS) + ' |')
-    print(f'|{"-" * (width + 2)}|' + ''.join('-' * (len(c) + 1) + ':|' for c in COLUMNS))
+    lines = [['', *COLUMNS]]
     for name, row in rows.items():
         busy = row['gpu_busy']
         cells = (
@@ -171,11 +170,8 @@ def print_table(rows: dict) -> None:
             f'{row["times_steps"]:.3f}',
             f'{row["images_per_s"] / first["images_per_s"]:.2f}',
         )
-        print(
-            f'| {name:<{width}} | '
-            + ' | '.join(f'{c:>{len(title)}}' for c, title in zip(cells, COLUMNS))
-            + ' |'
-        )
+        lines.append([name, *cells])
+    print(format_table(lines, markdown=True))
 
 
 def main() -> None:

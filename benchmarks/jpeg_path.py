@@ -16,6 +16,8 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmpretrain.registry import TRANSFORMS
 
+from mmrazor_byot.table import format_table
+
 SIZE = (375, 500)  # height and width
 
 #: LoadImageFromFile's settings; a number is a flag of cv2.imdecode.
@@ -140,10 +142,8 @@ def show(rows: dict) -> None:
     """Print the table."""
     size = next(iter(rows.values()))['file_kib']
     print(f'JPEG files of {SIZE[1]} x {SIZE[0]}, {size:.0f} KiB each, to 224 x 224')
-    print('| decoder            | images/s | decode | crop, resize | flip, pack |')
-    print('|--------------------|---------:|-------:|-------------:|-----------:|')
+    lines = [['decoder', 'images/s', 'decode', 'crop, resize', 'flip, pack']]
     for name, row in rows.items():
-        print(
-            f'| {name:<18} | {row["median_per_s"]:>8,.0f} | {row["decode"]:>6.0%} | '
-            f'{row["resize"]:>12.0%} | {row["rest"]:>10.0%} |'
-        )
+        parts = [f'{row[part]:.0%}' for part in ('decode', 'resize', 'rest')]
+        lines.append([name, f'{row["median_per_s"]:,.0f}', *parts])
+    print(format_table(lines, markdown=True))

@@ -26,6 +26,7 @@ from synthetic import RandomImages  # noqa: F401  registers it
 from torch import nn
 
 from mmrazor_byot.registry import MODELS
+from mmrazor_byot.table import format_table
 
 VARIANTS = {
     'MMEngine': 'its hooks, and its sum of the losses',
@@ -219,17 +220,10 @@ def main() -> None:
         'an iteration'
     )
     parts = sorted({part for row in rows.values() for part in row} - {'all'})
-    print(f'| {"":<22} | ' + ' | '.join(rows) + ' |')
-    print(f'|{"-" * 24}|' + ''.join('-' * (len(v) + 1) + ':|' for v in rows))
+    lines = [['', *rows]]
     for part in [*parts, 'all']:
-        print(
-            f'| {part:<22} | '
-            + ' | '.join(
-                f'{row[part]:>{len(v)}.1f}' if part in row else ' ' * len(v)
-                for v, row in rows.items()
-            )
-            + ' |'
-        )
+        lines.append([part, *(f'{r[part]:.1f}' if part in r else '' for r in rows.values())])
+    print(format_table(lines, markdown=True))
     path = save_result(
         args.name,
         dict(machine=machine, batch=args.batch, history=args.history, variants=VARIANTS, rows=rows),

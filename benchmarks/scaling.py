@@ -20,6 +20,9 @@ from mmengine.model import MMDistributedDataParallel
 from trainee import Setting, Trainee
 
 from mmrazor_byot.launch import leave_processes
+from mmrazor_byot.table import format_table
+
+COLUMNS = ('step (ms)', 'times the first', 'images/s', 'memory (MB)', 'times the first')
 
 
 def parse_args() -> argparse.Namespace:
@@ -99,34 +102,33 @@ def measure(args: argparse.Namespace) -> dict:
             peak_memory_bytes=None if processes else peak_memory(setting),
             setting=vars(setting),
         )
-        show_row(name, rows[name], next(iter(rows.values())))
+        print(f'{name}: {seconds * 1e3:.0f} ms', flush=True)
     return rows
 
 
-def show_row(name: str, row: dict, first: dict) -> None:
-    """Print a row, with its ratios to the first."""
-    cells = [
-        f'{row["step_s"] * 1e3:.0f}',
-        f'{row["step_s"] / first["step_s"]:.2f}',
-        f'{row["images_per_s"]:.0f}',
-        '-',
-        '-',
-    ]
-    memory = row['peak_memory_bytes']
-    if memory:
-        ratio = memory / first['peak_memory_bytes']
-        cells[-2:] = f'{memory / 1e6:.0f}', f'{ratio:.2f}'
-    print(f'| {name:<31} | ' + ' | '.join(cells) + ' |', flush=True)
+def show(rows: dict) -> None:
+    """Print the rows as a table, with their ratios to the first."""
+    first = next(iter(rows.values()))
+    lines = [['', *COLUMNS]]
+    for name, row in rows.items():
+        memory = row['peak_memory_bytes']
+        lines.append(
+            [
+                name,
+                f'{row["step_s"] * 1e3:.0f}',
+                f'{row["step_s"] / first["step_s"]:.2f}',
+                f'{row["images_per_s"]:.0f}',
+                f'{memory / 1e6:.0f}' if memory else '-',
+                f'{memory / first["peak_memory_bytes"]:.2f}' if memory else '-',
+            ]
+        )
+    print(format_table(lines, markdown=True))
 
 
 def main() -> None:
     args = parse_args()
-    print(
-        '|                                 | step (ms) | times the first | images/s | memory (MB) '
-        '| times the first |'
-    )
-    print('|---------------------------------|---:|---:|---:|---:|---:|')
     rows = measure(args)
+    show(rows)
     path = save_result(
         args.name or f'scaling_{args.device}',
         dict(machine=describe_machine(args.device), steps=args.steps, rows=rows),

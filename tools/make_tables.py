@@ -13,6 +13,7 @@ from mmrazor_byot.evaluation import exit_complexity
 from mmrazor_byot.files import write_text
 from mmrazor_byot.launch import run_tool
 from mmrazor_byot.registry import MODELS
+from mmrazor_byot.table import format_table
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = ROOT / 'configs/distill/mmcls/byot'
@@ -42,7 +43,7 @@ HEAD = """# What each exit costs, and what the paper reports
 
 Written by `python tools/make_tables.py`. A multiply-add is one FLOP, batch
 norm and pooling included; images have the size that the headings say. *Exit i*
-is the network cut behind section i, with its exit head. The deepest exit is
+is the network cut after section i, with its exit head. The deepest exit is
 the plain network and costs nothing more. The *ensemble* is all exits together.
 
 The accuracies are **the paper's**, top-1 in percent. None is ours: what we
@@ -71,10 +72,11 @@ def main() -> None:
     args = parse_args()
     init_default_scope('mmpretrain')
     if args.check:
-        table = args.table.read_text(encoding='utf-8')
+        lines = args.table.read_text(encoding='utf-8').splitlines()
+        table = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines]
         for name in args.check:
-            lines = recipe_lines(name, Config.fromfile(RECIPES / f'{name}.py'))
-            if '\n'.join(lines) not in table:
+            rows = recipe_rows(name, Config.fromfile(RECIPES / f'{name}.py'))
+            if not any(table[i : i + len(rows)] == rows for i in range(len(table))):
                 raise ConfigError(
                     f'{args.table} is out of date for {name}; run tools/make_tables.py'
                 )
@@ -94,38 +96,33 @@ def whole_table() -> str:
     parts = [HEAD]
     for title, recipes in groups.items():
         exits = [f'exit {i + 1}' for i in range(EXITS)]
-        parts.append(f'## {TITLES[title]}\n')
-        parts.append(row(['recipe', '', 'plain', *exits, 'ensemble']))
-        parts.append('|---|---' + '|---:' * (EXITS + 2) + '|')
+        rows = [['recipe', '', 'plain', *exits, 'ensemble']]
         for name in sorted(recipes, key=paper_order):
-            parts.extend(recipe_lines(name, recipes[name]))
+            rows += recipe_rows(name, recipes[name])
             print(name, flush=True)
-        parts.append('')
+        parts.append(f'## {TITLES[title]}\n\n{format_table(rows, markdown=True)}\n')
     return '\n'.join(parts)
 
 
-def recipe_lines(name: str, cfg: Config) -> List[str]:
-    """The lines of one recipe.
+def recipe_rows(name: str, cfg: Config) -> List[List[str]]:
+    """Params, FLOPs, and the paper's accuracies if there are any.
 
     Args:
-        name: Name of its file, without the ending.
+        name: Name of the recipe's file, without the ending.
         cfg: The recipe.
-
-    Returns:
-        list[str]: Params, FLOPs, and the paper's accuracies if it has any.
     """
     model = MODELS.build(cfg.model)
     costs = exit_complexity(model, model.input_size)
     link = f'[{name}](../{RECIPES.relative_to(ROOT)}/{name}.py)'
-    lines = [
-        row([link, 'params', *cells(costs, 'params')]),
-        row(['', 'FLOPs', *cells(costs, 'flops')]),
+    rows = [
+        [link, 'params', *cells(costs, 'params')],
+        ['', 'FLOPs', *cells(costs, 'flops')],
     ]
     accuracies = paper_row(name, data_of(cfg))
     if accuracies:
         *numbers, mark = accuracies
-        lines.append(row(['', f'paper{mark}, top-1 (%)', *numbers]))
-    return lines
+        rows.append(['', f'paper{mark}, top-1 (%)', *numbers])
+    return rows
 
 
 def data_of(cfg: Config) -> str:
@@ -141,7 +138,7 @@ def cells(costs: Sequence[dict], key: str) -> List[str]:
 
 
 def paper_row(name: str, dataset: str) -> Optional[List[str]]:
-    """The paper's six accuracies and the mark behind them."""
+    """The paper's six accuracies and the mark after them."""
     text = PAPER.get((dataset, network_of(name)))
     if text is None or name.endswith('_strong'):  # not the paper's recipe
         return None
@@ -157,15 +154,11 @@ def network_of(name: str) -> str:
 
 
 def paper_order(name: str) -> tuple:
-    """Networks in the paper's order, others behind them."""
+    """Networks in the paper's order, others after them."""
     networks = [network for _, network in PAPER]
     network = network_of(name)
     known = network in networks
     return (networks.index(network) if known else len(networks), name)
-
-
-def row(columns: Sequence[str]) -> str:
-    return f'| {" | ".join(columns)} |'.replace('|  |', '| |')
 
 
 if __name__ == '__main__':

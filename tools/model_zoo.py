@@ -10,6 +10,7 @@ import argparse
 import sys
 
 from mmrazor_byot.errors import ZooError
+from mmrazor_byot.table import format_table
 from mmrazor_byot.zoo import cached_file, download, list_models, verify
 
 HEADER = ('name', 'dataset', 'top-1', 'params', 'FLOPs', 'size', 'where')
@@ -60,11 +61,7 @@ def parse_args(argv=None):
 
 
 def run_list(args):
-    rows = [HEADER] + [describe(model) for model in list_models()]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    for row in rows:
-        line = '  '.join(map(str.ljust, row, widths))
-        print(line.rstrip())
+    print(format_table([HEADER, *map(describe, list_models())]))
 
 
 def describe(model):

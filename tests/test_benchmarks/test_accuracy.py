@@ -75,8 +75,8 @@ def test_table():
     found = summarize(runs)
     assert found['plain']['top1']['accuracy'] == dict(mean=42, std=pytest.approx(8**0.5))
     assert table(found).splitlines()[2:] == [
-        '| plain | - | 42.0 ± 2.8 | - | 2 | 60 |',
-        '| byot | 30.0 | 41.0 | 45.0 | 1 | 60 |',
+        '| plain  |    - | 42.0 ± 2.8 |        - |     2 |     60 |',
+        '| byot   | 30.0 |       41.0 |     45.0 |     1 |     60 |',
     ]
 
 
