@@ -10,11 +10,13 @@ ready in memory.
 import argparse
 import statistics
 
-from arithmetic import matmul_rate, step_flops
+from arithmetic import matmul_rate, step_macs
 from machine import add_common_arguments, describe_machine, save_result
 from memory import peak_memory
 from peers import METHODS
 from trainee import DTYPES, Setting, Trainee
+
+from mmrazor_byot.table import format_table
 
 COLUMNS = (
     'median (ms)',
@@ -22,7 +24,7 @@ COLUMNS = (
     'times plain',
     'memory (MB)',
     'memory, times plain',
-    'GFLOP',
+    'GMAC',
     'of the matmul rate',
 )
 
@@ -82,9 +84,7 @@ def measure(args: argparse.Namespace) -> dict:
     memory = {name: peak_memory(setting) for name, setting in todo.items()}
     trainees = {name: Trainee(setting) for name, setting in todo.items()}
     # Counted without torch.compile, which would be counted as nothing.
-    flops = {
-        name: step_flops(Trainee(setting.but(compile=False))) for name, setting in todo.items()
-    }
+    flops = {name: step_macs(Trainee(setting.but(compile=False))) for name, setting in todo.items()}
     times = take_turns(trainees, args.warmup, args.steps)
     rates = {setting.dtype: matmul_rate(args.device, setting.dtype) for setting in todo.values()}
     base = 'plain' if 'plain' in todo else args.methods[0]
@@ -108,8 +108,7 @@ def measure(args: argparse.Namespace) -> dict:
 
 def show(rows: dict) -> None:
     """Print the rows as a table."""
-    print('| method           | ' + ' | '.join(COLUMNS) + ' |')
-    print('|------------------|' + ''.join('-' * (len(c) + 1) + ':|' for c in COLUMNS))
+    lines = [['method', *COLUMNS]]
     for name, row in rows.items():
         megabytes = row['peak_memory_bytes'] / 1e6
         cells = (
@@ -121,11 +120,8 @@ def show(rows: dict) -> None:
             f'{row["flops"] / 1e9:.1f}',
             f'{row["share_of_matmul_rate"]:.2f}',
         )
-        print(
-            f'| {name:<16} | '
-            + ' | '.join(cell.rjust(len(c)) for cell, c in zip(cells, COLUMNS))
-            + ' |'
-        )
+        lines.append([name, *cells])
+    print(format_table(lines, markdown=True))
 
 
 def main() -> None:
