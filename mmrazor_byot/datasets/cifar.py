@@ -16,7 +16,7 @@ from .in_memory import is_part
 
 
 class _ClearErrors:
-    """Says which file is wanted, and where; can hold images out."""
+    """Adds to mmpretrain's: errors that say what to do, and images held out."""
 
     def __init__(
         self,
@@ -36,27 +36,10 @@ class _ClearErrors:
         super().__init__(data_root=data_root, split=split, **kwargs)
 
     def load_data_list(self) -> List[dict]:
-        samples = self._load_all()
-        if self.hold_out_every is None and not self.held_out:
-            return samples
-        kept = is_part(
-            np.array([sample['gt_label'] for sample in samples]),
-            self.hold_out_every,
-            self.held_out,
-            type(self).__name__,
-        )
-        if not kept.any():
-            raise DatasetError(
-                f'{type(self).__name__}: no image is left; hold_out_every={self.hold_out_every} is '
-                'too much'
-            )
-        return [samples[i] for i in np.flatnonzero(kept)]
-
-    def _load_all(self) -> List[dict]:
+        name = type(self).__name__
         try:
-            return super().load_data_list()
-        # AssertionError: mmpretrain's check of the files, and URLError, an OSError, where there is
-        # no network.
+            samples = super().load_data_list()
+        # AssertionError: mmpretrain's check of the files. OSError: also URLError, without network.
         except (
             OSError,
             RuntimeError,
@@ -67,10 +50,17 @@ class _ClearErrors:
         ) as e:
             folder = os.path.abspath(self.data_prefix['root'])
             raise DatasetError(
-                f'{type(self).__name__} is not complete in {folder} and could not be fetched '
+                f'{name} is not complete in {folder} and could not be fetched '
                 f'({type(e).__name__}: {e}). Download {self.url} (md5 {self.tgz_md5}) and unpack '
                 f'it there, so that {os.path.join(folder, self.base_folder)} exists.'
             ) from e
+        labels = np.array([sample['gt_label'] for sample in samples])
+        kept = np.flatnonzero(is_part(labels, self.hold_out_every, self.held_out, name))
+        if not len(kept):
+            raise DatasetError(
+                f'{name}: no image is left; hold_out_every={self.hold_out_every} is too much'
+            )
+        return [samples[i] for i in kept]
 
 
 @DATASETS.register_module()
@@ -91,15 +81,4 @@ class CIFAR10(_ClearErrors, _CIFAR10):
 
 @DATASETS.register_module()
 class CIFAR100(_ClearErrors, _CIFAR100):
-    """CIFAR-100, fetched and checked on first use.
-
-    Args:
-        data_root (str): Folder of the data.
-        split (str): ``'train'`` or ``'test'``. Defaults to ``'train'``.
-        hold_out_every, held_out: As in :class:`InMemoryDataset`.
-        **kwargs: As in mmpretrain's ``CIFAR100``.
-
-    Raises:
-        DatasetError: The files are missing or damaged and there is no network; says which file and
-            folder.
-    """
+    """CIFAR-100, fetched and checked on first use; arguments and errors as :class:`CIFAR10`."""

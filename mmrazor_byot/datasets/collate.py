@@ -10,31 +10,16 @@ from mmrazor_byot.structures import BatchSamples
 
 
 class WholeBatch(dict):
-    """A batch that is put together already.
-
-    ``inputs`` (N, 3, H, W) and ``data_samples``, a :class:`BatchSamples`.
-    """
+    """A whole batch: ``inputs`` (N, 3, H, W) and ``data_samples``, a :class:`BatchSamples`."""
 
     def __missing__(self, key):
-        """Other collate functions take it for a list of samples."""
+        # Other collate functions take it for a list of samples.
         if not isinstance(key, int):
             raise KeyError(key)
         raise ConfigError(
             'ImageBatches gives whole batches: set '
             'collate_fn=dict(type="mmrazor_byot.collate_batch") of its data loader'
         )
-
-    def pin_memory(self) -> 'WholeBatch':
-        """The batch in pinned memory; torch's data loader calls this.
-
-        Raises:
-            ConfigError: It is on the GPU.
-        """
-        if self['inputs'].is_cuda:
-            raise ConfigError(
-                'ImageBatches keeps the images on the GPU: set pin_memory=False of its data loader'
-            )
-        return WholeBatch({name: value.pin_memory() for name, value in self.items()})
 
 
 @FUNCTIONS.register_module()

@@ -38,18 +38,10 @@ class Digits(InMemoryDataset):
         from sklearn.model_selection import train_test_split
 
         digits = load_digits()
-        numbers = dict(
-            zip(
-                ('train', 'test'),
-                train_test_split(
-                    np.arange(len(digits.target)),
-                    test_size=1 / 3,
-                    random_state=0,
-                    stratify=digits.target,
-                ),
-            )
+        train, test = train_test_split(
+            np.arange(len(digits.target)), test_size=1 / 3, random_state=0, stratify=digits.target
         )
-        chosen = np.sort(numbers[self.split])
+        chosen = np.sort(train if self.split == 'train' else test)
         grey = (digits.images[chosen] * (255 / 16)).round().astype(np.uint8)
         large = np.stack(
             [cv2.resize(image, (32, 32), interpolation=cv2.INTER_LINEAR) for image in grey]

@@ -1,7 +1,6 @@
 """A data set of small images that hands over whole batches."""
 
-import copy
-from typing import List, Optional, Sequence, Union
+from typing import Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -9,33 +8,32 @@ from mmpretrain.datasets import BaseDataset
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.registry import DATASETS
 from mmrazor_byot.structures import BatchSamples
 
 from .collate import WholeBatch
-from .in_memory import pick
-from .read_all import read_all
+from .in_memory import ArrayDataset
 
 
 @DATASETS.register_module()
-class ImageBatches(BaseDataset):
+class ImageBatches(ArrayDataset):
     """All images of a data set as one tensor, and batches gathered from it.
 
     torch's data loader asks for all samples of a batch at once, and gets them by one gather: no
-    Python runs for a single image. Augmentations are done behind it, on whole batches, by
+    Python runs for a single image. Augmentations are done after it, on whole batches, by
     :class:`BatchDataPreprocessor`.
 
-    The images stand in shared memory, where worker processes find them however they were started;
+    The images are in shared memory, where worker processes find them however they were started;
     or on the GPU.
 
     Args:
         dataset (dict | BaseDataset): A data set whose images are decoded and of one size:
             ``Digits``, ``PackedImages``, ``CIFAR10`` and so on, ours or mmpretrain's. It takes no
             pipeline.
-        device (str, optional): Where the images are kept. ``'auto'`` is the process's GPU where
-            there is one. A GPU takes ``num_workers=0`` and ``pin_memory=False``. Defaults to None,
-            main memory.
+        device (str, optional): Where the images are kept: ``'cuda'``, or ``'auto'``, the process's
+            GPU if there is one. A GPU takes ``num_workers=0`` and ``pin_memory=False``. Defaults to
+            None, main memory.
         lazy_init (bool): Read the images when they are first asked for. Defaults to False.
         **settings: Put over those of ``dataset``, so that
             ``train_dataloader.dataset.hold_out_every=10`` means the same with and without
@@ -55,7 +53,6 @@ class ImageBatches(BaseDataset):
         **settings,
     ) -> None:
         self._source: Optional[BaseDataset] = _build(dataset, settings)
-        self.source_name = type(self._source).__name__
         self.device = device
         super().__init__(ann_file='', serialize_data=False, lazy_init=lazy_init)
 
@@ -70,7 +67,7 @@ class ImageBatches(BaseDataset):
             images, labels = _shared(images), _shared(labels)
         self.images, self.labels = images.to(device), labels.to(device)
         self._metainfo.update(self._source.metainfo)
-        self._source = None  # it has its images for itself
+        self._source = None  # one copy of the images is enough
         self._fully_initialized = True
 
     def __getitems__(self, indices: Sequence[int]) -> WholeBatch:
@@ -99,62 +96,18 @@ class ImageBatches(BaseDataset):
         )
 
     def __getitem__(self, idx: int) -> dict:
-        """One sample, for tools that ask for one.
-
-        Args:
-            idx (int): Its number; from the end, if negative.
-
-        Returns:
-            dict: As ``PackInputs`` packs it: ``inputs`` (3, H, W) uint8 and ``data_samples``, a
-            ``DataSample``.
-        """
+        """One sample as ``PackInputs`` packs it, for tools that ask for one."""
         batch = self.__getitems__([range(len(self))[idx]])
         return {name: value[0] for name, value in batch.items()}
 
     def get_data_info(self, idx: int) -> dict:
-        """One sample as data sets in memory hold it.
-
-        Args:
-            idx (int): Its number.
-
-        Returns:
-            dict: ``img`` (H, W, 3) uint8, ``gt_label``, ``sample_idx``.
-        """
+        """One sample: ``img`` (H, W, 3) uint8, a copy, ``gt_label`` and ``sample_idx``."""
         idx = range(len(self))[idx]
         image = self.images[idx].permute(1, 2, 0).cpu().numpy()
         return dict(img=np.array(image, order='C'), gt_label=int(self.labels[idx]), sample_idx=idx)
 
-    def load_data_list(self) -> List[dict]:
-        """All samples as dicts, for tools that want a list."""
-        return [self.get_data_info(i) for i in range(len(self))]
-
-    def get_subset_(self, indices: Union[int, Sequence[int]]) -> None:
-        """Keep only some samples.
-
-        Args:
-            indices (int | Sequence[int]): The first n (the last, if negative), or those of these
-                numbers.
-        """
-        keep = torch.from_numpy(pick(np.arange(len(self)), indices))
-        keep = keep.to(self.images.device)
-        self.images, self.labels = self.images[keep], self.labels[keep]
-
-    def get_subset(self, indices: Union[int, Sequence[int]]) -> 'ImageBatches':
-        """A data set of some of the samples, see :meth:`get_subset_`."""
-        subset = copy.copy(self)
-        subset.get_subset_(indices)
-        return subset
-
-    def get_gt_labels(self) -> np.ndarray:
-        """Labels of all samples, (M,)."""
-        self.full_init()
-        return self.labels.cpu().numpy()
-
     def check_loader(self, loader: DataLoader) -> None:
-        """Look whether a loader can read images where they are.
-
-        Args:
-            loader (DataLoader): Of this data set.
+        """Check that a loader of this data set can read the images where they are.
 
         Raises:
             ConfigError: They are on the GPU, and it has workers or pins.
@@ -165,22 +118,51 @@ class ImageBatches(BaseDataset):
         if self.images.is_cuda and loader.pin_memory:
             raise ConfigError(self._on_gpu('pin_memory=False'))
 
-    def __len__(self) -> int:
-        self.full_init()
-        return len(self.labels)
-
-    def extra_repr(self) -> List[str]:
-        """Where the images come from and where they are."""
-        body = [f'Images of: \t{self.source_name}']
-        if self._fully_initialized:
-            body.append(f'Kept: \t{tuple(self.images.shape)} uint8 on {self.images.device}')
-        return body
-
     def _on_gpu(self, setting: str) -> str:
         return (
             f'ImageBatches keeps the images on {self.images.device}: set {setting} of the data '
             'loader, or device=None of the data set'
         )
+
+
+def read_all(dataset: BaseDataset) -> Tuple[Tensor, Tensor]:
+    """All images (M, 3, H, W) uint8 and labels (M,) int64 of a data set.
+
+    Raises:
+        DatasetError: A sample has no decoded image or no label, or images differ in size.
+    """
+    name, count = type(dataset).__name__, len(dataset)
+    if not count:
+        raise DatasetError(f'{name} has no images')
+    labels = torch.empty(count, dtype=torch.int64)
+    for i in range(count):
+        info = dataset.get_data_info(i)
+        image, label = info.get('img'), info.get('gt_label')
+        if image is None:
+            raise DatasetError(
+                f'image {i} of {name} is not in memory: ImageBatches takes data sets whose samples '
+                f'hold decoded images as "img", not {sorted(info)}. Pack image files with '
+                'mmrazor_byot.datasets.packed_images.pack_images'
+            )
+        kind, shape = getattr(image, 'dtype', type(image).__name__), np.shape(image)
+        if kind != np.uint8 or len(shape) != 3 or shape[2] != 3:
+            raise DatasetError(
+                f'image {i} of {name} is {kind} of shape {shape}; ImageBatches takes uint8 images '
+                'of three colours, (H, W, 3)'
+            )
+        if i == 0:
+            size = shape[:2]
+            images = torch.empty((count, 3, *size), dtype=torch.uint8)
+        if shape[:2] != size:
+            raise DatasetError(
+                f'image {i} of {name} is {shape[:2]}, image 0 {size}: ImageBatches takes images of '
+                'one size. Resize them before, or use the data set as it is'
+            )
+        if not np.isscalar(label):
+            raise DatasetError(f'image {i} of {name} has the label {label}; it needs one number')
+        images.numpy()[i] = image.transpose(2, 0, 1)
+        labels[i] = int(label)
+    return images, labels
 
 
 def _build(dataset: Union[dict, BaseDataset], settings: dict) -> BaseDataset:
@@ -213,18 +195,14 @@ def _shared(tensor: Tensor) -> Tensor:
 
 
 def _device(name: Optional[str]) -> torch.device:
+    has_gpu = torch.cuda.is_available()
     if name == 'auto':
-        name = 'cuda' if torch.cuda.is_available() else 'cpu'
-    try:
-        device = torch.device(name or 'cpu')
-    except RuntimeError as e:
-        raise ConfigError(
-            f'ImageBatches(device={name!r}): no such device. Choose from None, "auto" and "cuda"'
-        ) from e
-    if device.type not in ('cpu', 'cuda'):
+        name = 'cuda' if has_gpu else 'cpu'
+    kind = (name or 'cpu').split(':')[0]
+    if kind not in ('cpu', 'cuda'):
         raise ConfigError(f'ImageBatches(device={name!r}): choose from None, "auto" and "cuda"')
-    if device.type == 'cuda' and not torch.cuda.is_available():
+    if kind == 'cuda' and not has_gpu:
         raise ConfigError(
-            f'ImageBatches(device={name!r}): there is no GPU; "auto" takes one where there is one'
+            f'ImageBatches(device={name!r}): there is no GPU; "auto" takes one if there is one'
         )
-    return device
+    return torch.device(name or 'cpu')

@@ -3,18 +3,55 @@
 import copy
 from abc import abstractmethod
 from numbers import Integral
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
+import torch
 from mmpretrain.datasets import BaseDataset
 
 from mmrazor_byot.errors import DatasetError
 
 
-class InMemoryDataset(BaseDataset):
+class ArrayDataset(BaseDataset):
+    """Base of the data sets with all ``images`` and all ``labels`` in two arrays, or two tensors.
+
+    Subclasses write ``full_init``, which sets them, and ``get_data_info``.
+    """
+
+    def load_data_list(self) -> List[dict]:
+        """All samples as dicts, for tools that want a list."""
+        return [self.get_data_info(i) for i in range(len(self))]
+
+    def get_subset_(self, indices: Union[int, Sequence[int]]) -> None:
+        """Keep only some samples.
+
+        Args:
+            indices (int | Sequence[int]): The first n (the last, if negative), or those with these
+                numbers.
+        """
+        self.full_init()
+        self.images, self.labels = pick(self.images, indices), pick(self.labels, indices)
+
+    def get_subset(self, indices: Union[int, Sequence[int]]) -> 'ArrayDataset':
+        """A data set of some of the samples, see :meth:`get_subset_`."""
+        subset = copy.copy(self)
+        subset.get_subset_(indices)
+        return subset
+
+    def get_gt_labels(self) -> np.ndarray:
+        """Labels of all samples, (M,)."""
+        self.full_init()
+        return torch.as_tensor(self.labels).cpu().numpy()
+
+    def __len__(self) -> int:
+        self.full_init()
+        return len(self.labels)
+
+
+class InMemoryDataset(ArrayDataset):
     """Base of the data sets that fit in memory.
 
-    All images stand in one uint8 array, all labels in one int64 array: no file is opened and no
+    All images are in one uint8 array, all labels in one int64 array: no file is opened and no
     image decoded while training, and worker processes that are forked share the one copy.
 
     Subclasses write :meth:`load_arrays`.
@@ -76,21 +113,8 @@ class InMemoryDataset(BaseDataset):
         self._metainfo['classes'] = tuple(names)[: self.num_classes]
         self._fully_initialized = True
 
-    def load_data_list(self) -> List[dict]:
-        """All samples as dicts, for tools that want a list."""
-        self.full_init()
-        return [self.get_data_info(i) for i in range(len(self))]
-
     def get_data_info(self, idx: int) -> dict:
-        """One sample.
-
-        Args:
-            idx (int): Its number.
-
-        Returns:
-            dict: ``img`` (H, W, 3) uint8, a copy, so that transforms may write into it;
-            ``gt_label``, ``sample_idx``.
-        """
+        """One sample: ``img`` (H, W, 3) uint8, a copy, ``gt_label`` and ``sample_idx``."""
         self.full_init()
         return dict(
             img=self.images[idx].copy(),
@@ -98,51 +122,22 @@ class InMemoryDataset(BaseDataset):
             sample_idx=idx if idx >= 0 else len(self) + idx,
         )
 
-    def get_subset_(self, indices: Union[int, Sequence[int]]) -> None:
-        """Keep only some samples.
-
-        Args:
-            indices (int | Sequence[int]): The first n, or those of these numbers.
-        """
-        self.full_init()
-        keep = pick(np.arange(len(self)), indices)
-        self.images, self.labels = self.images[keep], self.labels[keep]
-
-    def get_subset(self, indices: Union[int, Sequence[int]]) -> 'InMemoryDataset':
-        """A data set of some of the samples, see :meth:`get_subset_`."""
-        subset = copy.copy(self)
-        subset.get_subset_(indices)
-        return subset
-
-    def get_gt_labels(self) -> np.ndarray:
-        """Labels of all samples, (M,)."""
-        self.full_init()
-        return self.labels
-
-    def __len__(self) -> int:
-        self.full_init()
-        return len(self.labels)
-
     def _chosen(self, labels: np.ndarray, count: int) -> np.ndarray:
         """Numbers of the samples to keep, in their order."""
         if self.num_classes is not None and not 1 <= self.num_classes <= count:
             raise DatasetError(
                 f'{self._name}: num_classes={self.num_classes}, but it has {count} classes'
             )
-        keep = np.arange(len(labels))
-        if self.num_classes is not None:
-            keep = keep[labels < self.num_classes]
-        if self.hold_out_every is not None or self.held_out:
-            keep = keep[is_part(labels[keep], self.hold_out_every, self.held_out, self._name)]
         if self.skip_per_class < 0:
             raise DatasetError(f'{self._name}: skip_per_class={self.skip_per_class}; at least 0')
-        keep = keep[_rank_in_class(labels[keep]) >= self.skip_per_class]
-        if self.samples_per_class is not None:
-            if self.samples_per_class < 1:
-                raise DatasetError(
-                    f'{self._name}: samples_per_class={self.samples_per_class}; at least 1'
-                )
-            keep = keep[_rank_in_class(labels[keep]) < self.samples_per_class]
+        if self.samples_per_class is not None and self.samples_per_class < 1:
+            raise DatasetError(
+                f'{self._name}: samples_per_class={self.samples_per_class}; at least 1'
+            )
+        keep = np.flatnonzero(labels < (self.num_classes or count))
+        keep = keep[is_part(labels[keep], self.hold_out_every, self.held_out, self._name)]
+        rank = rank_in_class(labels[keep]) - self.skip_per_class
+        keep = keep[(rank >= 0) & (rank < (self.samples_per_class or len(keep)))]
         if self._indices is not None:
             keep = pick(keep, self._indices)
         if not len(keep):
@@ -168,12 +163,12 @@ class InMemoryDataset(BaseDataset):
 
 
 def is_part(labels: np.ndarray, every: Optional[int], held_out: bool, name: str) -> np.ndarray:
-    """Which images a data set is made of that holds some out.
+    """Which images belong to a data set that holds every n-th image of each class out.
 
     Args:
         labels (np.ndarray): Classes of all, (M,).
-        every (int): Every n-th image of each class is held out.
-        held_out (bool): Whether it is made of these, or of the others.
+        every (int, optional): The n. All images belong to it if this is None.
+        held_out (bool): Whether it has these images, or the others.
         name (str): The data set's, for the message.
 
     Returns:
@@ -182,24 +177,25 @@ def is_part(labels: np.ndarray, every: Optional[int], held_out: bool, name: str)
     Raises:
         DatasetError: None, or all, would be held out.
     """
+    if every is None and not held_out:
+        return np.ones(len(labels), bool)
     if every is None or every < 2:
         raise DatasetError(
             f'{name}: hold_out_every={every}; at least 2, so that some are held out, some not'
         )
-    apart = _rank_in_class(labels) % every == every - 1
-    return apart if held_out else ~apart
+    return (rank_in_class(labels) % every == every - 1) == held_out
 
 
-def _rank_in_class(labels: np.ndarray) -> np.ndarray:
-    """How many images of its class stand before each, (M,)."""
+def rank_in_class(labels: np.ndarray) -> np.ndarray:
+    """How many images of its class come before each, (M,)."""
     rank = np.empty(len(labels), np.int64)
     for c in np.unique(labels):
         rank[labels == c] = np.arange((labels == c).sum())
     return rank
 
 
-def pick(numbers: np.ndarray, indices: Union[int, Sequence[int]]):
-    """The first n (the last, if negative) of the numbers, or a choice."""
+def pick(values: Any, indices: Union[int, Sequence[int]]) -> Any:
+    """The first n (the last, if negative) of an array or a tensor, or a choice."""
     if not isinstance(indices, Integral):
-        return numbers[list(indices)]
-    return numbers[:indices] if indices >= 0 else numbers[indices:]
+        return values[list(indices)]
+    return values[:indices] if indices >= 0 else values[indices:]

@@ -17,7 +17,7 @@ from .in_memory import InMemoryDataset
 class PackedImages(InMemoryDataset):
     """Encoded images of equal size packed into one ``.npz`` file.
 
-    For each split s the file has the arrays ``s_jpeg`` (all files, JPEG or PNG, one behind the
+    For each split s the file has the arrays ``s_jpeg`` (all files, JPEG or PNG, one after the
     other, uint8), ``s_offset`` (image i is ``s_jpeg[s_offset[i]:s_offset[i + 1]]``) and
     ``s_label``; and for all splits ``name``, the names of the classes. :func:`pack_images` writes
     it.

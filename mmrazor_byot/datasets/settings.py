@@ -4,7 +4,7 @@ from typing import Any, Dict, Sequence
 
 from mmengine.config import Config, ConfigDict
 
-#: Settings of ImageBatches that are none of its data set's.
+#: Settings of ImageBatches that are not its data set's.
 OWN = ('type', 'dataset', 'device', 'lazy_init', '_scope_')
 
 
@@ -14,14 +14,7 @@ def gives_batches(dataset: dict) -> bool:
 
 
 def image_settings(dataset: dict) -> Dict[str, Any]:
-    """The config of the data set that has the images.
-
-    Args:
-        dataset (dict): Config of a data set.
-
-    Returns:
-        dict: The same; or of ``ImageBatches`` what it wraps.
-    """
+    """The config of the data set that has the images: the same, or what ``ImageBatches`` wraps."""
     if not gives_batches(dataset):
         return dataset
     extra = {k: v for k, v in dataset.items() if k not in OWN}
@@ -29,23 +22,14 @@ def image_settings(dataset: dict) -> Dict[str, Any]:
 
 
 def per_image(loader: dict) -> Dict[str, Any]:
-    """The loader of single images that a loader of batches stands for.
+    """A data loader's config, for tools that look at the pipeline or at single images.
 
-    Args:
-        loader (dict): Config of a data loader.
-
-    Returns:
-        dict: The same; or where it loads ``ImageBatches``, one that loads the same images one by
-        one, for tools that look at the pipeline or at single images.
+    The same; or for one that loads ``ImageBatches``, one that loads the same images one by one.
     """
     if not gives_batches(loader.get('dataset', {})):
         return loader
-    dataset = ConfigDict(
-        {
-            **image_settings(loader['dataset']),
-            'pipeline': [dict(type='mmpretrain.PackInputs')],
-        }
-    )
+    pipeline = [dict(type='mmpretrain.PackInputs')]
+    dataset = ConfigDict({**image_settings(loader['dataset']), 'pipeline': pipeline})
     rest = {k: v for k, v in loader.items() if k not in ('dataset', 'collate_fn')}
     return ConfigDict({**rest, 'dataset': dataset})
 
@@ -54,19 +38,12 @@ def reads_bgr(pipeline: Sequence[dict]) -> bool:
     """Whether a pipeline yields BGR images, as those that open files do.
 
     Data sets in memory hand RGB images to their pipelines.
-
-    Args:
-        pipeline (Sequence[dict]): Configs of transforms.
     """
     return any(str(step['type']).endswith('LoadImageFromFile') for step in pipeline)
 
 
 def network_order(cfg: Config) -> str:
-    """What the network itself takes: ``'RGB'`` or ``'BGR'``.
-
-    Args:
-        cfg (Config): A recipe with ``test_dataloader``.
-    """
+    """What the network of a recipe itself takes: ``'RGB'`` or ``'BGR'``."""
     preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
     bgr = reads_bgr(per_image(cfg.test_dataloader).dataset.pipeline)
     turned = bool(preprocessor.get('to_rgb', False))

@@ -76,7 +76,7 @@ def test_images_that_make_no_tensor(dataset, message):
         (lambda: ImageBatches(SEVEN, pipeline=PACK), 'with the pipeline'),
         (lambda: ImageBatches(Digits(pipeline=PACK)), 'with the pipeline'),
         (lambda: ImageBatches(Digits(), num_classes=2), r"got \['num_classes'\]"),
-        (lambda: ImageBatches(SEVEN, device='gpu'), "'gpu'.*: no such device"),
+        (lambda: ImageBatches(SEVEN, device='gpu'), "device='gpu'"),
         (lambda: ImageBatches(SEVEN, device='meta'), "device='meta'"),
     ],
 )

@@ -84,15 +84,15 @@ def read_op(transform: BaseTransform) -> Op:
         params = cutout.read_cutout(transform)
     elif name == 'SolarizeAdd':
         params = (transform.thr,)
-    chances = (transform.prob, transform.random_negative_prob)
+    probs = (transform.prob, transform.random_negative_prob)
     fixed = MAGNITUDES[name] and getattr(transform, MAGNITUDES[name])
     if fixed is None and transform.magnitude_range is not None:
         level, total = transform.magnitude_level, transform.total_level
         std = float(transform.magnitude_std)
-        return Op(kind, params, *chances, *transform.magnitude_range, level, total, std)
+        return Op(kind, params, *probs, *transform.magnitude_range, level, total, std)
     # A Cutout of a height and a width has these as settings.
     value = fixed if fixed is not None and np.isscalar(fixed) else 0.0
-    return Op(kind, params, *chances, low=value, high=value)
+    return Op(kind, params, *probs, low=value, high=value)
 
 
 class Draw(NamedTuple):
@@ -134,13 +134,13 @@ class BatchPolicy(BatchTransform):
     def sample(self, n: int) -> Draw:
         """Draw for n images: arrays (S, n), for the operations in turn."""
         op = self.choose(n)
-        chance, sign = uniform(2, *op.shape)
+        happens, sign = uniform(2, *op.shape)
         prob, negative, low, high, level, total, std = self.numbers[:, op]
         noise = torch.randn(op.shape, dtype=torch.float64).numpy() * np.where(std < np.inf, std, 0)
         noisy = np.where(std > 0, np.clip(level + noise, 0, total), level)
         level = np.where(std < np.inf, noisy, uniform(*op.shape) * level)
         magnitude = level / total * (high - low) + low
-        return Draw(op, chance < prob, np.where(sign < negative, -magnitude, magnitude))
+        return Draw(op, happens < prob, np.where(sign < negative, -magnitude, magnitude))
 
     def apply(self, images: torch.Tensor, draw: Draw) -> torch.Tensor:
         """Do with images, uint8 (N, 3, H, W), what was drawn for them, see :meth:`sample`."""
@@ -173,11 +173,7 @@ class BatchAutoAugment(BatchPolicy):
         ConfigError: mmpretrain refuses the policies, or an operation cannot be done in batches.
     """
 
-    def __init__(
-        self,
-        policies: Union[str, List[List[dict]]],
-        hparams: dict = dict(pad_val=128),
-    ):
+    def __init__(self, policies: Union[str, List[List[dict]]], hparams: dict = dict(pad_val=128)):
         reference = reference_transform(AutoAugment, policies, hparams)
         ops, rows = [Op()], []
         for policy in reference.transforms:

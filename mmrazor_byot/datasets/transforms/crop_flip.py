@@ -118,11 +118,11 @@ class BatchRandomFlip(BatchTransform):
         prob: Union[float, Sequence[float]],
         direction: Union[str, Sequence[str]] = 'horizontal',
     ):
-        chances = reference_transform(RandomFlip, prob, direction).prob
+        probs = reference_transform(RandomFlip, prob, direction).prob
         self.directions = (direction,) if isinstance(direction, str) else tuple(direction)
-        if not isinstance(chances, list):
-            chances = [chances / len(self.directions)] * len(self.directions)
-        self.bounds = np.cumsum(chances)
+        if not isinstance(probs, list):
+            probs = [probs / len(self.directions)] * len(self.directions)
+        self.bounds = np.cumsum(probs)
 
     def transform(self, images: torch.Tensor) -> torch.Tensor:
         """Each image in one of the directions, or as it is."""
