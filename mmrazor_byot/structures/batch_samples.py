@@ -1,7 +1,7 @@
 """The samples of a batch as whole tensors."""
 
 from collections.abc import Sequence
-from typing import Any, Dict, Iterable, Tuple, Union
+from typing import Callable, Dict, Iterable, List, Union
 
 import torch
 from mmpretrain.structures import DataSample
@@ -11,23 +11,20 @@ from mmrazor_byot.errors import DatasetError
 
 #: One number a sample, which a DataSample holds as a tensor of shape (1,).
 LABELS = ('gt_label', 'pred_label')
-#: A number for people: it is no tensor in a DataSample, and no GPU's.
+#: A Python number in a DataSample; here a tensor that stays on the CPU.
 INDEX = 'sample_idx'
 
 
 class BatchSamples(Sequence):
-    """N samples of a batch, their fields whole tensors.
+    """N samples of a batch, their fields whole tensors, in place of a list of ``DataSample``.
 
-    It stands where a list of ``DataSample`` would. Our code reads the fields, ``samples.gt_label``;
-    other code indexes and iterates, and gets real ``DataSample`` objects. They are made when asked
-    for and then kept, so what is written into one is seen by all, the whole fields included.
+    Our code reads the fields, ``samples.gt_label``; other code indexes and iterates, and gets
+    ``DataSample`` objects. From the first of these on the objects hold the values, so what is
+    written into one is seen by all; a field is then put together at each reading.
 
-    ============== ========= =======================================
-    ``gt_label``   (N,)      class indices ``gt_score``   (N, K)    class probabilities, of mixed
-    labels ``pred_label`` (N,)      the answers ``pred_score`` (N, K)    softmax of the answer other
-    (N, ...)  such as ``exit_scores`` (N, C, K) ``sample_idx`` (N,)      numbers in the data set;
-    always on the CPU
-    ============== ========= =======================================
+    ``gt_label`` (N,) are class indices, ``gt_score`` (N, K) class probabilities of mixed labels,
+    ``pred_label`` (N,) and ``pred_score`` (N, K) predictions, ``sample_idx`` (N,) the numbers in
+    the data set; others may be added, such as ``exit_scores`` (N, C, K).
 
     Args:
         samples (Iterable[DataSample]): To be put together; or
@@ -45,14 +42,9 @@ class BatchSamples(Sequence):
     """
 
     def __init__(self, samples: Iterable[DataSample] = (), **fields: Tensor) -> None:
-        # Number of a sample to it, and to what it held when it was made.
-        self._made: Dict[int, Tuple[DataSample, Dict[str, Any]]] = {
-            i: (sample, {}) for i, sample in enumerate(samples)
-        }
-        self._whole: Dict[str, Tensor] = {}
-        self._count = len(self._made)
-        if fields and not self._made:
-            self._count = len(next(iter(fields.values())))
+        self._made: List[DataSample] = list(samples)
+        self._whole: Dict[str, Tensor] = {}  # empty once samples are made
+        self._count = len(self._made or next(iter(fields.values()), ()))
         self.set_fields(**fields)
 
     @classmethod
@@ -63,33 +55,36 @@ class BatchSamples(Sequence):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, i: Union[int, slice]) -> Any:
-        """One sample; or some, put together again."""
+    def __getitem__(self, i: Union[int, slice]) -> Union[DataSample, 'BatchSamples']:
         if isinstance(i, slice):
-            return self._slice(i)
-        i = range(self._count)[i]
-        if i not in self._made:
-            sample = DataSample()
-            for name, value in self._whole.items():
-                _put(sample, name, value, i)
-            self._made[i] = sample, dict(sample.all_items())
-        return self._made[i][0]
+            return BatchSamples(self._made[i], **{k: v[i] for k, v in self._whole.items()})
+        if not self._made:
+            self._made = [DataSample() for _ in range(self._count)]
+            fields, self._whole = self._whole, {}
+            self.set_fields(**fields)
+        return self._made[i]
 
     def __getattr__(self, name: str) -> Tensor:
         """A whole field."""
-        if name.startswith('_'):  # also while it is being unpickled
-            raise AttributeError(name)
-        if name in self._whole and all(
-            sample.get(name) is held.get(name) for sample, held in self._made.values()
-        ):
-            return self._whole[name]
-        if not self.has(name):
+        if name.startswith('_') or not self.has(name):  # '_': also while it is being unpickled
             raise AttributeError(f'the samples of this batch have no {name}')
-        return _put_together(name, [getattr(s, name) for s in self])
+        if not self._made:
+            return self._whole[name]
+        values = [getattr(sample, name) for sample in self._made]
+        if name == INDEX:
+            return torch.tensor(values)
+        if name not in LABELS:
+            return torch.stack(values)
+        whole = torch.cat(values)
+        if len(whole) != self._count:
+            raise DatasetError(
+                f'{len(whole)} labels ({name}) of {self._count} images: each needs one'
+            )
+        return whole
 
     def has(self, name: str) -> bool:
         """Whether the samples have a field."""
-        return name in self._whole or (len(self._made) == self._count > 0 and name in self[0])
+        return all(name in s for s in self._made) if self._made else name in self._whole
 
     def set_fields(self, **fields: Tensor) -> 'BatchSamples':
         """Set whole fields.
@@ -105,80 +100,38 @@ class BatchSamples(Sequence):
                 raise ValueError(
                     f'{name} has {len(value)} rows, but there are {self._count} samples'
                 )
-        self._whole.update(fields)
-        for i, (sample, held) in self._made.items():
-            for name, value in fields.items():
-                _put(sample, name, value, i)
-                held[name] = sample.get(name)
-                if 'num_classes' in sample:
-                    held['num_classes'] = sample.get('num_classes')
+            for i, sample in enumerate(self._made):
+                _set(sample, name, value, i)
+        if not self._made:
+            self._whole = {**self._whole, **fields}
         return self
 
     def to(self, *args, **kwargs) -> 'BatchSamples':
         """The samples on another device, as ``Tensor.to``."""
-        if not self._untouched():
-            return BatchSamples(s.to(*args, **kwargs) for s in self)
-        return self._each(lambda value: value.to(*args, **kwargs))
+        if self._made:
+            return BatchSamples(sample.to(*args, **kwargs) for sample in self._made)
+        return self._convert(lambda value: value.to(*args, **kwargs))
 
     def pin_memory(self) -> 'BatchSamples':
         """The samples in pinned memory; torch's data loader calls this."""
-        if not self._untouched():
-            return self
-        return self._each(Tensor.pin_memory)
+        return self if self._made else self._convert(Tensor.pin_memory)
 
-    def _each(self, change) -> 'BatchSamples':
+    def _convert(self, function: Callable[[Tensor], Tensor]) -> 'BatchSamples':
         return BatchSamples(
-            **{
-                name: value if name == INDEX else change(value)
-                for name, value in self._whole.items()
-            }
+            **{k: value if k == INDEX else function(value) for k, value in self._whole.items()}
         )
-
-    def _slice(self, part: slice) -> 'BatchSamples':
-        if self._untouched():
-            return BatchSamples(**{name: value[part] for name, value in self._whole.items()})
-        return BatchSamples([self[i] for i in range(*part.indices(self._count))])
-
-    def _untouched(self) -> bool:
-        """Whether the whole fields say all: nobody wrote into a sample."""
-        return all(
-            set(sample.all_keys()) == set(held)
-            and all(sample.get(name) is value for name, value in held.items())
-            for sample, held in self._made.values()
-        )
-
-    def __getstate__(self) -> dict:
-        """Without the samples that can be made again."""
-        if self._untouched():
-            # A tensor's way between processes is a file; an array's is not.
-            whole = {
-                name: value.numpy() if _is_plain(value) else value
-                for name, value in self._whole.items()
-            }
-            return dict(_whole=whole, _count=self._count, _made={})
-        return dict(
-            _whole={}, _count=self._count, _made={i: (sample, {}) for i, sample in enumerate(self)}
-        )
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
-        self._whole = {name: torch.as_tensor(value) for name, value in self._whole.items()}
 
     def __repr__(self) -> str:
-        fields = ', '.join(f'{name} {tuple(value.shape)}' for name, value in self._whole.items())
-        return f'<BatchSamples of {self._count}: {fields}>'
+        shapes = ', '.join(f'{name} {tuple(value.shape)}' for name, value in self._whole.items())
+        return f'<BatchSamples of {self._count}: {shapes or "DataSample objects"}>'
 
 
-def _is_plain(value: Tensor) -> bool:
-    return value.device.type == 'cpu' and not value.is_floating_point()
-
-
-def _put(sample: DataSample, name: str, value: Tensor, i: int) -> None:
+def _set(sample: DataSample, name: str, values: Tensor, i: int) -> None:
     """Set a field of a sample to row i of the whole one."""
     if name == INDEX:
-        sample.set_field(int(value[i]), name, field_type='metainfo')
+        sample.set_metainfo({name: int(values[i])})
         return
-    row = value[i : i + 1] if name in LABELS else value[i]
+    row = values[i : i + 1] if name in LABELS else values[i]
     setter = getattr(sample, f'set_{name}', None)
     if setter is not None:
         setter(row)
@@ -186,24 +139,12 @@ def _put(sample: DataSample, name: str, value: Tensor, i: int) -> None:
         sample.set_field(row, name)
 
 
-def _put_together(name: str, values: list) -> Tensor:
-    """The whole field, from what each sample holds."""
-    if name == INDEX:
-        return torch.tensor(values)
-    if name not in LABELS:
-        return torch.stack(values)
-    whole = torch.cat(values)
-    if len(whole) != len(values):
-        raise DatasetError(f'{len(whole)} labels ({name}) of {len(values)} images: each needs one')
-    return whole
-
-
 def stack_targets(data_samples: Sequence[DataSample]) -> Tensor:
     """Labels of a batch, as the losses take them.
 
     Args:
         data_samples (BatchSamples | Sequence[DataSample]): N samples with ``gt_label``, or with
-            ``gt_score`` where a batch augmentation mixed the labels.
+            ``gt_score`` if a batch augmentation mixed the labels.
 
     Returns:
         Tensor: Class indices (N,), or class probabilities (N, K).

@@ -1,7 +1,6 @@
 """Samples of a batch: whole tensors for us, DataSample objects for others."""
 
 import copy
-import pickle
 from multiprocessing.reduction import ForkingPickler
 
 import pytest
@@ -62,11 +61,15 @@ def test_whole_fields():
     samples = whole()
     assert samples.gt_label.tolist() == LABELS
     assert samples.has('gt_label') and not samples.has('gt_score')
-    with pytest.raises(AttributeError, match='no pred_score'):
+    with pytest.raises(AttributeError, match='pred_score'):
         assert samples.pred_score is None
     assert not hasattr(samples, '_fields')  # torch and mmengine ask for it
-    with pytest.raises(ValueError, match='gt_score has 3 rows, but .* 4 samp'):
+    with pytest.raises(ValueError, match='gt_score has 3 rows'):
         samples.set_fields(gt_score=torch.rand(3, 2))
+    first, scores = samples[0], torch.rand(4, 5)  # they reach samples that were handed out
+    samples.set_fields(gt_label=torch.tensor([1, 1, 1, 1]), pred_score=scores)
+    assert first.gt_label.tolist() == [1] and torch.equal(first.pred_score, scores[0])
+    assert torch.equal(samples.pred_score, scores)
 
 
 def test_what_is_written_into_a_sample_is_not_lost():
@@ -81,20 +84,6 @@ def test_what_is_written_into_a_sample_is_not_lost():
     assert samples.pred_score.tolist() == [[0, 0], [1, 1], [2, 2], [3, 3]]
     assert samples.to('cpu').gt_label.tolist() == [43, 0, 9, 1]
     assert samples[1:3].gt_label.tolist() == [0, 9]
-    again = pickle.loads(pickle.dumps(samples))
-    assert again.gt_label.tolist() == [43, 0, 9, 1]
-    assert again[2].pred_score.tolist() == [2, 2]
-
-
-def test_whole_fields_reach_the_samples_that_exist():
-    samples = whole()
-    first = samples[0]
-    scores = torch.rand(4, 5)
-    samples.set_fields(gt_label=torch.tensor([1, 1, 1, 1]), pred_score=scores)
-    assert first.gt_label.tolist() == [1]
-    assert torch.equal(first.pred_score, scores[0])
-    assert samples.pred_score is scores  # nothing was written into a sample
-    assert samples.to('cpu').pred_score is scores
 
 
 @pytest.mark.parametrize(
@@ -176,15 +165,17 @@ def test_torch_pins_it(monkeypatch):
     [lambda s: ForkingPickler.loads(ForkingPickler.dumps(s)), copy.deepcopy, copy.copy],
     ids=['process', 'deepcopy', 'copy'],
 )
-def test_travels_between_processes(through):
-    samples = whole(gt_score=torch.rand(4, 5))
-    samples[1]  # made, but not written into: need not travel
+@pytest.mark.parametrize('peek', [False, True])
+def test_travels_between_processes(through, peek):
+    scores = torch.rand(4, 5)
+    samples = whole(gt_score=scores)
+    if peek:
+        samples[1].set_gt_label(9)
     again = through(samples)
-    assert again.gt_label.tolist() == LABELS
+    assert again.gt_label.tolist() == [3, 9 * peek, 4, 1]
     assert again.sample_idx.tolist() == [10, 11, 12, 13]
-    assert torch.equal(again.gt_score, samples.gt_score)
-    assert not again._made
-    assert again[1].gt_label.tolist() == [0]
+    assert torch.equal(again.gt_score, scores)
+    assert again[1].gt_label.tolist() == [9 * peek]
 
 
 def test_mmpretrains_head_learns_from_it_and_fills_it_in():
