@@ -141,7 +141,7 @@ def classifier_config(cfg: dict, model: BYOT, exit_number: int) -> Dict[str, Any
         cfg['model'].get('data_preprocessor') or cfg.get('data_preprocessor') or theirs or {}
     )
     if preprocessor.get('type') == f'{OURS}BatchDataPreprocessor':  # in a test it does the same
-        own = 'type', 'transforms', 'mixes'
+        own = 'type', 'transforms'
         preprocessor = {k: v for k, v in preprocessor.items() if k not in own}
     _cut(classifier, model, exit_number)
     found: Dict[str, Any] = dict(_base_=RUNTIME)

@@ -1,7 +1,7 @@
 """Whole batches of images: augmented, normalised and mixed."""
 
 from numbers import Number
-from typing import Callable, Optional, Sequence, Tuple, Union
+from typing import Callable, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -15,30 +15,26 @@ from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS, TRANSFORMS
 from mmrazor_byot.structures import BatchSamples
 
-Transforms = Sequence[Union[dict, Callable]]
-
 
 @MODELS.register_module()
 class BatchDataPreprocessor(ClsDataPreprocessor):
     """mmpretrain's preprocessor, with augmentations of whole batches.
 
-    To the device, ``transforms`` (training only), normalisation, ``mixes`` (training only). It
-    keeps :class:`BatchSamples` whole. Ordinary batches, with a list of ``DataSample``, are taken
-    too: where there is nothing to augment, mmpretrain's own code does the work.
+    To the device, ``transforms`` (training only), normalisation, ``batch_augments`` (training
+    only). It keeps :class:`BatchSamples` whole. Ordinary batches, with a list of ``DataSample``,
+    are taken too: without ``transforms`` mmpretrain's own code does the work.
 
     Args:
         mean (Sequence[Number], optional): Of the channels. Defaults to None, no normalisation.
         std (Sequence[Number], optional): Of the channels.
-        transforms (Sequence[dict]): Batch transforms: called with images (N, 3, H, W) uint8, RGB
-            unless the data set gives BGR and ``to_rgb`` is off. Defaults to ().
-        mixes (Sequence[dict]): Batch mixes: called with images (N, 3, H, W) float, normalised, and
-            scores (N, K). Need ``num_classes``. Defaults to ().
-        **kwargs: ``to_rgb``, ``num_classes``, ``batch_augments`` and so on, as in
-            ``ClsDataPreprocessor``.
+        transforms (Sequence[dict | Callable]): Batch transforms: called with images (N, 3, H, W)
+            uint8, RGB unless the data set gives BGR and ``to_rgb`` is off. Defaults to ().
+        **kwargs: ``to_rgb``, ``num_classes``, ``batch_augments`` (Mixup and CutMix) and so on, as
+            in ``ClsDataPreprocessor``.
 
     Raises:
-        ConfigError: A transform works on single images or does not exist, or mixes lack
-            ``num_classes``.
+        ConfigError: A transform works on single images or does not exist, or ``batch_augments``
+            lack ``num_classes``.
 
     Examples:
         >>> preprocessor = BatchDataPreprocessor(
@@ -54,24 +50,18 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
         self,
         mean: Optional[Sequence[Number]] = None,
         std: Optional[Sequence[Number]] = None,
-        transforms: Transforms = (),
-        mixes: Transforms = (),
+        transforms: Sequence[Union[dict, Callable]] = (),
         **kwargs,
     ) -> None:
         super().__init__(mean=mean, std=std, **kwargs)
-        if self._enable_normalize:  # they may have been given as int
-            self.mean, self.std = self.mean.float(), self.std.float()
-        self.transforms = [build_batch_transform(t) for t in transforms]
-        if all(isinstance(t, BatchTransform) for t in self.transforms):
-            # What all of them draw moves to the device in one copy.
-            self.augment = BatchCompose(self.transforms)
-        else:
-            self.augment = self._one_by_one
-        self.mixes = [build_batch_transform(m) for m in mixes]
-        if (self.mixes or self.to_onehot) and self.num_classes is None:
+        if self.to_onehot and self.num_classes is None:
             raise ConfigError(
-                'BatchDataPreprocessor: labels are mixed as scores of all classes; set num_classes'
+                'BatchDataPreprocessor: labels become scores of all classes; set num_classes'
             )
+        self.transforms = [build_batch_transform(t) for t in transforms]
+        if self.transforms and all(isinstance(t, BatchTransform) for t in self.transforms):
+            # What all of them draw moves to the device in one copy.
+            self.transforms = [BatchCompose(self.transforms)]
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepare a batch.
@@ -83,91 +73,58 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
 
         Returns:
             dict: ``inputs`` (N, 3, H, W) float and ``data_samples``, on the device. They are
-            BatchSamples if they were, or were augmented.
+            BatchSamples if they were, or if ``transforms`` ran.
 
         Raises:
             ConfigError: There are transforms, and the images are not uint8.
             DatasetError: There are transforms, and images of several sizes.
         """
-        augmented = training and bool(self.transforms or self.mixes)
-        if not (augmented or isinstance(data.get('data_samples'), BatchSamples)):
+        transforms = self.transforms if training else ()
+        inputs, samples = data['inputs'], data.get('data_samples')
+        if not (transforms or isinstance(samples, BatchSamples)):
             return super().forward(data, training)
-        inputs, samples = map(self._to_device, whole_batch(data))
-        if self.to_rgb and inputs.size(1) == 3:
-            inputs = inputs.flip(1)
-        if training and self.transforms:
-            inputs = self._transform(inputs)
-        inputs = self._pad(self._normalise(inputs))
-        if self.to_onehot or (training and self.mixes):
-            inputs, samples = self._mix(inputs, samples, training)
-        return dict(inputs=inputs, data_samples=samples)
-
-    def _to_device(self, value):
+        if samples is None:
+            raise ConfigError('BatchDataPreprocessor: a batch to train on needs data_samples')
+        inputs = inputs if isinstance(inputs, Tensor) else stack_images(inputs)
         # What comes from the GPU must have come before it is read.
-        return value.to(self.device, non_blocking=self.device.type != 'cpu')
-
-    def _transform(self, images: Tensor) -> Tensor:
-        if images.dtype != torch.uint8:
+        non_blocking = self.device.type != 'cpu'
+        images = inputs.to(self.device, non_blocking=non_blocking)
+        samples = BatchSamples.of(samples).to(self.device, non_blocking=non_blocking)
+        if self.to_rgb and images.size(1) == 3:
+            images = images.flip(1)
+        if transforms and images.dtype != torch.uint8:
             raise ConfigError(
                 f'BatchDataPreprocessor: transforms take uint8 images, not {images.dtype}. Leave '
-                "normalisation and Mixup to mean, std and mixes, and floats out of the data set's "
-                'pipeline'
+                'normalisation and Mixup to mean, std and batch_augments, and floats out of the '
+                "data set's pipeline"
             )
-        return self.augment(images)
-
-    def _one_by_one(self, images: Tensor) -> Tensor:
-        for transform in self.transforms:
+        for transform in transforms:
             images = transform(images)
-        return images
+        images = images.float()
+        if self._enable_normalize:
+            images = (images - self.mean).div_(self.std)
+        if self.pad_size_divisor > 1:
+            height, width = images.shape[-2:]
+            right, bottom = -width % self.pad_size_divisor, -height % self.pad_size_divisor
+            images = F.pad(images, (0, right, 0, bottom), value=self.pad_value)
+        return dict(zip(('inputs', 'data_samples'), self._mix(images, samples, training)))
 
-    def _normalise(self, images: Tensor) -> Tensor:
-        """As mmpretrain's, bit for bit, with one pass over them less."""
-        if images.is_floating_point() or not self._enable_normalize:
-            images = images.float()
-        if not self._enable_normalize:
-            return images
-        return torch.sub(images, self.mean).div_(self.std)
-
-    def _pad(self, images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        right, bottom = (-n % self.pad_size_divisor for n in (width, height))
-        if not (right or bottom):
-            return images
-        return F.pad(images, (0, right, 0, bottom), value=self.pad_value)
-
-    def _mix(
-        self, images: Tensor, samples: BatchSamples, training: bool
-    ) -> Tuple[Tensor, BatchSamples]:
-        """Scores in the place of labels; in training they are mixed."""
+    def _mix(self, images: Tensor, samples: BatchSamples, training: bool) -> tuple:
+        """Scores in place of labels if asked for; in training they are mixed."""
         if samples.has('gt_score'):
             scores = samples.gt_score
-        elif samples.has('gt_label'):
-            scores = one_hot(samples.gt_label, self.num_classes)
+        elif self.to_onehot and samples.has('gt_label'):
+            # F.one_hot would wait for the device.
+            scores = torch.eye(self.num_classes, device=self.device)[samples.gt_label]
         else:
             return images, samples
         if training and self.batch_augments is not None:
             images, scores = self.batch_augments(images, scores)
-        for mix in self.mixes if training else ():
-            images, scores = mix(images, scores)
         return images, samples.set_fields(gt_score=scores)
 
 
-def one_hot(labels: Tensor, num_classes: int) -> Tensor:
-    """Scores that say what the labels say; the device is not waited for.
-
-    Args:
-        labels (Tensor): Class indices, (N,).
-        num_classes (int): K.
-
-    Returns:
-        Tensor: (N, K) float.
-    """
-    classes = torch.arange(num_classes, device=labels.device)
-    return (labels[:, None] == classes).float()
-
-
 def build_batch_transform(cfg: Union[dict, Callable]) -> Callable:
-    """Build a batch transform or mix.
+    """Build a batch transform.
 
     Args:
         cfg (dict | Callable): Its config, or itself.
@@ -175,38 +132,17 @@ def build_batch_transform(cfg: Union[dict, Callable]) -> Callable:
     Raises:
         ConfigError: It works on single images, or there is none of the name.
     """
-    kind = type(cfg)
-    if isinstance(cfg, dict):
-        with TRANSFORMS.switch_scope_and_registry(None) as registry:
-            name = cfg.get('type')
-            kind = registry.get(name) if isinstance(name, str) else name
-        if kind is None:
-            raise ConfigError(
-                f'BatchDataPreprocessor: there is no transform {name!r} (ours are written '
-                'mmrazor_byot.BatchRandomCrop and so on)'
-            )
-    if isinstance(kind, type) and issubclass(kind, BaseTransform):
+    try:
+        transform = TRANSFORMS.build(cfg) if isinstance(cfg, dict) else cfg
+    except KeyError as e:
         raise ConfigError(
-            f'BatchDataPreprocessor: {kind.__name__} works on single images and belongs to the '
-            'pipeline of a data set; transforms here are of whole batches, such as '
+            f'BatchDataPreprocessor: there is no transform {cfg.get("type")!r}, or it does not '
+            f'build (ours are written mmrazor_byot.BatchRandomCrop and so on): {e}'
+        ) from e
+    if isinstance(transform, BaseTransform):
+        raise ConfigError(
+            f'BatchDataPreprocessor: {type(transform).__name__} works on single images and belongs '
+            'to the pipeline of a data set; transforms here are of whole batches, such as '
             'mmrazor_byot.BatchRandomCrop'
         )
-    return TRANSFORMS.build(cfg) if isinstance(cfg, dict) else cfg
-
-
-def whole_batch(data: dict) -> Tuple[Tensor, BatchSamples]:
-    """Images (N, 3, H, W) and samples of a batch of whatever kind.
-
-    Args:
-        data (dict): ``inputs`` and ``data_samples``.
-
-    Raises:
-        ConfigError: There are no samples.
-        DatasetError: The images are of several sizes.
-    """
-    inputs, samples = data['inputs'], data.get('data_samples')
-    if samples is None:
-        raise ConfigError('BatchDataPreprocessor: a batch to train on needs data_samples')
-    if not isinstance(inputs, Tensor):
-        inputs = stack_images(inputs)
-    return inputs, BatchSamples.of(samples)
+    return transform
