@@ -1,0 +1,157 @@
+"""The three loss sources of the paper (section 3.2), each a mean over samples.
+
+Any module called with the same two tensors can take the place of one in a config, for example
+mmpretrain's ``LabelSmoothLoss`` or MMRazor's ``KLDivergence`` and ``L2Loss``.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.registry import MODELS
+
+__all__ = ['HintLoss', 'LabelLoss', 'LogitLoss']
+
+REDUCTIONS = ('mean', 'mmrazor', 'mmrazor_broadcast')
+
+
+class WeightedLoss(nn.Module):
+    """Checks the weight that all losses have."""
+
+    def __init__(self, loss_weight: float) -> None:
+        super().__init__()
+        if not 0 <= loss_weight < float('inf'):
+            raise ConfigError(
+                f'{type(self).__name__}(loss_weight={loss_weight}): a loss weight must be zero or '
+                'positive; to leave a loss out, set it to None'
+            )
+        self.loss_weight = loss_weight
+
+
+@MODELS.register_module()
+class LabelLoss(WeightedLoss):
+    """Cross entropy with the labels, in nats.
+
+    Args:
+        loss_weight (float): ``1 - alpha`` in the paper, not negative. Defaults to 1.0.
+
+    Raises:
+        ConfigError: The weight is negative or not a number.
+    """
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The weighted loss, a scalar.
+
+        Args:
+            logits (Tensor): Scores before softmax, (N, K).
+            target (Tensor): Class indices (N,), or class probabilities (N, K) as Mixup and CutMix
+                make them.
+        """
+        return self.loss_weight * F.cross_entropy(logits, target)
+
+
+@MODELS.register_module()
+class LogitLoss(WeightedLoss):
+    r"""Kullback-Leibler divergence from the deepest exit's softmax, in nats.
+
+    .. math:: T^2 \, KL(softmax(z_C / T) \,\|\, softmax(z_i / T))
+
+    Equal to ``mmrazor.KLDivergence``.
+
+    Args:
+        temperature (float): :math:`T`, positive. The factor :math:`T^2` keeps the gradient's size
+            independent of it. Defaults to 3.0.
+        loss_weight (float): ``alpha`` in the paper, not negative. Defaults to 1.0.
+
+    Raises:
+        ConfigError: The temperature is not positive, or the weight negative.
+    """
+
+    def __init__(self, temperature: float = 3.0, loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
+        if not 0 < temperature < float('inf'):
+            raise ConfigError(
+                f'LogitLoss(temperature={temperature}): the temperature must be a positive number, '
+                '3 in the paper'
+            )
+        self.temperature = temperature
+
+    def forward(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
+        """The weighted loss, a scalar.
+
+        Args:
+            logits (Tensor): Scores :math:`z_i` of an exit, (N, K).
+            teacher_logits (Tensor): Scores :math:`z_C` of the teacher, (N, K), detached.
+        """
+        student, teacher = (
+            F.log_softmax(_full_precision(z) / self.temperature, dim=1)
+            for z in (logits, teacher_logits)
+        )
+        divergence = F.kl_div(student, teacher, reduction='batchmean', log_target=True)
+        return self.loss_weight * (self.temperature**2 * divergence)
+
+
+@MODELS.register_module()
+class HintLoss(WeightedLoss):
+    r"""Squared L2 distance to the deepest exit's feature.
+
+    .. math:: \frac{1}{N} \sum_n \| F_i^{(n)} - F_C^{(n)} \|_2^2
+
+    Args:
+        loss_weight (float): ``lambda`` in the paper, not negative. Defaults to 1.0.
+        reduction (str): ``'mean'`` is the formula above. Being a mean over samples, it is the same
+            recipe on 8 GPUs x 16 and on 1 x 128. ``'mmrazor'`` is MMRazor's ``L2Loss(dist=True)``,
+            the norm of the whole batch, neither squared nor averaged, so its strength depends on
+            the batch of each GPU. ``'mmrazor_broadcast'`` is the number that MMRazor's BYOT trains
+            on: it subtracts (N, D) from (N, D, 1, 1), so each of the N x D numbers of the feature
+            is compared with each of the teacher's. Defaults to ``'mean'``.
+
+    Raises:
+        ConfigError: The weight is negative, or the reduction unknown.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
+        super().__init__(loss_weight)
+        if reduction not in REDUCTIONS:
+            raise ConfigError(f'HintLoss(reduction={reduction!r}): choose from {REDUCTIONS}')
+        self.reduction = reduction
+
+    def forward(self, feature: Tensor, teacher_feature: Tensor) -> Tensor:
+        """The weighted loss, a scalar.
+
+        Args:
+            feature (Tensor): Feature :math:`F_i` of an exit, (N, D).
+            teacher_feature (Tensor): Feature :math:`F_C` of the teacher, (N, D), detached.
+        """
+        a, b = _full_precision(feature), _full_precision(teacher_feature)  # squares overflow half
+        if self.reduction == 'mmrazor_broadcast':
+            loss = _norm_of_all_pairs(a.flatten(), b.flatten())
+        elif self.reduction == 'mmrazor':
+            loss = torch.linalg.vector_norm(a - b)
+        else:
+            loss = (a - b).square().flatten(1).sum(dim=1).mean()
+        return self.loss_weight * loss
+
+
+def _full_precision(x: Tensor) -> Tensor:
+    """At least float32, which mixed precision must not round."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _norm_of_all_pairs(a: Tensor, b: Tensor) -> Tensor:
+    """Norm of the M x M differences of M numbers and M others.
+
+    By their means and variances, so that nothing of the size M x M is made: MMRazor makes several
+    tensors of (N D)^2 numbers, 4 GiB each at N = 64.
+    """
+    mean_a, mean_b = a.mean(), b.mean()
+    root = a.numel() ** 0.5
+    return torch.linalg.vector_norm(
+        torch.cat(
+            [root * (a - mean_a), root * (b - mean_b), a.numel() * (mean_a - mean_b).reshape(1)]
+        )
+    )
