@@ -1,9 +1,5 @@
-from .batch_linear_cls_head import BatchLinearClsHead
-from .bottleneck_head import BottleneckHead
-from .build import build_exit_head, complete_exit_head
-from .exit_cls_head import ExitClsHead
-from .pooled_head import PooledHead
-from .strided_head import StridedHead
+from .cls_heads import BatchLinearClsHead, ExitClsHead
+from .exit_heads import BottleneckHead, PooledHead, StridedHead, complete_exit_head
 
 __all__ = [
     'BatchLinearClsHead',
@@ -11,6 +7,5 @@ __all__ = [
     'ExitClsHead',
     'PooledHead',
     'StridedHead',
-    'build_exit_head',
     'complete_exit_head',
 ]
