@@ -1,4 +1,4 @@
-"""A backbone without what stands behind one of its feature maps."""
+"""A backbone without what comes after one of its feature maps."""
 
 from typing import Any, Dict, Iterator, List, Sequence, Set
 
@@ -12,12 +12,7 @@ from ..reachable import differentiable_copy, reached
 
 
 class Absent(nn.Module):
-    """Stands where a module was: no weights, no work, input is output.
-
-    Args:
-        module (nn.Module): The module that was there. Who asks for a part of it finds None, as for
-            a part that it never had.
-    """
+    """In place of a module: no weights, input is output, and its parts are None."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -28,7 +23,6 @@ class Absent(nn.Module):
                 setattr(self, name, None)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        """Return the input, or all of them where there are several."""
         return inputs[0] if len(inputs) == 1 else inputs
 
 
@@ -67,8 +61,8 @@ def CutBackbone(backbone: dict, absent: Sequence[str]) -> nn.Module:
 def modules_behind(backbone: nn.Module, image: Tensor) -> List[str]:
     """Find what a backbone's answer does not depend on.
 
-    A module is needed if a gradient of the answer reaches its parameters or its output. What was
-    not run and has no weights is of no account.
+    A module is needed if a gradient of the answer reaches its parameters or its output. A module
+    that was not run and has no weights does not count.
 
     Args:
         backbone (nn.Module): It returns feature maps; it is not changed.

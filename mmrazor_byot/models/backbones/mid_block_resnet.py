@@ -16,8 +16,8 @@ class MidBlockResNet_CIFAR(ResNet_CIFAR):
 
     MMRazor records the output of ``layer1.1.relu`` and takes the first record. That module runs
     twice in a block, so the first record is not the section's map but the middle of its last block,
-    behind conv, norm, ReLU. MMRazor's published exit heads have learned to read those. The weights,
-    their names and the deepest map are those of ``ResNet_CIFAR``.
+    after conv, norm, ReLU. MMRazor's published exit heads were trained on those. The weights, their
+    names and the deepest map are those of ``ResNet_CIFAR``.
 
     Args:
         depth (int): 18 or 34, the depths with basic blocks.
@@ -34,8 +34,7 @@ class MidBlockResNet_CIFAR(ResNet_CIFAR):
         super().__init__(depth, **kwargs)
         if self.block is not BasicBlock:
             raise ConfigError(
-                f'MidBlockResNet_CIFAR(depth={depth}): only 18 and 34 have the blocks that it '
-                'looks into'
+                f'MidBlockResNet_CIFAR(depth={depth}): only 18 and 34 have basic blocks'
             )
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:

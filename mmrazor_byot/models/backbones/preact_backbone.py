@@ -1,4 +1,4 @@
-"""What the pre-activation networks for CIFAR have in common."""
+"""What CIFAR networks have in common: three stages of n equal blocks, and pre-activation."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,49 @@ from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import nn
 
-from .cifar_stages import check_stages
-
+NUM_STAGES = 3
 # He initialization over the fan out, as in the authors' code of both papers.
 KAIMING_INIT = [
     dict(type='Kaiming', layer=['Conv2d']),
     dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
 ]
+
+
+def blocks_per_stage(name: str, depth: int, convs: int, offsets: Sequence[int]) -> int:
+    """Read the number of blocks in a stage off a network's depth.
+
+    Args:
+        name (str): The network, for the error message.
+        depth (int): Depth, ``3 * convs * n + offset``.
+        convs (int): Convolutions on the main path of one block.
+        offsets (Sequence[int]): Layers outside the blocks; one for each way of counting that is
+            accepted.
+
+    Returns:
+        int: ``n``, at least 1.
+
+    Raises:
+        ValueError: If no offset gives a whole ``n``.
+    """
+    per_n = NUM_STAGES * convs
+    for offset in offsets:
+        n, rest = divmod(depth - offset, per_n)
+        if n >= 1 and rest == 0:
+            return n
+    rules = ' or '.join(
+        f'{per_n}n + {k} ({per_n + k}, {2 * per_n + k}, {3 * per_n + k}, ...)' for k in offsets
+    )
+    raise ValueError(f'{name} takes depths {rules}, got {depth}')
+
+
+def check_stages(out_indices: Sequence[int], frozen_stages: int) -> None:
+    """Raise ValueError for stage numbers that the network does not have."""
+    if not out_indices or any(i not in range(NUM_STAGES) for i in out_indices):
+        raise ValueError(
+            f'out_indices must hold one or more of the stages 0, 1, 2, got {out_indices}'
+        )
+    if frozen_stages not in range(-1, NUM_STAGES + 1):
+        raise ValueError(f'frozen_stages must be from -1 (none) to 3 (all), got {frozen_stages}')
 
 
 class PreActBackbone(BaseBackbone):
@@ -28,12 +64,13 @@ class PreActBackbone(BaseBackbone):
         stem (nn.Module): From the image to the first stage.
         stages (Sequence[nn.Sequential]): The three stages.
         stage_channels (Sequence[int]): Output channels of each stage.
-        out_indices (Sequence[int]): Stages to return, from 0.
-        frozen_stages (int): -1 freezes nothing, 0 the stem, i > 0 the stem and the first i stages
-            (no gradient, eval mode).
         norm_cfg (dict): Config of the closing norm layer.
-        norm_eval (bool): Keep all BN layers in eval mode while training.
-        init_cfg (dict | list[dict], optional): Initialization config.
+        out_indices (Sequence[int]): Stages whose maps are returned, from 0. Default: ``(2, )``.
+        frozen_stages (int): -1 freezes nothing, 0 the stem, i > 0 the stem and the first i stages
+            (no gradient, eval mode). Default: -1.
+        norm_eval (bool): Keep all BN layers in eval mode while training. Default: False.
+        init_cfg (dict | list[dict], optional): Initialization config. Default: He's, over the fan
+            out.
 
     Raises:
         ValueError: If ``out_indices`` or ``frozen_stages`` name a stage that is not there.
@@ -44,11 +81,11 @@ class PreActBackbone(BaseBackbone):
         stem: nn.Module,
         stages: Sequence[nn.Sequential],
         stage_channels: Sequence[int],
-        out_indices: Sequence[int],
-        frozen_stages: int,
         norm_cfg: dict,
-        norm_eval: bool,
-        init_cfg,
+        out_indices: Sequence[int] = (NUM_STAGES - 1,),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        init_cfg=KAIMING_INIT,
     ) -> None:
         super().__init__(init_cfg)
         check_stages(out_indices, frozen_stages)
@@ -86,18 +123,10 @@ class PreActBackbone(BaseBackbone):
         parts = (self.stem, self.layer1, self.layer2, self.layer3)
         for part in parts[: self.frozen_stages + 1]:
             part.eval()
-            for param in part.parameters():
-                param.requires_grad = False
+            part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'PreActBackbone':
-        """Switch between training and testing; frozen parts stay in eval.
-
-        Args:
-            mode (bool): Whether to train.
-
-        Returns:
-            PreActBackbone: Itself, as ``nn.Module.train`` does.
-        """
+        """Switch between training and testing; frozen parts stay in eval mode."""
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:

@@ -1,7 +1,6 @@
 """Deep pyramidal residual networks for CIFAR (arXiv 1610.02915)."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +9,7 @@ from torch import nn
 
 from mmrazor_byot.registry import MODELS
 
-from .cifar_stages import NUM_STAGES, blocks_per_stage
-from .preact_backbone import KAIMING_INIT, PreActBackbone
+from .preact_backbone import NUM_STAGES, PreActBackbone, blocks_per_stage
 
 STEM_WIDTH = 16
 
@@ -21,14 +19,7 @@ def additive_widths(alpha: float, num_blocks: int) -> list[int]:
 
     The width stays a real number and is rounded only where a layer is built, as in the authors'
     code: the paper's formula, taken word for word, floors at every step, and would never grow while
-    alpha < N.
-
-    Args:
-        alpha (float): Channels gained from the first block to the last.
-        num_blocks (int): N, blocks in the whole network.
-
-    Returns:
-        list[int]: N widths, the last one ``16 + alpha``.
+    alpha < N. The last of the N widths is ``16 + alpha``.
     """
     return [int(STEM_WIDTH + alpha * k / num_blocks + 0.5) for k in range(1, num_blocks + 1)]
 
@@ -38,15 +29,7 @@ class PyramidBlock(nn.Module):
 
     Basic: BN, 3x3 conv, BN, ReLU, 3x3 conv, BN. Bottleneck: BN, 1x1 conv, BN, ReLU, 3x3 conv, BN,
     ReLU, 1x1 conv to four times the width, BN. The shortcut has no parameters: average pooling
-    where the size halves, and channels of zeros for those that the input lacks (Sec. 3).
-
-    Args:
-        in_channels (int): Input channels.
-        width (int): D_k, the width of the inner layers.
-        stride (int): 1, or 2 to halve the size. Default: 1.
-        bottleneck (bool): Which of the two units. Default: False.
-        conv_cfg (dict, optional): Config of conv layers. Default: None.
-        norm_cfg (dict): Config of norm layers. Default: ``dict(type='BN')``.
+    if the size halves, and channels of zeros for those that the input lacks (Sec. 3).
     """
 
     def __init__(
@@ -98,14 +81,12 @@ class PyramidNet_CIFAR(PreActBackbone):
 
     **PyramidNet101-240 of BYOT's tables** is read as ``depth=101, alpha=240, bottleneck=True``: 101
     = 9 x 11 + 2 is a depth of the bottleneck network and of no basic one, and 240 is the alpha of
-    the paper's own 200-layer bottleneck network. A rival reading is the layout of ResNet-101 in
-    four stages, (3, 4, 23, 3), which the paper keeps for ImageNet. BYOT's authors published no code
-    for it.
+    the paper's own 200-layer bottleneck network. ResNet-101's four stages, (3, 4, 23, 3), are the
+    paper's for ImageNet alone. BYOT's authors published no code for it.
 
     **Parameters.** The whole classifier for 10 classes has 28,485,477 at 110/270 and 27,216,021 at
-    164/270; other implementations count the same. The paper prints 28.3 M and 27.0 M and does not
-    say how it counts. Its numbers agree with the convolutions alone for bottlenecks, and for basic
-    networks with the multiplicative network of the same printed size.
+    164/270; other implementations count the same. The paper prints 28.3 M, which is the count of
+    the multiplicative network, and 27.0 M, which is that of the convolutions alone.
 
     Args:
         depth (int): 6n + 2 with basic blocks, 9n + 2 with bottlenecks.
@@ -113,13 +94,10 @@ class PyramidNet_CIFAR(PreActBackbone):
         bottleneck (bool): Use bottleneck blocks, whose output is four times as wide. Default:
             False.
         in_channels (int): Channels of the image. Default: 3.
-        out_indices (Sequence[int]): Stages whose maps are returned, from 0. Default: ``(2, )``.
-        frozen_stages (int): -1 freezes nothing, 0 the stem, i > 0 the stem and the first i stages.
-            Default: -1.
         conv_cfg (dict, optional): Config of conv layers. Default: None.
         norm_cfg (dict): Config of norm layers. Default: ``dict(type='BN')``.
-        norm_eval (bool): Keep all BN layers in eval mode while training. Default: False.
-        init_cfg (dict | list[dict], optional): Initialization config.
+        **kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval`` and ``init_cfg``, as in
+            :class:`PreActBackbone`.
 
     Raises:
         ValueError: If ``depth`` does not fit the blocks, ``alpha`` is not positive, or a stage
@@ -139,12 +117,9 @@ class PyramidNet_CIFAR(PreActBackbone):
         alpha: float,
         bottleneck: bool = False,
         in_channels: int = 3,
-        out_indices: Sequence[int] = (NUM_STAGES - 1,),
-        frozen_stages: int = -1,
         conv_cfg: dict | None = None,
         norm_cfg: dict = dict(type='BN'),
-        norm_eval: bool = False,
-        init_cfg=KAIMING_INIT,
+        **kwargs,
     ) -> None:
         blocks_name = 'bottleneck' if bottleneck else 'basic'
         num_blocks = blocks_per_stage(
@@ -168,6 +143,4 @@ class PyramidNet_CIFAR(PreActBackbone):
             nn.Sequential(*blocks[i * num_blocks : (i + 1) * num_blocks]) for i in range(NUM_STAGES)
         ]
         channels = [stage[-1].out_channels for stage in stages]
-        super().__init__(
-            stem, stages, channels, out_indices, frozen_stages, norm_cfg, norm_eval, init_cfg
-        )
+        super().__init__(stem, stages, channels, norm_cfg, **kwargs)

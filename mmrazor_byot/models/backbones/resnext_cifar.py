@@ -7,7 +7,7 @@ from mmpretrain.models.backbones.resnext import Bottleneck
 
 from mmrazor_byot.registry import MODELS
 
-from .cifar_stages import NUM_STAGES, blocks_per_stage, check_stages
+from .preact_backbone import NUM_STAGES, blocks_per_stage, check_stages
 
 
 @MODELS.register_module()
@@ -19,9 +19,8 @@ class ResNeXt_CIFAR(ResNeXt, ResNet_CIFAR):
     follows the sum, as in the code that the authors published; the paper's own runs used
     pre-activation.
 
-    **ResNeXt29-2 of BYOT's tables** is read as ResNeXt-29 2x64d: ``depth=29, groups=2,
-    width_per_group=64``. Where the paper varies the cardinality on CIFAR, a group stays 64 wide
-    (Sec. 5.3, Fig. 7), so a single number after the depth is read as the cardinality.
+    **ResNeXt29-2 of BYOT's tables** is read as ResNeXt-29 2x64d, ``groups=2``: if the paper varies
+    the cardinality on CIFAR, a group stays 64 wide (Sec. 5.3, Fig. 7).
 
     **Parameters.** The whole classifier for 10 classes has 34,426,698 (8x64d) and 68,155,210
     (16x64d). The paper prints 34.4 M and 68.1 M, which agrees with convolutions and classifier,

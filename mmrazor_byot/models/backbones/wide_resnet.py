@@ -1,7 +1,6 @@
 """Wide residual networks for CIFAR (arXiv 1605.07146)."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import torch
 from mmcv.cnn import build_conv_layer, build_norm_layer
@@ -9,23 +8,14 @@ from torch import nn
 
 from mmrazor_byot.registry import MODELS
 
-from .cifar_stages import NUM_STAGES, blocks_per_stage
-from .preact_backbone import KAIMING_INIT, PreActBackbone
+from .preact_backbone import NUM_STAGES, PreActBackbone, blocks_per_stage
 
 
 class WideBasicBlock(nn.Module):
     """Block B(3,3) with pre-activation (Sec. 2, Fig. 1c and 1d).
 
-    BN, ReLU, 3x3 conv, BN, ReLU, dropout, 3x3 conv, plus the shortcut. Where the shape changes, the
+    BN, ReLU, 3x3 conv, BN, ReLU, dropout, 3x3 conv, plus the shortcut. If the shape changes, the
     shortcut is a 1x1 conv that reads the input after its first BN + ReLU, as in the authors' code.
-
-    Args:
-        in_channels (int): Input channels.
-        out_channels (int): Output channels.
-        stride (int): Stride of the first conv. Default: 1.
-        drop_rate (float): Dropout between the two convs. Default: 0.
-        conv_cfg (dict, optional): Config of conv layers. Default: None.
-        norm_cfg (dict): Config of norm layers. Default: ``dict(type='BN')``.
     """
 
     def __init__(
@@ -66,30 +56,26 @@ class WideResNet_CIFAR(PreActBackbone):
     BN + ReLU. That BN + ReLU is part of the last stage; the feature maps of the other stages are
     raw sums.
 
-    **What depth counts.** The WRN paper counts every convolution: the stem, 6n in the blocks and
-    three 1x1 shortcuts, so depth = 6n + 4 (16, 22, 28, 40). He et al. (arXiv 1512.03385, Sec. 4.2)
-    count the layers with weights on the main path, so not the shortcuts but the final classifier,
-    and depth = 6n + 2 (20, 32, 44, 56). Both are accepted; no number fits both.
+    **What depth counts.** The WRN paper counts every convolution, also the three 1x1 shortcuts, so
+    depth = 6n + 4 (16, 22, 28, 40). He et al. (arXiv 1512.03385, Sec. 4.2) count the layers with
+    weights on the main path and the classifier, so depth = 6n + 2 (20, 32, 44, 56). Both are
+    accepted; no number fits both.
 
-    BYOT's tables name WRN28-12, which is 6n + 4 and a network of the WRN paper, but also WRN20-8
-    and WRN44-8, which are not 6n + 4. Both are depths of He's CIFAR networks, so they are read as
-    those made 8 times wider: n = 3 and n = 7, what the WRN paper would call WRN-22-8 and WRN-46-8.
-    McDonnell's WRN-20-10 (arXiv 1802.08530) counts in the same way. A rival reading, four stages
-    and depth = 8n + 4, fits all three names and the four exits of BYOT's tables, but the WRN paper
-    has only three stages on CIFAR. BYOT's authors published no code for these networks.
+    BYOT's tables name WRN28-12, a network of the WRN paper, but also WRN20-8 and WRN44-8, which are
+    not 6n + 4. They are read as He's networks made 8 times wider, n = 3 and n = 7: WRN-22-8 and
+    WRN-46-8 to the WRN paper. McDonnell's WRN-20-10 (arXiv 1802.08530) counts in the same way. Four
+    stages and depth = 8n + 4 would fit all three names and BYOT's four exits, but the WRN paper has
+    only three stages on CIFAR. BYOT's authors published no code for these networks.
 
     Args:
         depth (int): 6n + 4 or 6n + 2, see above.
         widen_factor (int): k, how many times wider than ResNet.
         in_channels (int): Channels of the image. Default: 3.
         drop_rate (float): Dropout inside the blocks, Sec. 2.4. Default: 0.
-        out_indices (Sequence[int]): Stages whose maps are returned, from 0. Default: ``(2, )``.
-        frozen_stages (int): -1 freezes nothing, 0 the stem, i > 0 the stem and the first i stages.
-            Default: -1.
         conv_cfg (dict, optional): Config of conv layers. Default: None.
         norm_cfg (dict): Config of norm layers. Default: ``dict(type='BN')``.
-        norm_eval (bool): Keep all BN layers in eval mode while training. Default: False.
-        init_cfg (dict | list[dict], optional): Initialization config.
+        **kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval`` and ``init_cfg``, as in
+            :class:`PreActBackbone`.
 
     Raises:
         ValueError: If ``depth`` fits neither rule, ``widen_factor`` is less than 1, or a stage
@@ -109,12 +95,9 @@ class WideResNet_CIFAR(PreActBackbone):
         widen_factor: int,
         in_channels: int = 3,
         drop_rate: float = 0.0,
-        out_indices: Sequence[int] = (NUM_STAGES - 1,),
-        frozen_stages: int = -1,
         conv_cfg: dict | None = None,
         norm_cfg: dict = dict(type='BN'),
-        norm_eval: bool = False,
-        init_cfg=KAIMING_INIT,
+        **kwargs,
     ) -> None:
         num_blocks = blocks_per_stage('WideResNet_CIFAR', depth, 2, (4, 2))
         if widen_factor < 1:
@@ -131,6 +114,4 @@ class WideResNet_CIFAR(PreActBackbone):
                 blocks.append(WideBasicBlock(last, width, stride, drop_rate, conv_cfg, norm_cfg))
                 last = width
             stages.append(nn.Sequential(*blocks))
-        super().__init__(
-            stem, stages, widths, out_indices, frozen_stages, norm_cfg, norm_eval, init_cfg
-        )
+        super().__init__(stem, stages, widths, norm_cfg, **kwargs)

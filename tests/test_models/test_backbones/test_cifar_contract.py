@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from by_definition import norm, shake
 from mmcv.cnn import fuse_conv_bn
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
@@ -10,11 +11,18 @@ from torch import nn
 
 from mmrazor_byot.models import backbones
 
+#: A small network of each kind, and the channels of its stages.
 NETS = {
     'wide': dict(type='WideResNet_CIFAR', depth=10, widen_factor=1),
     'pyramid': dict(type='PyramidNet_CIFAR', depth=8, alpha=10),
     'pyramid_bottleneck': dict(type='PyramidNet_CIFAR', depth=11, alpha=10, bottleneck=True),
     'resnext': dict(type='ResNeXt_CIFAR', depth=11, groups=2, width_per_group=8),
+}
+CHANNELS = {
+    'wide': (16, 32, 64),
+    'pyramid': (19, 23, 26),
+    'pyramid_bottleneck': (76, 92, 104),
+    'resnext': (256, 512, 1024),
 }
 pytestmark = pytest.mark.parametrize('name', list(NETS))
 
@@ -30,13 +38,8 @@ def plain(name, **kwargs):
 
 def build(name, **kwargs):
     """A small network with BN weights and statistics away from 0 and 1."""
-    net = plain(name, **kwargs)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, std=0.2)
-            nn.init.normal_(module.running_mean, std=0.2)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    net = shake(plain(name, **kwargs))
+    net.train()
     return net
 
 
@@ -49,9 +52,10 @@ def test_out_indices_choose_the_stages(name):
     every.eval()
     x = images()
     maps = every(x)
-    assert [m.shape[-2:] for m in maps] == [(16, 16), (8, 8), (4, 4)]
-    for indices, wanted in [((0,), [0]), ((1, 2), [1, 2]), ((2, 0), [0, 2])]:
-        net = build(name, out_indices=indices)
+    shapes = [(2, width, 16 >> i, 16 >> i) for i, width in enumerate(CHANNELS[name])]
+    assert [m.shape for m in maps] == shapes
+    for indices, wanted in [(None, [2]), ((0,), [0]), ((1, 2), [1, 2]), ((2, 0), [0, 2])]:
+        net = build(name, **(dict(out_indices=indices) if indices else {}))
         net.eval()
         outs = net(x)
         assert isinstance(outs, tuple) and len(outs) == len(wanted)
@@ -59,24 +63,31 @@ def test_out_indices_choose_the_stages(name):
             assert torch.equal(out, maps[i])
 
 
-def test_default_is_the_last_stage(name):
-    net = build(name)
+@pytest.mark.parametrize(
+    'settings, message',
+    [
+        *((dict(out_indices=i), 'out_indices must hold .* 0, 1, 2') for i in ((3,), (0, -1), ())),
+        *((dict(frozen_stages=i), f'from -1 .* to 3 .*, got {i}') for i in (-2, 4)),
+    ],
+)
+def test_unknown_stages_are_refused(name, settings, message):
+    with pytest.raises(ValueError, match=message):
+        build(name, **settings)
+
+
+def test_only_the_last_stage_is_normalized(name):
+    if name == 'resnext':
+        pytest.skip('its blocks have no pre-activation')
+    net = build(name, out_indices=(0, 1, 2))
     net.eval()
-    outs = net(images())
-    assert len(outs) == 1
-    assert outs[0].shape == (2, net.feat_dim, 4, 4)
-
-
-@pytest.mark.parametrize('indices', [(3,), (0, -1), ()])
-def test_unknown_stage_is_refused(name, indices):
-    with pytest.raises(ValueError, match='out_indices must hold .* 0, 1, 2'):
-        build(name, out_indices=indices)
-
-
-@pytest.mark.parametrize('frozen', [-2, 4])
-def test_unknown_frozen_stage_is_refused(name, frozen):
-    with pytest.raises(ValueError, match='from -1 .* to 3 .*, got'):
-        build(name, frozen_stages=frozen)
+    sums = []
+    for stage in (net.layer1, net.layer2, net.layer3):
+        assert hasattr(stage, 'norm') == (stage is net.layer3)
+        stage[0].register_forward_hook(lambda _, __, out: sums.append(out))
+    maps = net(images())
+    for i in (0, 1):
+        assert torch.equal(maps[i], sums[i]) and maps[i].min() < 0
+    torch.testing.assert_close(maps[2], norm(sums[2], net.layer3.norm).clamp(min=0))
 
 
 @pytest.mark.parametrize('training', [True, False])

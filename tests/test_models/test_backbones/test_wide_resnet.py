@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from by_definition import norm, shake
 from torch import nn
 
 from mmrazor_byot.models.backbones import WideResNet_CIFAR
@@ -15,23 +16,6 @@ def num_params(depth, widen_factor, classes=10):
         net = WideResNet_CIFAR(depth, widen_factor)
         head = nn.Linear(net.feat_dim, classes)
     return sum(p.numel() for p in [*net.parameters(), *head.parameters()])
-
-
-def shake(module):
-    """Give BN layers weights and statistics away from 0 and 1."""
-    torch.manual_seed(0)
-    for m in module.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            nn.init.uniform_(m.weight, 0.5, 1.5)
-            nn.init.normal_(m.bias)
-            nn.init.normal_(m.running_mean)
-            nn.init.uniform_(m.running_var, 0.5, 1.5)
-    module.eval()
-    return module
-
-
-def norm(x, bn):
-    return F.batch_norm(x, bn.running_mean, bn.running_var, bn.weight, bn.bias)
 
 
 # Millions, as the paper prints them in its table of CIFAR results.
@@ -64,7 +48,7 @@ def test_both_ways_of_counting_name_the_same_network(byot, wrn, blocks):
         assert len(found) == blocks
 
 
-@pytest.mark.parametrize('depth', [18, 21, 23, 29, 4, 2, -2])
+@pytest.mark.parametrize('depth', [21, 4, -2])
 def test_other_depths_are_refused(depth):
     with pytest.raises(
         ValueError,
@@ -77,14 +61,6 @@ def test_other_depths_are_refused(depth):
 def test_width_below_one_is_refused():
     with pytest.raises(ValueError, match='widen_factor must be 1 or more'):
         WideResNet_CIFAR(10, 0)
-
-
-def test_stage_shapes():
-    net = WideResNet_CIFAR(10, 2, in_channels=1, out_indices=(0, 1, 2))
-    net.eval()
-    shapes = [tuple(m.shape) for m in net(torch.randn(2, 1, 32, 32))]
-    assert shapes == [(2, 32, 32, 32), (2, 64, 16, 16), (2, 128, 8, 8)]
-    assert net.stage_channels == (32, 64, 128) and net.feat_dim == 128
 
 
 @pytest.mark.parametrize('channels, stride', [(4, 1), (6, 1), (6, 2)])
@@ -104,26 +80,9 @@ def test_block_by_hand(channels, stride):
     torch.testing.assert_close(block(x), want)
 
 
-def test_only_the_last_stage_is_normalized():
-    net = shake(WideResNet_CIFAR(10, 1, out_indices=(0, 1, 2)))
-    sums = []
-    for stage in (net.layer1, net.layer2, net.layer3):
-        assert hasattr(stage, 'norm') == (stage is net.layer3)
-        stage[0].register_forward_hook(lambda _, __, out: sums.append(out))
-    maps = net(torch.randn(2, 3, 16, 16))
-    assert torch.equal(maps[0], sums[0]) and maps[0].min() < 0
-    assert torch.equal(maps[1], sums[1]) and maps[1].min() < 0
-    torch.testing.assert_close(maps[2], norm(sums[2], net.layer3.norm).clamp(min=0))
-
-
 def test_dropout_acts_in_training_only():
     block = shake(WideBasicBlock(4, 4, drop_rate=0.5))
     x = torch.randn(2, 4, 8, 8)
     assert torch.equal(block(x), block(x))
     block.dropout.train()
     assert not torch.equal(block(x), block(x))
-
-
-def test_train_and_eval_can_be_chained():
-    net = WideResNet_CIFAR(10, 1)
-    assert net.eval() is net and net.train() is net
