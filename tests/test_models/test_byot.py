@@ -5,6 +5,7 @@ import torch
 from mmrazor.models.algorithms import BaseAlgorithm
 from torch import nn
 
+from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.models import BYOT
 
 CONNECTOR = dict(type='mmrazor.BYOTConnector', expansion=1, kernel_size=3, stride=2)
@@ -47,7 +48,7 @@ def test_channels_are_found_not_typed(build_byot):
 @pytest.mark.parametrize('sections', [(2, 3), (0, 3), (1, 2, 3), (0, 1, 2)])
 def test_any_sections(build_byot, batch, sections):
     settings = {}
-    if sections[-1] == 2:  # the classifier then stands behind stage 3
+    if sections[-1] == 2:  # the classifier then comes after stage 3
         settings['architecture'] = dict(
             type='ImageClassifier',
             backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4),
@@ -125,23 +126,18 @@ def test_losses_can_be_left_out_replaced_or_listed(build_byot, batch):
     torch.testing.assert_close(losses['exit2.label_loss'], expected)
 
 
-def test_mmrazors_connectors_are_exit_heads(build_byot, batch):
-    model = build_byot(exit_head=CONNECTOR)
+@pytest.mark.parametrize(
+    'heads', [CONNECTOR, [dict(type='mmrazor_byot.BottleneckHead'), CONNECTOR, CONNECTOR]]
+)
+def test_mmrazors_connectors_are_exit_heads(build_byot, batch, heads):
+    model = build_byot(exit_head=heads)
+    first = 'BYOTConnector' if heads is CONNECTOR else 'BottleneckHead'
+    assert [type(h).__name__ for h in model.exit_heads] == [first, *['BYOTConnector'] * 2]
     model.eval()
     images, samples = batch()
     for ours, expected in zip(model(images), exit_logits_by_hand(model, images)):
         torch.testing.assert_close(ours, expected)
     assert torch.isfinite(sum(model.loss(images, samples).values()))
-
-
-def test_each_exit_can_have_its_own_head(build_byot):
-    ours = dict(type='mmrazor_byot.BottleneckHead', reduction=2)
-    model = build_byot(exit_head=[ours, CONNECTOR, ours])
-    assert [type(h).__name__ for h in model.exit_heads] == [
-        'BottleneckHead',
-        'BYOTConnector',
-        'BottleneckHead',
-    ]
 
 
 def test_cfg_path_form(batch):
@@ -155,7 +151,7 @@ def test_cfg_path_form(batch):
     assert len(losses) == 10
 
 
-def test_batch_augments_stand_where_mmpretrain_has_them(tiny_architecture, batch):
+def test_batch_augments_are_where_mmpretrain_has_them(tiny_architecture, batch):
     """In ``train_cfg``, also where the config gives a data preprocessor."""
     tiny_architecture['train_cfg'] = dict(augments=[dict(type='Mixup', alpha=0.8)])
     model = BYOT(tiny_architecture, data_preprocessor=dict(num_classes=5, to_rgb=True))
@@ -178,7 +174,7 @@ def test_the_callers_config_is_left_alone(tiny_architecture):
     assert (tiny_architecture, preprocessor) == before
 
 
-def test_looking_leaves_no_trace(build_byot):
+def test_probing_leaves_no_trace(build_byot):
     model = build_byot()
     assert all(m.training for m in model.modules())
     for name, buffer in model.named_buffers():
@@ -203,3 +199,46 @@ def test_mixed_labels_train(build_byot, batch):
     log_q = model.forward_exits(images)[0].logits.log_softmax(1)
     expected = -0.7 * (log_q[:, 0] + log_q[:, 1]).mean() / 2
     torch.testing.assert_close(losses['exit1.label_loss'], expected)
+
+
+@pytest.mark.parametrize(
+    'predict_with, pick',
+    [
+        ('deepest', lambda s: s[:, 3]),
+        ('ensemble', lambda s: (s[:, 0] + s[:, 1] + s[:, 2] + s[:, 3]) / 4),
+        (1, lambda s: s[:, 0]),
+        (3, lambda s: s[:, 2]),
+    ],
+)
+def test_the_answer(build_byot, batch, predict_with, pick):
+    model = build_byot(predict_with=predict_with)
+    model.eval()
+    images, samples = batch()
+    with torch.no_grad():
+        scores = torch.stack([z.softmax(1) for z in model(images)], 1)
+        answers = model(images, samples, mode='predict')
+    expected = pick(scores)
+    for i, answer in enumerate(answers):
+        torch.testing.assert_close(answer.exit_scores, scores[i])
+        torch.testing.assert_close(answer.pred_score, expected[i])
+        assert answer.pred_label.tolist() == [expected[i].argmax().item()]
+        assert answer.gt_label.tolist() == [i % 5]
+
+
+def test_predict_without_samples(build_byot, batch):
+    model = build_byot().eval()
+    with torch.no_grad():
+        answers = model(batch(3)[0], mode='predict')
+    assert len(answers) == 3
+    assert answers[0].exit_scores.sum(dim=1).tolist() == pytest.approx([1] * 4)
+
+
+@pytest.mark.parametrize('predict_with', ['best', 0, 5, -1])
+def test_unknown_answer(build_byot, predict_with):
+    with pytest.raises(ConfigError, match='deepest.*ensemble.*1, 2, 3, 4'):
+        build_byot(predict_with=predict_with)
+
+
+def test_unknown_mode(build_byot, batch):
+    with pytest.raises(RuntimeError, match='Invalid mode "train"'):
+        build_byot()(batch()[0], mode='train')
