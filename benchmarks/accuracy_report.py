@@ -10,7 +10,7 @@ from machine import save_result
 from matplotlib.figure import Figure
 
 from mmrazor_byot.table import format_table
-from mmrazor_byot.visualization.style import exit_colours, save_figure, tidy
+from mmrazor_byot.visualization.figures import exit_colours, save_figure, tidy
 
 
 def summarize(runs: Sequence[dict]) -> Dict[str, dict]:

@@ -4,9 +4,11 @@ from typing import Dict, List, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from .style import exit_colours, short_name, tidy
+from .figures import exit_colours, short_name, tidy
+
+#: Of a policy, and of an image that is classified wrongly.
+RED = '#d1495b'
 
 
 def plot_trade_off(
@@ -16,133 +18,74 @@ def plot_trade_off(
 
     Args:
         curve (Sequence[dict]): For each threshold ``top1`` in percent and the cost.
-        exits (Sequence[dict]): The same with ``name``, for each exit and behind them the ensemble.
+        exits (Sequence[dict]): The same with ``name``, for each exit and then the ensemble.
         policies (Sequence[dict]): The same with ``name``, for calibrated policies; may be empty.
         cost (str): Key of the cost.
         label (str): Title of its axis, with the unit.
-
-    Returns:
-        Figure: The figure.
     """
     figure = Figure(figsize=(4.6, 3.4))
     axes = figure.subplots()
     tidy(axes)
     points = sorted(curve, key=lambda p: p[cost])
-    axes.plot(
-        [p[cost] for p in points],
-        [p['top1'] for p in points],
-        color='#d1495b',
-        linewidth=1.8,
-        zorder=2,
-        label='early exit',
-    )
+    axes.plot([p[cost] for p in points], [p['top1'] for p in points], color=RED, label='early exit')
+
+    def mark(point: dict, marker: str, size: float, **style) -> None:
+        axes.plot(point[cost], point['top1'], marker, markersize=size, zorder=3, **style)
+
     *single, ensemble = exits
     for point, colour in zip(single, exit_colours(len(single))):
-        axes.plot(
-            point[cost],
-            point['top1'],
-            'o',
-            color=colour,
-            zorder=3,
-            markersize=8,
-            label=f'exit {point["name"]}',
-        )
-    axes.plot(
-        ensemble[cost],
-        ensemble['top1'],
-        'D',
-        color='0.25',
-        zorder=3,
-        markersize=7,
-        label='ensemble',
-    )
+        mark(point, 'o', 8, color=colour, label=f'exit {point["name"]}')
+    mark(ensemble, 'D', 7, color='0.25', label='ensemble')
     for point in policies:
-        axes.plot(
-            point[cost],
-            point['top1'],
-            '*',
-            color='#d1495b',
-            zorder=4,
-            markersize=14,
-            markeredgecolor='white',
-            label=point['name'],
-        )
-    axes.set_xlabel(label)
-    axes.set_ylabel('top-1 accuracy (%)')
+        mark(point, '*', 14, color=RED, markeredgecolor='white', label=point['name'])
+    axes.set(xlabel=label, ylabel='top-1 accuracy (%)')
     axes.set_xlim(left=0)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.legend(frameon=False, fontsize=8, loc='lower right')
     return figure
 
 
-def plot_shares(curve: Sequence[dict], count: int) -> Figure:
-    """The share of images leaving at each exit, over the threshold.
+def plot_exit_fractions(curve: Sequence[dict], count: int) -> Figure:
+    """The percentage of images that leave at each exit, over the threshold.
 
     Args:
-        curve (Sequence[dict]): For each threshold ``threshold`` and ``exit_shares`` (C).
+        curve (Sequence[dict]): For each threshold ``threshold`` and ``exit_shares`` (C), fractions.
         count (int): Number of exits, C.
-
-    Returns:
-        Figure: The figure.
     """
     figure = Figure(figsize=(4.6, 3.0))
     axes = figure.subplots()
     points = sorted(curve, key=lambda p: p['threshold'])
-    shares = 100 * np.array([p['exit_shares'] for p in points]).T
-    axes.stackplot(
-        [p['threshold'] for p in points],
-        shares,
-        colors=exit_colours(count),
-        linewidth=0,
-        labels=[f'exit {i + 1}/{count}' for i in range(count)],
-    )
+    thresholds = [p['threshold'] for p in points]
+    percentages = 100 * np.array([p['exit_shares'] for p in points]).T
+    names = [f'exit {i + 1}/{count}' for i in range(count)]
+    axes.stackplot(thresholds, percentages, colors=exit_colours(count), labels=names)
     axes.spines[['top', 'right']].set_visible(False)
-    axes.set_xlabel('confidence at which an image leaves')
-    axes.set_ylabel('images (%)')
-    axes.set_xlim(points[0]['threshold'], points[-1]['threshold'])
-    axes.set_ylim(0, 100)
-    axes.legend(
-        frameon=False, fontsize=8, loc='center left', bbox_to_anchor=(1.0, 0.5), reverse=True
-    )
+    axes.set(xlabel='confidence at which an image leaves', ylabel='images (%)')
+    axes.set(xlim=(thresholds[0], thresholds[-1]), ylim=(0, 100))
+    axes.legend(frameon=False, fontsize=8, loc='upper left', bbox_to_anchor=(1, 1), reverse=True)
     return figure
 
 
-def plot_gallery(rows: Sequence[List[Dict]], names: Sequence[str], columns: int) -> Figure:
+def plot_gallery(rows: Sequence[List[Dict]], columns: int) -> Figure:
     """Images by the exit they left at, from easy to hard.
 
     Args:
         rows (Sequence[list[dict]]): For each exit its images: ``image`` (H, W, 3) uint8 RGB,
             ``answer`` (str), ``right`` (bool).
-        names (Sequence[str]): Titles of the rows.
         columns (int): Images in a row.
-
-    Returns:
-        Figure: The figure.
     """
     figure = Figure(figsize=(0.95 * columns + 0.9, 1.12 * len(rows) + 0.1))
     grid = figure.subplots(len(rows), columns, squeeze=False)
-    colours = exit_colours(len(rows))
-    for line, images, name, colour in zip(grid, rows, names, colours):
+    for number, (line, images) in enumerate(zip(grid, rows), start=1):
         for axes in line:
             axes.set_axis_off()
         for axes, item in zip(line, images):
             axes.imshow(item['image'], interpolation='nearest')
-            axes.set_title(
-                short_name(item['answer']),
-                fontsize=6.5,
-                pad=2,
-                color='0.15' if item['right'] else '#c1121f',
-            )
+            colour = '0.15' if item['right'] else RED
+            axes.set_title(short_name(item['answer']), fontsize=6.5, pad=2, color=colour)
         line[0].text(
-            -0.12,
-            0.5,
-            name,
-            transform=line[0].transAxes,
-            ha='right',
-            va='center',
-            fontsize=8,
-            color=colour,
-            fontweight='bold',
-        )
+            -0.12, 0.5, f'exit {number}/{len(rows)}', transform=line[0].transAxes,
+            ha='right', va='center', fontsize=8, weight='bold',
+            color=exit_colours(len(rows))[number - 1],
+        )  # fmt: skip
     figure.subplots_adjust(wspace=0.08, hspace=0.28)
     return figure

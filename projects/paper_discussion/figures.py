@@ -5,7 +5,7 @@ from typing import Dict, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from mmrazor_byot.visualization.style import short_name
+from mmrazor_byot.visualization.figures import short_name
 
 #: Panels beside each other.
 COLUMNS = 4

@@ -12,7 +12,7 @@ from figures import plot_flatness
 from flatness import check_noise, measure_flatness, summary
 
 from mmrazor_byot.launch import only_warnings, run_tool
-from mmrazor_byot.visualization.results import output_folder, write_results
+from mmrazor_byot.visualization.figures import output_folder, write_results
 
 #: Standard deviations of the noise, absolute and by that of the tensor.
 SIGMAS = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04)

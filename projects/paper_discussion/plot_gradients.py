@@ -16,7 +16,7 @@ from mmengine.runner import set_random_seed
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation.collect import network_inputs
 from mmrazor_byot.launch import only_warnings, run_tool
-from mmrazor_byot.visualization.results import output_folder, write_results
+from mmrazor_byot.visualization.figures import output_folder, write_results
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,7 +13,7 @@ from separability import PROJECTIONS, collect_features, project, scatter, shown_
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.launch import only_warnings, run_tool
-from mmrazor_byot.visualization.results import output_folder, write_results
+from mmrazor_byot.visualization.figures import output_folder, write_results
 
 
 def parse_args() -> argparse.Namespace:

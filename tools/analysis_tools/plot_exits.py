@@ -11,11 +11,11 @@ from mmrazor_byot.early_exit import ConfidencePolicy, read_policy
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
 from mmrazor_byot.models.loading import load_byot
 from mmrazor_byot.visualization.exit_plots import (
+    plot_exit_fractions,
     plot_gallery,
-    plot_shares,
     plot_trade_off,
 )
-from mmrazor_byot.visualization.results import output_folder, write_results
+from mmrazor_byot.visualization.figures import output_folder, write_results
 from mmrazor_byot.visualization.trade_off import gallery_rows, measure_trade_off
 
 #: By which the gallery is sorted where no policy is given.
@@ -64,14 +64,13 @@ def main() -> None:
         args.columns,
         reads_bgr(per_image(cfg.test_dataloader).dataset.pipeline),
     )
-    names = [f'exit {i + 1}/{len(rows)}' for i in range(len(rows))]
     out = output_folder(args.out)
     points = [found[name] for name in ('curve', 'exits', 'policies')]
     figures = dict(
         accuracy_flops=plot_trade_off(*points, 'mflops', 'FLOPs (M)'),
         accuracy_time=plot_trade_off(*points, 'ms', 'time of an image (ms)'),
-        exit_shares=plot_shares(found['curve'], model.num_exits),
-        gallery=plot_gallery(rows, names, args.columns),
+        exit_shares=plot_exit_fractions(found['curve'], model.num_exits),
+        gallery=plot_gallery(rows, args.columns),
     )
     write_results(out, figures, 'exits', found)
 

@@ -9,8 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.visualization.results import json_ready, output_folder, write_results
-from mmrazor_byot.visualization.style import short_name
+from mmrazor_byot.visualization.figures import json_ready, output_folder, short_name, write_results
 
 
 def test_results_are_plain_json(tmp_path, capsys):

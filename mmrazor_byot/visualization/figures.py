@@ -1,0 +1,91 @@
+"""One look for all figures, and how they are written with their numbers."""
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Dict, List
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.files import PathLike, write_bytes, write_text
+
+
+def exit_colours(count: int) -> List[tuple]:
+    """A colour for each of ``count`` exits, from light (the first) to dark."""
+    return [tuple(colour) for colour in colormaps['viridis_r'](np.linspace(0.15, 0.9, count))]
+
+
+def tidy(axes: Axes) -> None:
+    """Remove the upper and the right border; add a faint grid."""
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.grid(True, color='0.92', linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def short_name(name: str, length: int = 14) -> str:
+    """The first of a class's names, cut to ``length`` characters."""
+    name = name.split(',')[0]
+    return name if len(name) <= length else name[: length - 1] + '…'
+
+
+def save_figure(figure: Figure, path: PathLike) -> List[Path]:
+    """Write a figure as PNG and as SVG.
+
+    Args:
+        figure (Figure): The figure.
+        path (str | Path): Without its ending.
+
+    Returns:
+        list[Path]: The files.
+    """
+    files = [Path(f'{path}.png'), Path(f'{path}.svg')]
+    for file in files:
+        content = io.BytesIO()
+        figure.savefig(content, format=file.suffix[1:], dpi=200, bbox_inches='tight')
+        write_bytes(file, content.getvalue())
+    return files
+
+
+def output_folder(path: PathLike) -> Path:
+    """Make the folder of ``--out``.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise ConfigError(f'--out {path} cannot be made: {e.strerror or e}') from e
+    return folder
+
+
+def write_results(folder: Path, figures: Dict[str, Figure], name: str, found: dict) -> None:
+    """Write figures and their numbers, and print the paths.
+
+    Args:
+        folder (Path): Of :func:`output_folder`.
+        figures (dict[str, Figure]): By name of the files, without ending.
+        name (str): Name of the JSON file with the numbers, without ending.
+        found (dict): The numbers.
+    """
+    for figure_name, figure in figures.items():
+        print(*save_figure(figure, folder / figure_name), sep='\n')
+    write_text(folder / f'{name}.json', json.dumps(json_ready(found), indent=2))
+    print(folder / f'{name}.json')
+
+
+def json_ready(value: object) -> object:
+    """Arrays as lists, and numbers that are not finite, which JSON does not have, as None."""
+    if isinstance(value, dict):
+        return {key: json_ready(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_ready(item) for item in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return json_ready(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
