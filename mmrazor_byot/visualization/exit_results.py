@@ -1,29 +1,22 @@
-"""What came of an image, as plain data and as text."""
+"""The result of ``ByotInferencer`` for an image, as plain data and as text."""
 
 import math
-from typing import List, Sequence
+from typing import Sequence
 
 from mmpretrain.structures import DataSample
 
 
-def exit_result(sample: DataSample, classes: Sequence[str], topk: int = 3) -> dict:
-    """Take a prediction apart.
+def exit_result(sample: DataSample, classes: Sequence[str], topk: int) -> dict:
+    """The prediction for an image as a dict, as ``ByotInferencer`` returns it."""
 
-    Args:
-        sample (DataSample): With ``pred_score`` (K,), ``exit_scores`` (C, K), NaN for an exit that
-            was not read, ``exit``, ``ensemble`` and ``time_ms``.
-        classes (Sequence[str]): Names of the K classes.
-        topk (int): How many classes of each exit. Defaults to 3.
+    def top_classes(scores) -> list:
+        values, labels = scores.topk(min(topk, len(scores)))
+        return [
+            {'label': label, 'class': classes[label], 'score': score}
+            for score, label in zip(values.tolist(), labels.tolist())
+        ]
 
-    Returns:
-        dict: See :class:`ByotInferencer`.
-    """
     label = int(sample.pred_label)
-    exits = [
-        dict(exit=number, top=top_classes(scores, classes, topk))
-        for number, scores in enumerate(sample.exit_scores, start=1)
-        if not scores.isnan().all()
-    ]
     return dict(
         pred_scores=sample.pred_score.numpy(),
         pred_label=label,
@@ -32,33 +25,17 @@ def exit_result(sample: DataSample, classes: Sequence[str], topk: int = 3) -> di
         exit=sample.exit,
         num_exits=len(sample.exit_scores),
         ensemble=sample.ensemble,
-        exits=exits,
+        exits=[
+            dict(exit=number, top=top_classes(scores))
+            for number, scores in enumerate(sample.exit_scores, start=1)
+            if not scores.isnan().all()
+        ],
         time_ms=sample.time_ms,
     )
 
 
-def top_classes(scores, classes: Sequence[str], topk: int) -> List[dict]:
-    """The likeliest classes, the likeliest first.
-
-    Args:
-        scores (Tensor): Probabilities (K,).
-        classes (Sequence[str]): Their names.
-        topk (int): How many, at most K.
-    """
-    values, labels = scores.topk(min(topk, len(scores)))
-    return [
-        {'label': label, 'class': classes[label], 'score': score}
-        for score, label in zip(values.tolist(), labels.tolist())
-    ]
-
-
 def exit_state(result: dict, number: int) -> str:
-    """``'read'``, ``'not read'`` (passed, for the policy has no use for it) or ``'not run'``.
-
-    Args:
-        result (dict): Of :func:`exit_result`.
-        number (int): The exit, from 1.
-    """
+    """``'read'``, ``'not read'`` (passed, as the policy does not use it) or ``'not run'``."""
     if any(row['exit'] == number for row in result['exits']):
         return 'read'
     return 'not read' if number < result['exit'] else 'not run'
@@ -71,7 +48,7 @@ def percent(score: float) -> str:
 
 
 def left_at(result: dict) -> str:
-    """Where the image left, as text."""
+    """The exit at which the image left, and the number of exits averaged, if several."""
     text = f'left at exit {result["exit"]}/{result["num_exits"]}'
     if result['ensemble'] and len(result['exits']) > 1:
         text += f', mean of {len(result["exits"])} exits'
@@ -79,52 +56,38 @@ def left_at(result: dict) -> str:
 
 
 def result_text(name: str, result: dict, width: int = 24) -> str:
-    """A result as lines, those of all images aligned alike.
+    """A result as lines: the answer, then each exit with its top classes.
 
     Args:
-        name (str): The image's.
-        result (dict): Of :func:`exit_result`.
-        width (int): Columns for the name of a class; longer ones are cut.
+        name (str): Name of the image.
+        result (dict): The result.
+        width (int): Columns for the name of a class, of :func:`class_width` to align the results of
+            several images; longer names are cut.
     """
-    answer = ' '.join(result['pred_class'].split())
-    lines = [
-        f'{name}: {answer} ({percent(result["pred_score"])}), {left_at(result)}, '
-        f'{result["time_ms"]:.2f} ms'
-    ]
-    read = {row['exit']: row['top'] for row in result['exits']}
     count = result['num_exits']
+    lines = [
+        f'{name}: {one_line(result["pred_class"])} ({percent(result["pred_score"])}), '
+        f'{left_at(result)}, {result["time_ms"]:.2f} ms'
+    ]
+    tops = {row['exit']: row['top'] for row in result['exits']}
     for number in range(1, count + 1):
-        words = [
-            f'{cut_short(top["class"], width):<{width}}{percent(top["score"]):>8}'
-            for top in read.get(number, ())
+        columns = [
+            f'{one_line(top["class"], width):<{width}}{percent(top["score"]):>8}'
+            for top in tops.get(number, ())
         ]
-        words = words or [exit_state(result, number)]
-        lines.append(f'  exit {number}/{count}  ' + '   '.join(words))
+        lines.append(
+            f'  exit {number}/{count}  ' + '   '.join(columns or [exit_state(result, number)])
+        )
     return '\n'.join(lines)
 
 
 def class_width(results: Sequence[dict], most: int = 24) -> int:
-    """Columns that the longest name of a class in the results takes.
-
-    Args:
-        results (Sequence[dict]): Of :func:`exit_result`.
-        most (int): Never more than this. Defaults to 24.
-    """
-    return min(
-        most,
-        max(
-            (
-                len(top['class'])
-                for result in results
-                for row in result['exits']
-                for top in row['top']
-            ),
-            default=most,
-        ),
-    )
+    """Columns that the longest name of a class takes, at most ``most``."""
+    tops = (top for result in results for row in result['exits'] for top in row['top'])
+    return min(most, max((len(top['class']) for top in tops), default=most))
 
 
-def cut_short(name: str, width: int) -> str:
-    """A name on one line, of at most so many characters."""
+def one_line(name: str, width: int = 1000) -> str:
+    """A name without line breaks, of at most ``width`` characters."""
     name = ' '.join(name.split())
-    return name if len(name) <= width else name[: width - 1].rstrip() + '…'
+    return name if len(name) <= width else name[: width - 1].rstrip(' ,') + '…'
