@@ -1,7 +1,7 @@
-"""The images that a user means: paths, arrays, folders."""
+"""The images that a user means: paths, folders, arrays."""
 
 import os
-from typing import Any, List, Sequence, Union
+from typing import Any, List, Union
 
 import cv2
 import numpy as np
@@ -14,27 +14,25 @@ Image = Union[str, np.ndarray]
 
 
 def list_images(inputs: Any) -> List[Image]:
-    """Spell out the images, before any work is done on them.
+    """List the images, before any work is done on them.
 
     Args:
-        inputs: A path, a folder (all images in it and in the folders within, see
-            :func:`mmrazor_byot.files.list_images`), an array as in :func:`as_bgr`, or a list of
-            these.
+        inputs: A path, a folder (see :func:`mmrazor_byot.files.list_images`), an array as in
+            :func:`as_bgr`, or a list of these.
 
     Returns:
         list: Paths of files that exist, and arrays (H, W, 3).
 
     Raises:
-        DatasetError: One is missing, or no image; a folder has none.
+        DatasetError: One is missing, or is not an image; a folder has none.
     """
-    several = isinstance(inputs, (list, tuple))
+    is_list = isinstance(inputs, (list, tuple))
     images = []
-    for number, item in enumerate(inputs if several else [inputs]):
+    for number, item in enumerate(inputs if is_list else [inputs]):
         if isinstance(item, np.ndarray):
-            name = f'image {number} of the list' if several else 'the image'
-            images.append(as_bgr(item, name))
+            images.append(as_bgr(item, f'image {number} of the list' if is_list else 'the image'))
         elif isinstance(item, (str, os.PathLike)):
-            images.extend(files.list_images([item]))
+            images += files.list_images([item])
         else:
             raise DatasetError(f'an image is a path or an array, not a {type(item).__name__}')
     if not images:
@@ -43,7 +41,7 @@ def list_images(inputs: Any) -> List[Image]:
 
 
 def as_bgr(image: np.ndarray, name: str) -> np.ndarray:
-    """Bring an array to three channels.
+    """Bring an array to three channels; transparency is dropped.
 
     Args:
         image (np.ndarray): uint8, in the order of cv2.imread: BGR (H, W, 3), BGRA (H, W, 4), or
@@ -51,39 +49,17 @@ def as_bgr(image: np.ndarray, name: str) -> np.ndarray:
         name (str): What to call it in a message.
 
     Returns:
-        np.ndarray: (H, W, 3); transparency is dropped.
+        np.ndarray: (H, W, 3).
 
     Raises:
         DatasetError: It has another type or shape.
     """
-    grey = image.ndim == 2 or image.ndim == 3 and image.shape[2] == 1
-    colour = image.ndim == 3 and image.shape[2] in (3, 4)
-    if image.dtype != np.uint8 or not (grey or colour) or not image.size:
+    channels = 1 if image.ndim == 2 else image.shape[2] if image.ndim == 3 else 0
+    if image.dtype != np.uint8 or channels not in (1, 3, 4) or not image.size:
         raise DatasetError(
             f'{name} is an array of {image.dtype}, shape {image.shape}; give uint8 (H, W, 3) in '
             'the order of cv2.imread: blue, green, red'
         )
-    if grey:
+    if channels == 1:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     return np.ascontiguousarray(image[..., :3])
-
-
-def image_names(images: Sequence[Image]) -> List[str]:
-    """A name for each, no two alike: the file's without its ending.
-
-    Args:
-        images (Sequence): Of :func:`list_images`. Arrays are named by their number.
-    """
-    names, taken = [], set()
-    for number, image in enumerate(images):
-        stem = (
-            str(number)
-            if isinstance(image, np.ndarray)
-            else (os.path.splitext(os.path.basename(image))[0])
-        )
-        name, copy = stem, 2
-        while name.lower() in taken:  # of some file systems, case is lost
-            name, copy = f'{stem}_{copy}', copy + 1
-        taken.add(name.lower())
-        names.append(name)
-    return names

@@ -1,10 +1,9 @@
-"""An image as the network's data set would have handed it over."""
+"""An image as the network's data set would give it."""
 
 from typing import List, Sequence, Tuple
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmpretrain.registry import TRANSFORMS
@@ -23,9 +22,8 @@ COLOURS = ('color', 'color_ignore_orientation', 'grayscale', 'grayscale_ignore_o
 class ImagePipeline:
     """Reads an image and runs the data set's transforms on it.
 
-    A data set in memory hands over RGB images of the network's size, so its transforms neither open
-    files nor resize. For it an image is turned to RGB and resized first. Transforms that resize on
-    their own are used as they are.
+    A data set in memory gives RGB images of the network's size, so its transforms neither open
+    files nor resize; for them an image is converted to RGB and resized first.
 
     Args:
         transforms (Sequence[dict]): Configs of the test data set's.
@@ -33,7 +31,7 @@ class ImagePipeline:
         max_pixels (int): The largest file that is read. Defaults to 100 million pixels.
 
     Raises:
-        ConfigError: They read images in a way that is not known here.
+        ConfigError: They read images in a way that is not supported here.
     """
 
     def __init__(
@@ -55,7 +53,8 @@ class ImagePipeline:
                 f"images are read here as with one of {', '.join(COLOURS)}, and 'cv2'"
             )
         steps = [TRANSFORMS.build(t) for t in transforms if not reads_bgr([t])]
-        self.resizes = not _keeps_size(steps, self.input_size)
+        probe = np.zeros((self.input_size[1] + 8, self.input_size[2] + 16, 3), np.uint8)
+        self.resizes = _run(Compose(steps), probe)['inputs'].shape[-2:] != probe.shape[:2]
         if not self.resizes:
             steps.insert(0, self._fit)
         self.transforms = Compose(steps)
@@ -81,13 +80,13 @@ class ImagePipeline:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         if self.to_float32:
             image = image.astype(np.float32)
-        size = image.shape[:2]
-        packed = self.transforms(dict(img=image, img_shape=size, ori_shape=size))
+        packed = _run(self.transforms, image)
         found = tuple(packed['inputs'].shape)
         if found != self.input_size:
             raise ConfigError(
-                f'the pipeline of the test data makes an image of {size} to {found}, but the '
-                f'network was built for input_size={self.input_size}: set one of them to the other'
+                f'the pipeline of the test data makes an image of {image.shape[:2]} to {found}, '
+                f'but the network was built for input_size={self.input_size}: set one of them to '
+                'the other'
             )
         return packed
 
@@ -108,15 +107,12 @@ def data_transforms(cfg: Config) -> List[dict]:
     pipeline = per_image(loader).get('dataset', {}).get('pipeline')
     if pipeline is None:
         raise ConfigError(
-            'the config has no test_dataloader.dataset.pipeline, so it is not known how to show an '
-            'image to the network; give a whole recipe'
+            'the config has no test_dataloader.dataset.pipeline, which prepares images for the '
+            'network; give a whole recipe'
         )
     return list(pipeline)
 
 
-def _keeps_size(steps: Sequence[BaseTransform], input_size: Tuple[int, int, int]) -> bool:
-    """Whether an image leaves the transforms as large as it came."""
-    _, height, width = input_size
-    probe = np.zeros((height + 8, width + 16, 3), np.uint8)
-    packed = Compose(steps)(dict(img=probe, img_shape=probe.shape[:2], ori_shape=probe.shape[:2]))
-    return tuple(packed['inputs'].shape[-2:]) == probe.shape[:2]
+def _run(transforms: Compose, image: np.ndarray) -> dict:
+    size = image.shape[:2]
+    return transforms(dict(img=image, img_shape=size, ori_shape=size))

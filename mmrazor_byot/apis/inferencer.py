@@ -15,22 +15,27 @@ from mmpretrain.structures import DataSample
 from rich.console import Console
 from rich.progress import track
 
-from mmrazor_byot.early_exit import ExitPolicy, StagedNetwork, choose_policy, run_policy
-from mmrazor_byot.early_exit.policy_file import Policy
+from mmrazor_byot.early_exit import (
+    ExitPolicy,
+    FixedExitPolicy,
+    StagedNetwork,
+    build_policy,
+    read_policy,
+    run_policy,
+)
 from mmrazor_byot.errors import ConfigError, DatasetError
+from mmrazor_byot.files import PathLike
 from mmrazor_byot.runtime.images import MAX_PIXELS
 from mmrazor_byot.visualization.exit_results import exit_result
 from mmrazor_byot.zoo import list_models
 
 from .image_inputs import Image, list_images
 from .image_pipeline import ImagePipeline, data_transforms
-from .model import (
-    Recipe,
-    class_names,
-    get_model,
-    move_model,
-)
-from .pictures import Pictures
+from .model import Recipe, check_built, class_names, get_model, move_model
+from .pictures import draw_pictures, picture_files
+
+#: A policy, its config, or a policy file; None: as ``predict`` answers.
+Policy = Union[ExitPolicy, dict, PathLike, None]
 
 
 class ByotInferencer(ImageClassificationInferencer):
@@ -77,13 +82,15 @@ class ByotInferencer(ImageClassificationInferencer):
         show_progress: bool = True,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        network = get_model(model, pretrained, config)
-        if device is None and not isinstance(model, BaseModel):
-            device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        if device is not None:
-            move_model(network, device)
+        if isinstance(model, BaseModel):
+            check_built(model, pretrained, config)
+            if device is not None:
+                move_model(model, device)
+        else:
+            gpu_if_any = 'cuda' if torch.cuda.is_available() else 'cpu'
+            model = get_model(model, pretrained, device or gpu_if_any)
         self.max_pixels = max_pixels
-        super().__init__(network, pretrained=None)
+        super().__init__(model, pretrained=None)
         self.classes = class_names(self.model, classes)
         self.policy = policy
         self.device = next(self.model.parameters()).device
@@ -93,12 +100,23 @@ class ByotInferencer(ImageClassificationInferencer):
 
     @property
     def policy(self) -> ExitPolicy:
-        """The exit policy."""
+        """The exit policy; a :class:`ConfigError` is raised if a new one does not fit."""
         return self._policy
 
     @policy.setter
     def policy(self, policy: Policy) -> None:
-        self._policy = choose_policy(policy, self.model)
+        if policy is None:
+            answer = getattr(self.model, 'predict_with', 'deepest')
+            number = -1 if answer in ('deepest', 'ensemble') else answer
+            policy = FixedExitPolicy(number, ensemble=answer == 'ensemble')
+        elif isinstance(policy, (str, os.PathLike)):
+            file = read_policy(policy)
+            file.check(self.model.num_exits, self.model.num_classes)
+            policy = file.policy
+        elif not isinstance(policy, ExitPolicy):
+            policy = build_policy(policy)
+        policy.check(self.model.num_exits)
+        self._policy = policy
 
     def __call__(
         self,
@@ -125,59 +143,59 @@ class ByotInferencer(ImageClassificationInferencer):
             wait_time (float): Seconds for each; 0 waits for a key.
             show_dir (str, optional): Folder to write pictures to.
             draw_score (bool): Write scores on them. Defaults to True.
-            resize (int, optional): Bring the short edge of the image on the picture to so many
-                pixels. Defaults to a legible size.
-            rescale_factor (float, optional): Enlarge the image on the picture by it.
+            resize, rescale_factor: Size of the image on the picture, see :func:`draw_exits`.
+                Defaults to a legible size.
 
         Returns:
             list[dict]: For each image, in the order of the inputs:
 
-            - ``pred_scores`` (np.ndarray (K,)), ``pred_label``,
-              ``pred_score``, ``pred_class``: the answer;
+            - ``pred_scores`` (np.ndarray (K,)), ``pred_label``, ``pred_score``, ``pred_class``: the
+              answer;
             - ``exit``, ``num_exits``: where it left, from 1, and C;
             - ``ensemble``: whether the answer is the mean of the exits read;
-            - ``exits``: for each exit that was reached and read its number
-              ``exit`` and ``top``, a list of ``label``, ``class``, ``score``;
-            - ``time_ms``: from the pixels of network size to the answer, in
-              milliseconds. In a batch, the batch's time shared equally.
+            - ``exits``: for each exit that was reached and read its number ``exit`` and ``top``, a
+              list of ``label``, ``class``, ``score``;
+            - ``time_ms``: milliseconds from the pixels of network size to the answer. In a batch,
+              the batch's time divided by its images.
 
         Raises:
             DatasetError: An image is missing, truncated or of another kind.
             ConfigError: A setting does not fit.
         """
-        preprocess, forward, visualize, postprocess = self._dispatch_kwargs(**kwargs)
-        if batch_size < 1 or postprocess.get('topk', 1) < 1:
-            raise ConfigError('batch_size and topk must be at least 1')
-        images = self._inputs_to_list(inputs)
-        pictures = Pictures(images, max_pixels=self.max_pixels, **visualize)
-        #: Place of each image that was skipped, and what is wrong with it.
-        self.skipped: Dict[int, str] = {}
+        for name in ('batch_size', 'topk', 'resize', 'rescale_factor'):
+            value = dict(kwargs, batch_size=batch_size).get(name)
+            if value is not None and value <= 0:
+                raise ConfigError(f'{name}={value}: it must be positive')
+        _, _, visualize, postprocess = self._dispatch_kwargs(**kwargs)
+        images = list_images(inputs)
+        picture_files(
+            images, visualize.get('show_dir')
+        )  # before the work, if one cannot be written
         batches = track(
-            self.preprocess(images, batch_size, skip_bad, **preprocess),
+            self.preprocess(images, batch_size, skip_bad),
             'Inference',
             total=ceil(len(images) / batch_size),
             console=Console(stderr=True),
             transient=True,
             disable=not self.show_progress,
         )
-        samples = [s for batch in batches for s in self.forward(batch, **forward)]
+        samples = [sample for batch in batches for sample in self.forward(batch)]
         results = self.postprocess(samples, **postprocess)
-        for place in sorted(self.skipped):
+        for place in self.skipped:
             results.insert(place, None)
             samples.insert(place, None)
-        pictures.draw(results)
+        self.visualize(images, results, **visualize)
         return samples if return_datasamples else results
-
-    def _inputs_to_list(self, inputs: Any) -> List[Image]:
-        return list_images(inputs)
 
     def _init_pipeline(self, cfg: Config) -> ImagePipeline:
         return ImagePipeline(data_transforms(cfg), self.model.input_size, self.max_pixels)
 
     def preprocess(self, inputs: List[Image], batch_size: int = 1, skip_bad: bool = False):
-        """Yields batches, collated, of the images."""
+        """An iterator over collated batches of the images; see :meth:`__call__`."""
+        #: Place of each image that was skipped, in rising order, and what is wrong with it.
+        self.skipped: Dict[int, str] = {}
         chunks = self._get_chunk_data(self._prepared(inputs, skip_bad), batch_size)
-        yield from map(default_collate, chunks)
+        return map(default_collate, chunks)
 
     def _prepared(self, images: List[Image], skip_bad: bool) -> Iterator[dict]:
         for place, image in enumerate(images):
@@ -204,7 +222,11 @@ class ByotInferencer(ImageClassificationInferencer):
         Returns:
             list[DataSample]: See :meth:`__call__`.
         """
-        self._warm_up(data['inputs'].shape)
+        shape = data['inputs'].shape
+        if shape not in self._warm:  # the first batches of a shape are slow, and not worth timing
+            for _ in range(2):
+                self.network(torch.zeros(shape, device=self.device))
+            self._warm.add(shape)
         self._wait()
         start = time.perf_counter()
         images = self.model.data_preprocessor(data, False)['inputs']
@@ -221,22 +243,13 @@ class ByotInferencer(ImageClassificationInferencer):
             sample.set_field(time_ms, 'time_ms')
         return samples
 
-    def postprocess(self, preds: List[DataSample], topk: int = 3) -> list:
+    def postprocess(self, preds: List[DataSample], topk: int = 3) -> List[dict]:
         """Turn predictions into dicts, see :meth:`__call__`."""
         return [exit_result(sample, self.classes, topk) for sample in preds]
 
-    def visualize(self, ori_inputs: List[Image], preds: List[dict], **settings) -> None:
+    def visualize(self, ori_inputs: List[Image], preds: List[Optional[dict]], **settings) -> None:
         """Draw results, with the settings of :meth:`__call__`."""
-        Pictures(ori_inputs, **settings).draw(preds)
-
-    def _warm_up(self, shape: torch.Size) -> None:
-        """The first batches of a shape are slow, and not worth timing."""
-        if shape in self._warm:
-            return
-        images = torch.zeros(shape, device=self.device)
-        for _ in range(2):
-            self.network(images)
-        self._warm.add(shape)
+        draw_pictures(ori_inputs, preds, max_pixels=self.max_pixels, **settings)
 
     def _wait(self) -> None:
         if self.device.type == 'cuda':
@@ -244,9 +257,5 @@ class ByotInferencer(ImageClassificationInferencer):
 
     @staticmethod
     def list_models(pattern: Optional[str] = None) -> List[str]:
-        """Names in the zoo that have weights.
-
-        Args:
-            pattern (str, optional): Such as ``'*resnet*'``.
-        """
+        """Names in the zoo that have weights and fit a pattern such as ``'*resnet*'``."""
         return [m.name for m in list_models() if m.weights and fnmatch(m.name, pattern or '*')]

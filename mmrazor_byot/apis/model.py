@@ -1,4 +1,4 @@
-"""A trained network by config, by its name in the zoo, or as it is."""
+"""A trained network by its config or by its name in the zoo."""
 
 import os
 from typing import Any, List, Optional, Sequence, Union
@@ -10,67 +10,94 @@ from mmpretrain.registry import DATASETS
 
 from mmrazor_byot.datasets import image_settings
 from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.files import PathLike
 from mmrazor_byot.launch import load_config
 from mmrazor_byot.models.loading import build_model, load_byot
-from mmrazor_byot.zoo import ZooModel, find_model, list_models
+from mmrazor_byot.zoo import find_model, list_models
 
-#: A recipe: its file, its content, or its name in the zoo.
-Recipe = Union[str, os.PathLike, Config]
+#: A recipe: its name in the zoo, its file, or its content.
+Recipe = Union[PathLike, Config]
 
 
 def get_model(
-    model: Union[BaseModel, Recipe],
-    pretrained: Union[bool, str, os.PathLike, None] = True,
-    config: Optional[Recipe] = None,
+    model: Recipe,
+    pretrained: Union[bool, PathLike, None] = True,
+    device: Union[str, torch.device, None] = None,
 ) -> BaseModel:
-    """Build a network and load its weights.
+    """Build a network with exits and load its weights, as mmpretrain's ``get_model`` does.
+
+    In contrast to that, the weights must fit, all of them.
 
     Args:
-        model (BaseModel | str | Config): A built network, a recipe's file or content, or a name in
-            the zoo.
-        pretrained (bool | str | None): A checkpoint or ``zoo://NAME``. True: the weights that the
-            zoo has for the recipe. None or False: none, the network is untrained. Defaults to True.
-        config (str | Config, optional): The recipe of a built network; mmpretrain's carry it as
-            ``_config``.
+        model (str | Path | Config): A name in the zoo, a config file, or a config.
+        pretrained (bool | str | Path, optional): A checkpoint or ``zoo://NAME``. True: the weights
+            that the zoo has for the recipe. False or None: none, the network is untrained. Defaults
+            to True.
+        device (str | torch.device, optional): Where to move the network. Defaults to the CPU.
 
     Returns:
-        BaseModel: For evaluation, with ``_config`` and ``_dataset_meta`` as mmpretrain's
-        ``get_model`` leaves them.
+        BaseModel: For evaluation, with ``_config`` and ``_dataset_meta`` as mmpretrain sets them.
 
     Raises:
-        ConfigError: The recipe is missing or has no weights in the zoo.
+        ConfigError: The recipe is missing, has no weights in the zoo, or no exits; or the device is
+            not available.
         CheckpointError: The weights are missing, broken or do not fit.
         ZooError: There is no such name.
     """
-    if isinstance(model, BaseModel):
-        return _built(model, pretrained, config)
-    cfg = read_recipe(model)
-    if not pretrained:
-        network, meta = _with_exits(build_model(cfg)), {}
+    cfg, meta = read_recipe(model), {}
+    if pretrained:
+        checkpoint = _zoo_weights(cfg) if pretrained is True else os.fspath(pretrained)
+        network, _, meta = load_byot(cfg, checkpoint)
     else:
-        if pretrained is True:
-            pretrained = _zoo_weights(model, cfg)
-        network, _, meta = load_byot(cfg, os.fspath(pretrained))
+        network = build_model(cfg).eval()
+        check_exits(network)
     network._config = cfg
-    network._dataset_meta = dict(meta.get('dataset_meta') or {})
-    if 'CLASSES' in meta:  # of mmcls 0.x, and so of MMRazor
-        network._dataset_meta.setdefault('classes', meta['CLASSES'])
+    # CLASSES is of mmcls 0.x, and so of MMRazor.
+    classes = dict(classes=meta['CLASSES']) if 'CLASSES' in meta else {}
+    network._dataset_meta = {**classes, **(meta.get('dataset_meta') or {})}
+    if device is not None:
+        move_model(network, device)
     return network
 
 
-def recipe_path(model: Union[str, os.PathLike]) -> str:
-    """The config file that a path, or a name in the zoo, stands for.
+def check_exits(model: BaseModel) -> None:
+    """Raise a :class:`ConfigError` if a network has no exits."""
+    if getattr(model, 'num_exits', 1) < 2:
+        raise ConfigError(
+            f'the model is a {type(model).__name__} without exits; give a mmrazor_byot.BYOT'
+        )
+
+
+def check_built(model: BaseModel, pretrained: Any, config: Optional[Recipe]) -> None:
+    """Give a built network its recipe, and check it."""
+    if pretrained not in (True, False, None):
+        raise ConfigError(
+            f'pretrained={pretrained}: a built network has its weights; give its config instead, '
+            'or load them'
+        )
+    if config is not None:
+        model._config = read_recipe(config)
+    if getattr(model, '_config', None) is None:
+        raise ConfigError(
+            'the network does not carry its recipe, which says how images are prepared for it; '
+            'give it as config='
+        )
+    check_exits(model)
+
+
+def recipe_path(model: PathLike) -> str:
+    """The config file of a name in the zoo; a path is returned as it is.
 
     Raises:
+        ConfigError: The zoo has no config of that name.
         ZooError: There is no such name.
     """
-    if not _is_name(model):
-        return os.fspath(model)
-    entry = find_model(model)
+    path = os.fspath(model)
+    if path.endswith('.py') or os.path.dirname(path) or os.path.exists(path):
+        return path
+    entry = find_model(path)
     if entry.config is None:
-        raise ConfigError(
-            f'{model} has no config in the zoo; give its config file and its checkpoint'
-        )
+        raise ConfigError(f'{path} has no config in the zoo; give its config file and checkpoint')
     return str(entry.root / entry.config)
 
 
@@ -92,11 +119,7 @@ def read_recipe(model: Recipe) -> Config:
 
 
 def move_model(model: BaseModel, device: Union[str, torch.device]) -> None:
-    """Bring a network to a device.
-
-    Raises:
-        ConfigError: There is none of that name.
-    """
+    """Move a network; a :class:`ConfigError` if there is no such device."""
     try:
         model.to(device)
     # AssertionError: torch was built without CUDA.
@@ -106,15 +129,12 @@ def move_model(model: BaseModel, device: Union[str, torch.device]) -> None:
 
 
 def class_names(model: BaseModel, classes: Optional[Sequence[str]] = None) -> List[str]:
-    """Names of the classes.
+    """Names of the K classes.
 
     Args:
-        model (BaseModel): Of :func:`get_model`.
+        model (BaseModel): With ``_config``.
         classes (Sequence[str], optional): The user's. Defaults to those of the checkpoint, the
             recipe or its data set, else to numbers.
-
-    Returns:
-        list[str]: K names.
 
     Raises:
         ConfigError: The user's are not K.
@@ -129,67 +149,25 @@ def class_names(model: BaseModel, classes: Optional[Sequence[str]] = None) -> Li
         return [str(name) for name in classes]
     loader = model._config.get('test_dataloader') or {}
     dataset = image_settings(loader.get('dataset') or {})
-    kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
-    for meta in (
+    known = DATASETS.get(dataset['type']) if 'type' in dataset else None
+    metas = (
         getattr(model, '_dataset_meta', None),
         dataset.get('metainfo'),
-        getattr(kind, 'METAINFO', None),
-    ):
-        names = (meta or {}).get('classes')
+        getattr(known, 'METAINFO', None),
+    )
+    for names in ((meta or {}).get('classes') for meta in metas):
         if isinstance(names, (list, tuple)) and len(names) == count:
             return [str(name) for name in names]
     return [str(number) for number in range(count)]
 
 
-def _built(model: BaseModel, pretrained: Any, config: Optional[Recipe]) -> BaseModel:
-    if pretrained not in (True, False, None):
-        raise ConfigError(
-            f'pretrained={pretrained}: a built network has its weights; give its config instead, '
-            'or load them'
-        )
-    if config is not None:
-        model._config = read_recipe(config)
-    if getattr(model, '_config', None) is None:
-        raise ConfigError(
-            'the network does not carry its recipe, which says how images are shown to it; give it '
-            'as config='
-        )
-    return _with_exits(model)
-
-
-def _with_exits(model: BaseModel) -> BaseModel:
-    if getattr(model, 'num_exits', 1) < 2:
-        raise ConfigError(
-            f'the model is a {type(model).__name__} without exits; give a mmrazor_byot.BYOT'
-        )
-    model.eval()
-    return model
-
-
-def _is_name(model: Any) -> bool:
-    return isinstance(model, str) and not (
-        model.endswith('.py') or os.path.basename(model) != model or os.path.exists(model)
+def _zoo_weights(cfg: Config) -> str:
+    """Where the zoo has the weights of a recipe, which is known by its file."""
+    path = os.path.realpath(cfg.filename or '')
+    for entry in list_models():
+        if entry.weights and entry.config and os.path.realpath(entry.root / entry.config) == path:
+            return str(entry.shipped) if entry.shipped else f'zoo://{entry.name}'
+    raise ConfigError(
+        f'the zoo has no weights for config "{cfg.filename}": give a checkpoint (in Python as '
+        'pretrained=)'
     )
-
-
-def _zoo_weights(model: Recipe, cfg: Config) -> str:
-    """Where the zoo has the weights of a recipe."""
-    entry = find_model(model) if _is_name(model) else _entry_of(cfg)
-    if entry is None or entry.weights is None:
-        name = model if _is_name(model) else f'config "{cfg.filename}"'
-        raise ConfigError(
-            f'the zoo has no weights for {name}: give a checkpoint (in Python as pretrained=)'
-        )
-    return str(entry.shipped) if entry.shipped else f'zoo://{entry.name}'
-
-
-def _entry_of(cfg: Config) -> Optional[ZooModel]:
-    if not cfg.filename:
-        return None
-    path = os.path.realpath(cfg.filename)
-    found = [
-        m
-        for m in list_models()
-        if m.config and m.weights and os.path.realpath(m.root / m.config) == path
-    ]
-    return found[0] if found else None

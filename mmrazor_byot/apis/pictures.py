@@ -5,88 +5,74 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 import cv2
-import numpy as np
 
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.files import write_bytes
+from mmrazor_byot.files import PathLike, write_bytes
 from mmrazor_byot.runtime.images import MAX_PIXELS, read_image
 
-from .image_inputs import Image, image_names
+from .image_inputs import Image
 
 
-class Pictures:
-    """The pictures of several images: files, or a window.
-
-    Args:
-        images (list): Of :func:`list_images`.
-        max_pixels (int): The largest file that is read.
-        show, wait_time, show_dir, draw_score, resize, rescale_factor: As in
-            :class:`ByotInferencer`.
+def picture_files(images: Sequence[Image], show_dir: Optional[PathLike]) -> List[Path]:
+    """The files of the pictures; their names alone if no folder is given.
 
     Raises:
-        ConfigError: A size is not positive, or a picture would replace an image.
+        ConfigError: A picture would replace an image that it is made from.
     """
-
-    def __init__(
-        self,
-        images: Sequence[Image],
-        show: bool = False,
-        wait_time: float = 0,
-        show_dir: Optional[str] = None,
-        max_pixels: int = MAX_PIXELS,
-        **settings,
-    ) -> None:
-        for name in ('resize', 'rescale_factor'):
-            value = settings.get(name)
-            if value is not None and value <= 0:
-                raise ConfigError(f'{name}={value} must be positive')
-        self.images, self.settings, self.max_pixels = images, settings, max_pixels
-        self.show, self.wait_time = show, wait_time
-        self.names = image_names(images)
-        self.files = (
-            [None] * len(images)
-            if show_dir is None
-            else [Path(show_dir, f'{name}.png') for name in self.names]
-        )
-        originals = {os.path.realpath(i) for i in images if isinstance(i, str)}
-        for file in filter(None, self.files):
-            if os.path.realpath(file) in originals:
-                raise ConfigError(
-                    f'the picture {file} would replace an image that it is made from; choose '
-                    'another folder to show them in'
-                )
-
-    def draw(self, results: List[Optional[dict]]) -> None:
-        """Draw them one after the other.
-
-        Raises:
-            ConfigError: The folder cannot be written to.
-        """
-        if not (self.show or any(self.files)):
-            return
-        from mmrazor_byot.visualization.draw import draw_exits  # needs matplotlib
-
-        window = _window() if self.show else None
-        for image, name, file, result in zip(self.images, self.names, self.files, results):
-            if result is None:  # the image was skipped
-                continue
-            is_file = isinstance(image, str)
-            rgb = read_image(image, self.max_pixels) if is_file else image[..., ::-1].copy()
-            picture = draw_exits(rgb, result, **self.settings)
-            if file is not None:
-                _write(picture, file)
-            if window is not None:
-                window.show(picture, win_name=name, wait_time=self.wait_time)
-        if window is not None:
-            window.close()
+    files = [Path(show_dir or '', f'{name}.png') for name in _names(images)]
+    originals = {os.path.realpath(image) for image in images if isinstance(image, str)}
+    for file in files if show_dir is not None else ():
+        if os.path.realpath(file) in originals:
+            raise ConfigError(
+                f'the picture {file} would replace an image that it is made from; choose another '
+                'folder to show them in'
+            )
+    return files
 
 
-def _window():
+def draw_pictures(
+    images: Sequence[Image],
+    results: Sequence[Optional[dict]],
+    show: bool = False,
+    wait_time: float = 0,
+    show_dir: Optional[PathLike] = None,
+    max_pixels: int = MAX_PIXELS,
+    **drawing,
+) -> None:
+    """Draw results, None for an image that was skipped; settings as of :class:`ByotInferencer`.
+
+    Raises:
+        ConfigError: The folder cannot be written to.
+    """
+    if not show and show_dir is None:
+        return
+    # These import matplotlib, which takes a while.
     from mmpretrain.visualization import UniversalVisualizer
 
-    return UniversalVisualizer()
+    from mmrazor_byot.visualization.draw import draw_exits
+
+    window = UniversalVisualizer() if show else None
+    for image, file, result in zip(images, picture_files(images, show_dir), results):
+        if result is None:
+            continue
+        rgb = read_image(image, max_pixels) if isinstance(image, str) else image[..., ::-1]
+        picture = draw_exits(rgb, result, **drawing)
+        if show_dir is not None:
+            write_bytes(file, cv2.imencode('.png', picture[..., ::-1])[1].tobytes())
+        if window is not None:
+            window.show(picture, win_name=file.stem, wait_time=wait_time)
+    if window is not None:
+        window.close()
 
 
-def _write(picture: np.ndarray, path: Path) -> None:
-    _, data = cv2.imencode('.png', picture[..., ::-1])
-    write_bytes(path, data.tobytes())
+def _names(images: Sequence[Image]) -> List[str]:
+    """Different names for the pictures: of a file its own, of an array its number."""
+    names, taken = [], set()
+    for number, image in enumerate(images):
+        stem = name = Path(image).stem if isinstance(image, str) else str(number)
+        copy = 2
+        while name.lower() in taken:  # not all file systems keep the case
+            name, copy = f'{stem}_{copy}', copy + 1
+        taken.add(name.lower())
+        names.append(name)
+    return names

@@ -8,7 +8,7 @@ from .policies import (
     MarginPolicy,
     PatiencePolicy,
 )
-from .policy_file import PolicyFile, choose_policy, parse_policy, policy_text, read_policy
+from .policy_file import PolicyFile, parse_policy, policy_text, read_policy
 from .run import EarlyExit, RecordedNetwork, run_policy
 from .scores import agreement, confidence, entropy, margin, softmax
 from .staged_network import StagedNetwork
@@ -27,7 +27,6 @@ __all__ = [
     'StagedNetwork',
     'agreement',
     'build_policy',
-    'choose_policy',
     'confidence',
     'entropy',
     'margin',

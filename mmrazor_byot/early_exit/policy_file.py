@@ -5,16 +5,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple, Union
 
-from mmengine.model import BaseModel
-
 from mmrazor_byot.errors import ConfigError
 
 from .base import ExitPolicy, build_policy
-from .policies import FixedExitPolicy
 
 FORMAT = 'mmrazor_byot exit policy 1'
-#: A policy, its config, or a policy file; None: as ``predict`` answers.
-Policy = Union[ExitPolicy, dict, str, os.PathLike, None]
 
 
 class PolicyFile(NamedTuple):
@@ -101,28 +96,3 @@ def parse_policy(data: dict, name: str) -> PolicyFile:
     except ConfigError as e:
         raise ConfigError(f'{name}: {e}') from e
     return PolicyFile(policy, *sizes, data.get('calibration', {}))
-
-
-def choose_policy(policy: Policy, model: BaseModel) -> ExitPolicy:
-    """Build or read a policy, and see that it fits a network.
-
-    Args:
-        policy (ExitPolicy | dict | str | None): The policy, its config, a policy file, or None for
-            what ``predict_with`` of the model says.
-        model (BaseModel): A BYOT network.
-
-    Raises:
-        ConfigError: There is no such policy, or it is for another network.
-    """
-    if policy is None:
-        answer = getattr(model, 'predict_with', 'deepest')
-        number = -1 if answer in ('deepest', 'ensemble') else answer
-        policy = FixedExitPolicy(number, ensemble=answer == 'ensemble')
-    elif isinstance(policy, (str, os.PathLike)):
-        file = read_policy(policy)
-        file.check(model.num_exits, model.num_classes)
-        policy = file.policy
-    elif not isinstance(policy, ExitPolicy):
-        policy = build_policy(policy)
-    policy.check(model.num_exits)
-    return policy

@@ -1,4 +1,4 @@
-"""Images from anywhere, as the data set would have handed them over."""
+"""Images from anywhere, as the data set would give them."""
 
 import cv2
 import numpy as np
@@ -8,12 +8,9 @@ from mmengine.config import Config
 from mmpretrain.datasets import CustomDataset
 from PIL import Image
 
-from mmrazor_byot.apis.image_inputs import (
-    as_bgr,
-    image_names,
-    list_images,
-)
+from mmrazor_byot.apis.image_inputs import as_bgr, list_images
 from mmrazor_byot.apis.image_pipeline import COLOURS, ImagePipeline, data_transforms
+from mmrazor_byot.apis.pictures import picture_files
 from mmrazor_byot.datasets import InMemoryDataset
 from mmrazor_byot.errors import ConfigError, DatasetError
 
@@ -96,13 +93,18 @@ def test_the_settings_of_its_loader_are_kept(tmp_path, colour, to_float32):
         assert (again - found['inputs'].float()).abs().max() <= 2
 
 
-@pytest.mark.parametrize(
-    'settings', [dict(color_type='unchanged'), dict(imdecode_backend='pillow')], ids=str
-)
-def test_a_loader_that_reads_in_another_way(settings):
-    ((name, value),) = settings.items()
-    with pytest.raises(ConfigError, match=f"{name}='{value}'"):
-        ImagePipeline([dict(OPEN, **settings), PACK], (3, 32, 32))
+def test_recipes_that_are_refused():
+    for settings in (dict(color_type='unchanged'), dict(imdecode_backend='pillow')):
+        ((name, value),) = settings.items()
+        with pytest.raises(ConfigError, match=f"{name}='{value}'"):
+            ImagePipeline([dict(OPEN, **settings), PACK], (3, 32, 32))
+    other_size = ImagePipeline([OPEN, dict(type='Resize', scale=(64, 48)), PACK], (3, 32, 32))
+    with pytest.raises(ConfigError, match=r'\(90, 70\) to \(3, 48, 64\), .*\(3, 32'):
+        other_size(photo(90, 70))
+    loader = dict(dataset=dict(pipeline=[PACK]))
+    assert data_transforms(Config(dict(val_dataloader=loader))) == [PACK]
+    with pytest.raises(ConfigError, match='no test_dataloader.dataset.pipe'):
+        data_transforms(Config(dict(model={})))
 
 
 def test_a_photograph_becomes_small(tmp_path):
@@ -116,17 +118,6 @@ def test_a_photograph_becomes_small(tmp_path):
     assert (inputs.float() - 127.5).abs().max() <= 0.5
     samples = pipeline(stripes)['data_samples']
     assert samples.ori_shape == (256, 320) and samples.img_shape == (32, 32)
-
-
-def test_a_pipeline_of_another_size_is_refused(tmp_path):
-    transforms = [OPEN, dict(type='Resize', scale=(64, 48)), PACK]
-    pipeline = ImagePipeline(transforms, (3, 32, 32))
-    with pytest.raises(
-        ConfigError,
-        match=r'of \(90, 70\) to \(3, 48, 64\), '
-        r'but the network was built for input_size=\(3, 32',
-    ):
-        pipeline(photo(90, 70))
 
 
 def test_files_that_are_refused(tmp_path):
@@ -144,14 +135,6 @@ def test_files_that_are_refused(tmp_path):
             fits(str(tmp_path / 'gone.png'))
 
 
-def test_the_recipe_must_say_how_images_are_shown():
-    assert data_transforms(Config(dict(val_dataloader=dict(dataset=dict(pipeline=[PACK]))))) == [
-        PACK
-    ]
-    with pytest.raises(ConfigError, match='no test_dataloader.dataset.pipe'):
-        data_transforms(Config(dict(model={})))
-
-
 def test_a_folder_is_its_images_sorted(tmp_path):
     (tmp_path / 'c.png').mkdir()  # by its name an image
     for name in ('b.png', 'a.JPG', 'notes.txt', '.hidden.png', 'c.png/B.tif'):
@@ -161,33 +144,28 @@ def test_a_folder_is_its_images_sorted(tmp_path):
     names = ('a.JPG', 'b.png', 'c.png/B.tif')
     assert found[:3] == [str(tmp_path / name) for name in names]
     assert found[3].shape == (4, 5, 3) and found[4:] == [str(tmp_path / 'notes.txt')]
-    assert image_names(found) == ['a', 'b', 'B_2', '3', 'notes']
+    names = [path.name for path in picture_files(found, tmp_path / 'shown')]
+    assert names == ['a.png', 'b.png', 'B_2.png', '3.png', 'notes.png']
+    (tmp_path / 'notes').mkdir()
+    with pytest.raises(DatasetError, match=r'/notes" has no images'):
+        list_images(str(tmp_path / 'notes'))
 
 
 @pytest.mark.parametrize(
     'inputs, message',
     [
-        ('nowhere.png', 'image "nowhere.png" does not exist; check the path'),
-        ([], 'no images were given'),
-        ([3], 'an image is a path or an array, not a int'),
-        (
-            [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3))],
-            r'image 1 of the list is an array of float64, shape \(4, 4, 3\); give',
-        ),
-        (np.zeros((2, 4, 4, 3), np.uint8), 'the image is an array of uint8, shap'),
-        (np.zeros((3, 32, 32), np.uint8), r'shape \(3, 32, 32\); give uint8 \(H'),
+        ('nowhere.png', '"nowhere.png" does not exist'),
+        ([], 'no images'),
+        ([3], 'not a int'),
+        ([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3))], r'image 1 .* float64'),
+        (np.zeros((2, 4, 4, 3), np.uint8), r'shape \(2, 4, 4, 3\)'),
+        (np.zeros((3, 32, 32), np.uint8), r'shape \(3, 32, 32\)'),
         (np.zeros((0, 4, 3), np.uint8), r'shape \(0, 4, 3\)'),
     ],
 )
-def test_what_is_no_list_of_images(inputs, message):
+def test_inputs_that_are_not_images(inputs, message):
     with pytest.raises(DatasetError, match=message):
         list_images(inputs)
-
-
-def test_an_empty_folder(tmp_path):
-    (tmp_path / 'notes.txt').touch()
-    with pytest.raises(DatasetError, match='has no images; their names end'):
-        list_images(str(tmp_path))
 
 
 def test_arrays_of_one_and_four_channels():
