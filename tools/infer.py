@@ -13,12 +13,8 @@ import sys
 from mmrazor_byot.early_exit import ExitPolicy, FixedExitPolicy
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.files import write_text
-from mmrazor_byot.launch import (
-    add_config_options,
-    load_config,
-    only_warnings,
-    run_tool,
-)
+from mmrazor_byot.launch import add_config_options, load_config, only_warnings, run_tool
+from mmrazor_byot.runtime.images import MAX_PIXELS
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,20 +49,22 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='go on after a file that cannot be read, and list these at the end',
     )
-    parser.add_argument('--max-pixels', type=int, help='largest image that is read')
+    parser.add_argument(
+        '--max-pixels', type=int, default=MAX_PIXELS, help='largest image that is read'
+    )
     parser.add_argument('--out', help='JSON file to write the results to')
     add_config_options(parser)
     return parser.parse_args()
 
 
 def chosen_policy(args: argparse.Namespace):
-    """What the flags say; None where they say nothing."""
-    by_hand = args.exit is not None or args.ensemble
-    if args.policy and by_hand:
+    """The policy of the flags; None if they name none."""
+    by_flags = args.exit is not None or args.ensemble
+    if args.policy and by_flags:
         raise ConfigError(
             '--policy says where to stop and with what to answer; leave --exit and --ensemble out'
         )
-    if by_hand:
+    if by_flags:
         return FixedExitPolicy(-1 if args.exit is None else args.exit, ensemble=args.ensemble)
     return args.policy
 
@@ -84,22 +82,20 @@ def write_results(path: str, policy: ExitPolicy, images: list, results: list) ->
 def main() -> None:
     args = parse_args()
     only_warnings()
-    # Here, for it takes seconds that --help need not wait for.
+    # Imported here because it takes seconds, which --help need not wait for.
     from mmrazor_byot.apis import ByotInferencer
     from mmrazor_byot.apis.image_inputs import list_images
     from mmrazor_byot.apis.model import recipe_path
     from mmrazor_byot.visualization.exit_results import class_width, result_text
 
     images = list_images(args.images)
-    policy = chosen_policy(args)
-    args.config = recipe_path(args.model)
     inferencer = ByotInferencer(
-        load_config(args.config, args.cfg_options),
+        load_config(recipe_path(args.model), args.cfg_options),
         pretrained=args.weights or True,
         device=args.device,
-        policy=policy,
+        policy=chosen_policy(args),
         show_progress=sys.stderr.isatty(),
-        **({} if args.max_pixels is None else dict(max_pixels=args.max_pixels)),
+        max_pixels=args.max_pixels,
     )
     results = inferencer(
         images,

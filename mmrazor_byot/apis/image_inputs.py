@@ -41,18 +41,10 @@ def list_images(inputs: Any) -> List[Image]:
 
 
 def as_bgr(image: np.ndarray, name: str) -> np.ndarray:
-    """Bring an array to three channels; transparency is dropped.
-
-    Args:
-        image (np.ndarray): uint8, in the order of cv2.imread: BGR (H, W, 3), BGRA (H, W, 4), or
-            grey (H, W) or (H, W, 1).
-        name (str): What to call it in a message.
-
-    Returns:
-        np.ndarray: (H, W, 3).
+    """BGR (H, W, 3), BGRA (H, W, 4), whose transparency is dropped, or grey (H, W) or (H, W, 1).
 
     Raises:
-        DatasetError: It has another type or shape.
+        DatasetError: The array, called ``name`` in the message, has another type or shape.
     """
     channels = 1 if image.ndim == 2 else image.shape[2] if image.ndim == 3 else 0
     if image.dtype != np.uint8 or channels not in (1, 3, 4) or not image.size:

@@ -60,10 +60,7 @@ class ImagePipeline:
         self.transforms = Compose(steps)
 
     def __call__(self, image: Image) -> dict:
-        """Prepare one image.
-
-        Args:
-            image (str | np.ndarray): A file, or (H, W, 3) uint8 BGR.
+        """Prepare a file or an array (H, W, 3) uint8 BGR.
 
         Returns:
             dict: ``inputs`` (C, H, W), not yet normalized, and ``data_samples``.

@@ -50,7 +50,7 @@ def get_model(
         network, _, meta = load_byot(cfg, checkpoint)
     else:
         network = build_model(cfg).eval()
-        check_exits(network)
+        _check_exits(network)
     network._config = cfg
     # CLASSES is of mmcls 0.x, and so of MMRazor.
     classes = dict(classes=meta['CLASSES']) if 'CLASSES' in meta else {}
@@ -60,8 +60,7 @@ def get_model(
     return network
 
 
-def check_exits(model: BaseModel) -> None:
-    """Raise a :class:`ConfigError` if a network has no exits."""
+def _check_exits(model: BaseModel) -> None:
     if getattr(model, 'num_exits', 1) < 2:
         raise ConfigError(
             f'the model is a {type(model).__name__} without exits; give a mmrazor_byot.BYOT'
@@ -82,7 +81,7 @@ def check_built(model: BaseModel, pretrained: Any, config: Optional[Recipe]) -> 
             'the network does not carry its recipe, which says how images are prepared for it; '
             'give it as config='
         )
-    check_exits(model)
+    _check_exits(model)
 
 
 def recipe_path(model: PathLike) -> str:
@@ -102,12 +101,7 @@ def recipe_path(model: PathLike) -> str:
 
 
 def read_recipe(model: Recipe) -> Config:
-    """Read a recipe; a Config is returned as it is.
-
-    Raises:
-        ConfigError: It is missing or does not parse.
-        ZooError: There is no such name in the zoo.
-    """
+    """Read a recipe, see :func:`get_model`; a Config is returned as it is."""
     if isinstance(model, Config):
         return model
     if not isinstance(model, (str, os.PathLike)):
