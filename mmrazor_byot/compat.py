@@ -1,25 +1,18 @@
-"""What today's torch breaks in the OpenMMLab stack, and the mends.
+"""Patches of the OpenMMLab packages, seen as needed with MMEngine 0.10.7 and MMRazor 1.0.0.
 
-Four faults, seen on torch 2.6 to 2.15 with MMEngine 0.10.7 and MMRazor 1.0.0:
+1. ``import mmrazor.models`` fails on torch 2: ``mmrazor.structures.quantization`` builds tables of
+   names that ``torch.ao.quantization`` has dropped. If (and only if) it fails to import, a stub
+   takes its place, whose use raises an error that says so.
+2. MMEngine loads checkpoints by a bare ``torch.load``, which refuses MMEngine's own files and, from
+   a URL, runs whatever code a file carries. See :mod:`mmrazor_byot.checkpoint`.
+3. ``mmrazor_byot::NAME`` as a config's base, or for ``mmengine.hub.get_config``: MMEngine has a
+   fixed list of packages, finds no editable install, and would look up bare types in our scope.
+4. MMEngine selects a CUDA device whatever the backend, see :func:`no_cuda_device`.
+5. Swin's blocks in mmpretrain fix the batch size for torch.export, see :func:`symbolic_batch`.
+6. oneDNN overwrites memory in NHWC, see :func:`check_narrow_convolutions`.
 
-1. ``import mmrazor.models`` raises "`torch>=1.13` is not installed properly".
-   ``mmrazor.structures.quantization`` builds tables at import time out of
-   names that ``torch.ao.quantization`` has dropped. Only MMRazor's quantizers
-   need them. When (and only when) the real module fails to import, a stand-in
-   takes its place; using what it stands for raises an error that says so.
-2. MMEngine loads checkpoints by a bare ``torch.load``. From torch 2.6 on that
-   refuses MMEngine's own files ("Weights only load failed"), before 2.6 it
-   runs whatever code a file carries. ``weights_only`` loading stays on, and
-   exactly the globals that MMEngine's checkpoints hold are allowed, see
-   :mod:`mmrazor_byot.checkpoint`.
-3. MMEngine selects a CUDA device whatever the backend, so nothing distributed
-   starts on a machine without a GPU, see :func:`no_cuda_device`.
-4. Swin's blocks in mmpretrain find the batch size by dividing floats, which
-   fixes it for torch.export, see :func:`symbolic_batch`.
-
-The first two are import hooks: they run when the module at fault is imported, so this file needs
-neither torch nor any OpenMMLab package. By the same hooks MMEngine and mmpretrain learn of the
-models in :mod:`mmrazor_byot.zoo`.
+The first three run when the module in question is imported, so that this file needs neither torch
+nor any OpenMMLab package. mmpretrain learns of the models in :mod:`mmrazor_byot.zoo` the same way.
 """
 
 import contextlib
@@ -27,8 +20,9 @@ import importlib.abc
 import importlib.machinery
 import sys
 import warnings
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Callable, Dict, Iterator
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, Optional
 from unittest import mock
 
 if TYPE_CHECKING:
@@ -37,10 +31,6 @@ if TYPE_CHECKING:
 #: oneDNN's block of channels; 8 without AVX-512.
 BLOCK = 16
 QUANTIZATION = 'mmrazor.structures.quantization'
-CHECKPOINT = 'mmengine.runner.checkpoint'
-MODEL_HUB = 'mmpretrain.apis.model'
-#: What the rest of MMRazor imports from its quantization subpackage.
-_QUANTIZATION_NAMES = ('BackendConfigs', 'QConfigHandler')
 #: Warnings at every start, of code that none of our users can change.
 _NOISE = (
     'pkg_resources is deprecated',
@@ -50,20 +40,20 @@ _NOISE = (
 
 
 def install() -> None:
-    """Set up the mends; safe to call more than once."""
-    if not any(isinstance(f, _MendFinder) for f in sys.meta_path):
-        sys.meta_path.insert(0, _MendFinder())
-    if CHECKPOINT in sys.modules:
-        _use_safe_loader()
-    if MODEL_HUB in sys.modules:
-        _register_zoo(sys.modules[MODEL_HUB], lambda: None)
+    """Set up the patches; safe to call more than once."""
+    if any(isinstance(finder, _PatchFinder) for finder in sys.meta_path):
+        return
+    sys.meta_path.insert(0, _PatchFinder())
+    for name, patch in _PATCHES.items():
+        if name in sys.modules:
+            patch(sys.modules[name])
     for message in _NOISE:
         warnings.filterwarnings('ignore', message=message)
 
 
 @contextlib.contextmanager
 def no_cuda_device() -> Iterator[None]:
-    """Let ``mmengine.dist.init_dist`` run where there is no CUDA device."""
+    """Let ``mmengine.dist.init_dist`` run on a machine without a CUDA device."""
     import torch
 
     if torch.cuda.is_available():
@@ -80,6 +70,7 @@ def symbolic_batch() -> Iterator[None]:
 
     def window_reverse(windows, height, width, size):
         rows, columns = height // size, width // size
+        # mmpretrain divides floats to find the batch size.
         windows = windows.view(
             windows.shape[0] // (rows * columns), rows, columns, size, size, windows.shape[-1]
         )
@@ -93,7 +84,7 @@ def check_narrow_convolutions(model: 'torch.nn.Module', switch: str) -> None:
     """Refuse a network that would overwrite memory in NHWC on a CPU.
 
     The weight gradient of a 1 x 1 convolution with a stride is computed in a buffer that is too
-    small where there are fewer channels than a block (oneDNN issue 6035): the run crashes, hangs or
+    small if there are fewer channels than a block (oneDNN issue 6035): the run crashes, hangs or
     learns nonsense.
 
     Args:
@@ -122,113 +113,126 @@ def check_narrow_convolutions(model: 'torch.nn.Module', switch: str) -> None:
             )
 
 
-class _MendFinder(importlib.abc.MetaPathFinder):
-    """Finds the modules at fault as usual, and mends them as they load."""
+class _PatchFinder(importlib.abc.MetaPathFinder):
+    """Finds the modules to patch as usual, and patches them after they are executed."""
 
     def find_spec(self, name, path=None, target=None):
-        mend = _MENDS.get(name)
-        if mend is None:
+        if name not in _PATCHES and name != QUANTIZATION:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _MendLoader(spec.loader, mend)
+            spec.loader.exec_module = _patched(name, spec.loader.exec_module)
         return spec
 
 
-class _MendLoader(importlib.abc.Loader):
-    """Wraps a module's own loader.
+def _patched(name: str, execute: Callable) -> Callable:
+    def exec_module(module: ModuleType) -> None:
+        execute(module)
+        _PATCHES[name](module)
 
-    Args:
-        loader: The module's own loader.
-        mend: Called with the module and a function that executes it.
-    """
+    def exec_quantization(module: ModuleType) -> None:
+        try:
+            execute(module)
+        except (ImportError, AttributeError) as cause:
+            _stub_quantization(module, cause)
 
-    def __init__(self, loader: importlib.abc.Loader, mend: Callable) -> None:
-        self.loader = loader
-        self.mend = mend
-
-    def create_module(self, spec):
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        self.mend(module, lambda: self.loader.exec_module(module))
+    return exec_quantization if name == QUANTIZATION else exec_module
 
 
-def _mend_quantization(module: ModuleType, execute: Callable) -> None:
-    """Stand in for MMRazor's quantization if it cannot be imported."""
-    try:
-        execute()
-    except (ImportError, AttributeError) as cause:
-        halves = [n for n in sys.modules if n.startswith(f'{QUANTIZATION}.')]
-        for name in halves:
-            del sys.modules[name]
-        _stand_in(module, cause)
+class _Stub:
+    """What cannot be imported; every use raises and names it."""
+
+    def __init__(self, name: str, cause: Exception) -> None:
+        self._message = (
+            f"{name} belongs to MMRazor's quantization, which does not work with the installed "
+            f'torch ({cause}). Everything else in MMRazor does; for quantization use MMRazor 1.0.0 '
+            'with torch 1.13.'
+        )
+
+    def _fail(self, *args, **kwargs):
+        raise ImportError(self._message)
+
+    __call__ = __getitem__ = _fail
+
+    def __getattr__(self, name):
+        if name.startswith('__'):  # inspection, not use
+            raise AttributeError(name)
+        self._fail()
 
 
-def _stand_in(module: ModuleType, cause: Exception) -> None:
-    message = (
-        "{} belongs to MMRazor's quantization, which does not work with the installed torch "
-        f'({cause}). Everything else in MMRazor does; for quantization use MMRazor 1.0.0 with '
-        'torch 1.13.'
-    )
-
-    class Missing(type):
-        """A class whose every use raises, and names what is missing."""
-
-        def _fail(cls, *args, **kwargs):
-            raise ImportError(message.format(cls.__name__))
-
-        __call__ = __getitem__ = _fail
-
-        def __getattr__(cls, name):
-            if name.startswith('__'):  # inspection, not use
-                raise AttributeError(name)
-            cls._fail()
-
-    for name in _QUANTIZATION_NAMES:
-        setattr(module, name, Missing(name, (), {'__module__': QUANTIZATION}))
-    module.__all__ = list(_QUANTIZATION_NAMES)
+def _stub_quantization(module: ModuleType, cause: Exception) -> None:
+    """Let any name be imported from a module that failed to load."""
+    for name in [name for name in sys.modules if name.startswith(f'{QUANTIZATION}.')]:
+        del sys.modules[name]
+    for name in [name for name in vars(module) if not name.startswith('__')]:
+        delattr(module, name)
 
     def __getattr__(name):
         if name.startswith('__'):
             raise AttributeError(name)
-        raise ImportError(message.format(f'{QUANTIZATION}.{name}'))
+        return _Stub(name, cause)
 
     module.__getattr__ = __getattr__
 
 
-def _mend_checkpoint(module: ModuleType, execute: Callable) -> None:
-    execute()
-    _use_safe_loader(module)
-
-
-def _use_safe_loader(module: ModuleType = None) -> None:
+def _load_checkpoints_safely(module: ModuleType) -> None:
     from .checkpoint import allow_mmengine_globals, load_from_local
+    from .zoo import load_from_zoo
 
     allow_mmengine_globals()
-    module = module or sys.modules[CHECKPOINT]
     for prefix, loader in (('', load_from_local), ('zoo://', load_from_zoo)):
         module.CheckpointLoader.register_scheme(prefixes=prefix, loader=loader, force=True)
 
 
-def load_from_zoo(filename, map_location=None):
-    """``zoo://NAME``, see :func:`mmrazor_byot.zoo.load_from_zoo`."""
-    from . import zoo  # here, as it needs MMEngine to be imported
+def _find_our_bases(module: ModuleType) -> None:
+    theirs = module.Config._get_cfg_path
 
-    return zoo.load_from_zoo(filename, map_location)
+    def _get_cfg_path(cfg_path, filename):
+        # No scope: our configs say mmpretrain's for bare types, and prefix our own.
+        ours = _our_config(cfg_path)
+        return (ours, None) if ours else theirs(cfg_path, filename)
+
+    module.Config._get_cfg_path = staticmethod(_get_cfg_path)
 
 
-def _register_zoo(module: ModuleType, execute: Callable) -> None:
+def _get_our_configs(module: ModuleType) -> None:
+    theirs = module.get_config
+
+    def get_config(cfg_path, pretrained=False):
+        ours = _our_config(cfg_path)
+        if ours is None:
+            return theirs(cfg_path, pretrained)
+        from mmengine.config import Config
+
+        cfg = Config.fromfile(ours)
+        if pretrained:
+            cfg.model_path = f'zoo://{Path(ours).stem}'
+        return cfg
+
+    module.get_config = get_config
+
+
+def _our_config(name: str) -> Optional[str]:
+    """The file that ``mmrazor_byot::NAME`` means; None for other names."""
+    package, _, path = name.partition('::')
+    if package != 'mmrazor_byot':
+        return None
+    from .zoo import find_root
+
+    return str(find_root() / 'configs' / path)
+
+
+def _register_zoo(module: ModuleType) -> None:
     """Let mmpretrain know the models of the zoo by name."""
     from . import zoo
 
-    execute()
     with contextlib.suppress(FileNotFoundError):  # a copy of the package alone has no index
         zoo.register()
 
 
-_MENDS: Dict[str, Callable] = {
-    QUANTIZATION: _mend_quantization,
-    CHECKPOINT: _mend_checkpoint,
-    MODEL_HUB: _register_zoo,
+_PATCHES: Dict[str, Callable[[ModuleType], None]] = {
+    'mmengine.config.config': _find_our_bases,
+    'mmengine.hub': _get_our_configs,
+    'mmengine.runner.checkpoint': _load_checkpoints_safely,
+    'mmpretrain.apis.model': _register_zoo,
 }

@@ -1,23 +1,22 @@
-"""The mends of today's torch."""
+"""The patches of the OpenMMLab packages."""
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.registry import MODELS
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmpretrain.models.utils.attention import ShiftWindowMSA
+from run import RECIPES, run
 
 from mmrazor_byot import compat
 from mmrazor_byot.checkpoint import load_from_local
 
-ROOT = Path(__file__).parents[1]
-
-IMPORT_MMRAZOR = """
+IMPORT_BEFORE_OTHERS = """
 import json, sys
 import mmrazor_byot
 heavy = sorted({name.split('.')[0] for name in sys.modules} & {
@@ -26,82 +25,95 @@ import mmcv.cnn.bricks.transformer
 import mmrazor.models, mmrazor.engine, mmrazor.datasets
 from mmrazor.registry import MODELS
 from mmengine.runner.checkpoint import CheckpointLoader
-loader = CheckpointLoader._get_checkpoint_loader('a.pth')
 import mmpretrain
-print(json.dumps(dict(
-    heavy=heavy,
-    distiller=MODELS.get('SelfDistill').__name__,
-    loader=loader.__module__,
-    recipes=len(mmpretrain.list_models('byot_')))))
+print(json.dumps([
+    heavy,
+    MODELS.get('SelfDistill').__name__,
+    CheckpointLoader._get_checkpoint_loader('a.pth').__module__,
+    len(mmpretrain.list_models('byot_')) > 20]))
 """
 
-IMPORT_MMENGINE_FIRST = """
+IMPORT_AFTER_MMENGINE = """
 import json
-import os
+from mmengine.config import Config
+from mmengine.hub import get_config
 from mmengine.runner.checkpoint import CheckpointLoader
 before = CheckpointLoader._get_checkpoint_loader('a.pth').__module__
 import mmrazor_byot
-after = CheckpointLoader._get_checkpoint_loader('a.pth').__module__
-print(json.dumps([before, after]))
+print(json.dumps([
+    before,
+    CheckpointLoader._get_checkpoint_loader('a.pth').__module__,
+    Config.fromfile('mine.py').model.type]))
 """
 
 USE_FAKE_MMRAZOR = """
 import json, sys
 import mmrazor_byot
+from mmrazor.structures import *
 from mmrazor.structures.quantization import BackendConfigs, QConfigHandler
 try:
     answer = BackendConfigs['native']
 except ImportError as e:
     answer = str(e)
-print(json.dumps(dict(
-    answer=answer,
-    loaded=[n for n in sys.modules if n.endswith('quantization.part')])))
+print(json.dumps([answer, [n for n in sys.modules if n.endswith('quantization.part')]]))
 """
 
 WORKING = "BackendConfigs, QConfigHandler = dict(native='real'), object"
+RECIPE = 'distill/mmcls/byot/byot_resnet18_2xb64_digits.py'
 
 
-def run(code, cwd=ROOT, **env):
+def answer(code, **settings):
     """Run code in a fresh Python; its answer is the last line, as JSON."""
-    done = subprocess.run(
-        [sys.executable, '-c', code],
-        cwd=cwd,
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-    )
+    done = run(sys.executable, '-c', code, **settings)
     assert done.returncode == 0, done.stderr
     assert 'Fail to import' not in done.stderr  # mmcv-lite's advice
     return json.loads(done.stdout.strip().split('\n')[-1])
 
 
-@pytest.fixture(scope='module')
-def fresh():
-    """What a Python saw that imported mmrazor_byot, and then MMRazor."""
-    return run(IMPORT_MMRAZOR)
+def test_imported_first_it_is_light_and_patches_the_others():
+    seen = answer(IMPORT_BEFORE_OTHERS)
+    assert seen == [[], 'SelfDistill', 'mmrazor_byot.checkpoint', True]
 
 
-def test_import_is_light(fresh):
-    assert fresh['heavy'] == []
+@pytest.fixture
+def inherits(tmp_path):
+    """A config in another folder that changes one thing of a recipe."""
+
+    def write(base):
+        path = tmp_path / 'mine.py'
+        path.write_text(f'_base_ = {base!r}\nmodel = dict(hint_loss=dict(loss_weight=0.5))\n')
+        return path
+
+    return write
 
 
-def test_mmrazor_imports_after_us(fresh):
-    assert fresh['distiller'] == 'SelfDistill'
-
-
-def test_mmpretrain_knows_the_recipes(fresh):
-    assert fresh['recipes'] > 20
-
-
-def test_safe_loader_when_mmengine_comes_later(fresh):
-    assert fresh['loader'] == 'mmrazor_byot.checkpoint'
-
-
-def test_safe_loader_when_mmengine_came_first():
-    assert run(IMPORT_MMENGINE_FIRST) == [
+def test_imported_after_mmengine_it_patches_too(inherits):
+    folder = inherits(f'mmrazor_byot::{RECIPE}').parent
+    assert answer(IMPORT_AFTER_MMENGINE, cwd=folder) == [
         'mmengine.runner.checkpoint',
         'mmrazor_byot.checkpoint',
+        'mmrazor_byot.BYOT',
     ]
+
+
+@pytest.mark.parametrize('base', [f'mmrazor_byot::{RECIPE}', str(RECIPES / RECIPE.split('/')[-1])])
+def test_configs_inherit_from_any_folder(inherits, monkeypatch, base):
+    path = inherits(base)
+    monkeypatch.chdir(path.parent)
+    found, recipe = Config.fromfile('mine.py'), get_config(f'mmrazor_byot::{RECIPE}')
+    assert recipe.model.hint_loss.loss_weight == 0.03
+    recipe.model.hint_loss.loss_weight = 0.5
+    assert found.to_dict() == recipe.to_dict()
+    assert MODELS.build(found.model).num_exits == 4
+
+
+def test_get_config_of_mmengine():
+    name = 'mmrazor_byot::' + RECIPE
+    assert 'model_path' not in get_config(name)
+    assert get_config(name, pretrained=True).model_path == 'zoo://byot_resnet18_2xb64_digits'
+    assert get_config('mmpretrain::resnet/resnet18_8xb32_in1k.py').model.type == 'ImageClassifier'
+    with pytest.raises(FileNotFoundError, match='no/such.py'):
+        get_config('mmrazor_byot::no/such.py')
 
 
 @pytest.fixture
@@ -110,109 +122,77 @@ def use_fake_mmrazor(tmp_path):
     folder = tmp_path / 'mmrazor' / 'structures' / 'quantization'
     folder.mkdir(parents=True)
     (tmp_path / 'mmrazor' / '__init__.py').touch()
-    (tmp_path / 'mmrazor' / 'structures' / '__init__.py').touch()
+    (tmp_path / 'mmrazor' / 'structures' / '__init__.py').write_text('from .quantization import *')
     (folder / 'part.py').touch()
 
     def use(source):
         (folder / '__init__.py').write_text(source)
-        return run(USE_FAKE_MMRAZOR, PYTHONPATH=str(tmp_path))
+        sources = f'import sys; sys.path.insert(0, {str(tmp_path)!r})\n'
+        return answer(sources + USE_FAKE_MMRAZOR)
 
     return use
 
 
 def test_working_quantization_is_left_alone(use_fake_mmrazor):
     seen = use_fake_mmrazor(f'from . import part\n{WORKING}')
-    assert seen == {
-        'answer': 'real',
-        'loaded': ['mmrazor.structures.quantization.part'],
-    }
+    assert seen == ['real', ['mmrazor.structures.quantization.part']]
 
 
-@pytest.mark.parametrize(
-    'fault',
-    [
-        "raise ImportError('not for this torch')",
-        "raise AttributeError('not for this torch')",
-    ],
-)
+@pytest.mark.parametrize('error', ['ImportError', 'AttributeError'])
 @pytest.mark.parametrize('before', ['', WORKING])
-def test_stand_in_for_a_failing_quantization(use_fake_mmrazor, fault, before):
-    seen = use_fake_mmrazor(f'from . import part\n{before}\n{fault}')
-    assert seen['answer'].startswith('BackendConfigs belongs to MMRazor')
-    assert '(not for this torch)' in seen['answer']
-    assert seen['loaded'] == []
+def test_stub_of_a_failing_quantization(use_fake_mmrazor, error, before):
+    message, loaded = use_fake_mmrazor(f'from . import part\n{before}\nraise {error}("not so")')
+    assert message.startswith('BackendConfigs belongs to MMRazor') and '(not so)' in message
+    assert loaded == []
 
 
-def test_other_faults_are_not_hidden(use_fake_mmrazor):
+def test_other_errors_are_not_hidden(use_fake_mmrazor):
     with pytest.raises(AssertionError, match='ZeroDivisionError'):
         use_fake_mmrazor('1 / 0')
 
 
 @pytest.fixture
-def stand_in(monkeypatch):
-    module = ModuleType('quantization_stand_in')
-    compat._stand_in(module, ImportError('no FakeQuantize'))
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+def stub():
+    module = ModuleType('stub')
+    compat._stub_quantization(module, ImportError('no FakeQuantize'))
     return module
 
 
 @pytest.mark.parametrize(
-    'use, name',
+    'use',
     [
-        ('m.BackendConfigs()', 'BackendConfigs'),
-        ("m.BackendConfigs['native']", 'BackendConfigs'),
-        ('m.QConfigHandler(1, w=2)', 'QConfigHandler'),
-        ('m.QConfigHandler.replace_fakequant', 'QConfigHandler'),
-        ('m.TorchConfig', 'mmrazor.structures.quantization.TorchConfig'),
-        (
-            'from quantization_stand_in import TorchConfig',
-            'mmrazor.structures.quantization.TorchConfig',
-        ),
+        lambda stub: stub(1, w=2),
+        lambda stub: stub['native'],
+        lambda stub: stub.replace_fakequant,
     ],
 )
-def test_use_of_a_stand_in_names_it(stand_in, use, name):
-    with pytest.raises(ImportError) as caught:
-        exec(use, {'m': stand_in})
-    message = str(caught.value)
-    assert message.startswith(f"{name} belongs to MMRazor's quantization")
-    assert '(no FakeQuantize)' in message
+def test_use_of_a_stub_names_it(stub, use):
+    with pytest.raises(ImportError, match=r'QConfigHandler belongs .*\(no FakeQuantize\)'):
+        use(stub.QConfigHandler)
 
 
-def test_stand_in_can_be_looked_at(stand_in):
-    """isinstance and hasattr of special names are no use."""
-    assert not isinstance(1, stand_in.BackendConfigs)
-    assert not hasattr(stand_in.BackendConfigs, '__wrapped__')
-    assert not hasattr(stand_in, '__wrapped__')
-    assert sorted(stand_in.__all__) == ['BackendConfigs', 'QConfigHandler']
+def test_inspecting_a_stub_is_not_a_use(stub):
+    assert not hasattr(stub, '__wrapped__')
+    assert not hasattr(stub.BackendConfigs, '__wrapped__')
 
 
-def test_install_twice_adds_one_finder(monkeypatch):
-    monkeypatch.setattr(
-        sys,
-        'meta_path',
-        [f for f in sys.meta_path if not isinstance(f, compat._MendFinder)],
-    )
-    others = list(sys.meta_path)
-    compat.install()
-    compat.install()
-    first, *rest = sys.meta_path
-    assert isinstance(first, compat._MendFinder)
-    assert rest == others
-
-
-def test_install_mends_what_is_imported_already(monkeypatch):
+def test_install_twice_patches_once(monkeypatch):
+    others = [f for f in sys.meta_path if not isinstance(f, compat._PatchFinder)]
+    monkeypatch.setattr(sys, 'meta_path', others.copy())
     schemes = mmengine_checkpoint.CheckpointLoader._schemes
     monkeypatch.setitem(schemes, '', mmengine_checkpoint.load_from_local)
+    monkeypatch.setattr(Config, '_get_cfg_path', Config._get_cfg_path)
+    monkeypatch.setattr('mmengine.hub.get_config', get_config)
     compat.install()
+    once = Config._get_cfg_path
+    compat.install()
+    assert Config._get_cfg_path is once
+    first, *rest = sys.meta_path
+    assert isinstance(first, compat._PatchFinder) and rest == others
+    assert first.find_spec('mmengine.runner.runner') is None
     loader = mmengine_checkpoint.CheckpointLoader._get_checkpoint_loader
     assert loader('a.pth') is load_from_local
     assert loader('https://a.org/a.pth').__name__ == 'load_from_http'
-
-
-def test_finder_leaves_other_modules_alone():
-    finder = compat._MendFinder()
-    assert finder.find_spec('mmengine.runner.runner') is None
-    assert finder.find_spec('json') is None
 
 
 @pytest.fixture
@@ -226,18 +206,11 @@ def select(monkeypatch):
 @pytest.mark.parametrize('has_gpu, selected', [(False, [9]), (True, [3, 9])])
 def test_no_cuda_device(monkeypatch, select, has_gpu, selected):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: has_gpu)
-    with compat.no_cuda_device():
-        torch.cuda.set_device(3)
-    torch.cuda.set_device(9)
-    assert select == selected
-
-
-def test_no_cuda_device_restores_after_an_error(monkeypatch, select):
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(ZeroDivisionError), compat.no_cuda_device():
-        torch.cuda.set_device(1 // 0)
-    torch.cuda.set_device(9)
-    assert select == [9]
+        torch.cuda.set_device(3)
+        raise ZeroDivisionError
+    torch.cuda.set_device(9)  # restored, after an error too
+    assert select == selected
 
 
 @pytest.mark.parametrize('batch', [1, 3])
@@ -253,5 +226,5 @@ def test_symbolic_batch_reverses_windows_alike(batch, height, width, size):
     assert ShiftWindowMSA.window_reverse is theirs
     assert found.shape == (batch, height, width, 5)
     assert torch.equal(found, theirs(windows, height, width, size))
-    # The second row of windows begins behind the first.
+    # The second row of windows begins after the first.
     assert torch.equal(found[0, size, 0], windows[width // size, 0, 0])

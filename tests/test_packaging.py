@@ -31,9 +31,23 @@ CARRIED = (
 )
 
 
+INHERIT = """
+import mmrazor_byot
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.registry import MODELS, init_default_scope
+found = Config.fromfile('mine.py')
+recipe = get_config('mmrazor_byot::distill/mmcls/byot/byot_resnet18_2xb64_digits.py')
+recipe.model.input_size = 64
+assert found.to_dict() == recipe.to_dict()
+init_default_scope('mmpretrain')
+print(mmrazor_byot.__file__, MODELS.build(found.model).num_exits)
+"""
+
+
 @pytest.fixture(scope='module')
-def built(tmp_path_factory):
-    """Names in the wheel and in the source archive of a clean copy."""
+def archives(tmp_path_factory):
+    """The wheel and the source archive of a clean copy."""
     copy = tmp_path_factory.mktemp('copy')
     for part in PARTS:
         if (ROOT / part).is_dir():
@@ -45,28 +59,17 @@ def built(tmp_path_factory):
     succeeded(
         run(sys.executable, 'setup.py', '-q', 'sdist', 'bdist_wheel', cwd=copy, PYTHONPATH='')
     )
-    (wheel,) = (copy / 'dist').glob('*.whl')
-    (archive,) = (copy / 'dist').glob('*.tar.gz')
-    with zipfile.ZipFile(wheel) as z, tarfile.open(archive) as t:
-        return z.namelist(), [n.split('/', 1)[-1] for n in t.getnames()]
+    return next((copy / 'dist').glob('*.whl')), next((copy / 'dist').glob('*.tar.gz'))
 
 
-@pytest.mark.parametrize('name', CARRIED)
-def test_wheel_and_archive_carry(built, name):
-    wheel, archive = built
-    assert f'mmrazor_byot/.mim/{name}' in wheel
-    assert name in archive
-
-
-def test_the_shipped_weights_are_carried(built):
+def test_they_carry_configs_tools_and_weights_but_no_tests(archives):
+    with zipfile.ZipFile(archives[0]) as z, tarfile.open(archives[1]) as t:
+        wheel, archive = z.namelist(), [n.split('/', 1)[-1] for n in t.getnames()]
     weights = [p.relative_to(ROOT).as_posix() for p in (ROOT / 'configs').rglob('*.pth')]
     assert len(weights) == 1
-    assert f'mmrazor_byot/.mim/{weights[0]}' in built[0]
-    assert weights[0] in built[1]
-
-
-def test_no_tests_projects_or_caches_are_installed(built):
-    wheel, _ = built
+    for name in (*CARRIED, *weights):
+        assert f'mmrazor_byot/.mim/{name}' in wheel
+        assert name in archive
     assert not [n for n in wheel if n.startswith('tests') or 'projects/' in n or '.pyc' in n]
     modules = {
         p.relative_to(ROOT).as_posix()
@@ -74,3 +77,15 @@ def test_no_tests_projects_or_caches_are_installed(built):
         if '.mim' not in p.parts
     }
     assert modules <= set(wheel)
+
+
+def test_configs_inherit_from_an_installed_wheel(archives, tmp_path):
+    (tmp_path / 'mine.py').write_text(
+        "_base_ = 'mmrazor_byot::distill/mmcls/byot/byot_resnet18_2xb64_digits.py'\n"
+        'model = dict(input_size=64)\n'
+    )
+    site = tmp_path / 'site'
+    pip = sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index'
+    succeeded(run(*pip, '--target', site, archives[0]))
+    done = run(sys.executable, '-c', INHERIT, cwd=tmp_path, PYTHONPATH=str(site))
+    assert succeeded(done).strip().endswith(f'{site}/mmrazor_byot/__init__.py 4')
