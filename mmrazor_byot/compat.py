@@ -16,6 +16,7 @@ nor any OpenMMLab package. mmpretrain learns of the models in :mod:`mmrazor_byot
 """
 
 import contextlib
+import functools
 import importlib.abc
 import importlib.machinery
 import sys
@@ -182,6 +183,7 @@ def _load_checkpoints_safely(module: ModuleType) -> None:
     allow_mmengine_globals()
     for prefix, loader in (('', load_from_local), ('zoo://', load_from_zoo)):
         module.CheckpointLoader.register_scheme(prefixes=prefix, loader=loader, force=True)
+    module.load_url = functools.partial(module.load_url, weights_only=True)
 
 
 def _find_our_bases(module: ModuleType) -> None:

@@ -161,6 +161,14 @@ def test_code_is_refused(path, kind, named, zipped):
     assert not marker.exists()
 
 
+def test_code_is_refused_from_a_url(path):
+    marker = path.parent / 'marker'
+    put_pickle(path, malicious('function', str(marker)))
+    with pytest.raises(pickle.UnpicklingError):
+        mmengine_checkpoint.load_from_http(path.as_uri(), model_dir=path.parent / 'downloads')
+    assert not marker.exists()
+
+
 @pytest.mark.parametrize('kind', ['function', 'eval', 'getattr on os'])
 def test_the_malicious_pickles_are_malicious(tmp_path, kind):
     pickle.loads(malicious(kind, str(tmp_path / 'marker')))

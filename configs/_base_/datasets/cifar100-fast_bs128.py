@@ -1,16 +1,25 @@
-# The same images and augmentation, in whole batches: the data set stands in
-# memory, on the GPU where there is one, and batches are augmented there.
-_base_ = './cifar100_bs16.py'
+# The same images and augmentation as cifar100_bs16.py in whole batches: the
+# data set is in memory, on the GPU if there is one, and batches are augmented
+# there.
+_base_ = 'mmrazor::_base_/datasets/mmcls/pipelines/auto_aug_cifar.py'
+
+# MMEngine marks what it inherits from MMRazor as MMRazor's own.
+policies = [[dict(step, _scope_='mmpretrain') for step in policy]
+            for policy in _base_.policy_cifar]
 
 data_preprocessor = dict(
     type='mmrazor_byot.BatchDataPreprocessor',
+    num_classes=100,
+    mean=[129.304, 124.070, 112.434],
+    std=[68.170, 65.392, 70.418],
+    to_rgb=False,  # the images are RGB already
     transforms=[
         dict(type='mmrazor_byot.BatchRandomCrop', crop_size=32, padding=4),
         dict(
             type='mmrazor_byot.BatchRandomFlip',
             prob=0.5,
             direction='horizontal'),
-        dict(type='mmrazor_byot.BatchAutoAugment', policies=_base_.policies),
+        dict(type='mmrazor_byot.BatchAutoAugment', policies=policies),
         dict(
             type='mmrazor_byot.BatchCutout', shape=16, pad_val=0, prob=1.0),
     ])
@@ -20,21 +29,21 @@ loader = dict(
     pin_memory=False,
     persistent_workers=False,
     collate_fn=dict(type='mmrazor_byot.collate_batch'))
-batches = dict(
-    _delete_=True, type='mmrazor_byot.ImageBatches', device='auto')
+batches = dict(type='mmrazor_byot.ImageBatches', device='auto')
 cifar100 = dict(type='mmrazor_byot.CIFAR100', data_root='data/cifar100')
 
 train_dataloader = dict(
     batch_size=128,
     dataset=dict(dataset=dict(split='train', **cifar100), **batches),
+    sampler=dict(type='DefaultSampler', shuffle=True),
     **loader)
 
 val_dataloader = dict(
     batch_size=500,
     dataset=dict(dataset=dict(split='test', **cifar100), **batches),
+    sampler=dict(type='DefaultSampler', shuffle=False),
     **loader)
 val_evaluator = dict(
-    _delete_=True,
     type='mmrazor_byot.BatchEvaluator',
     metrics=dict(type='mmrazor_byot.ExitAccuracy', topk=(1, 5)))
 
@@ -47,4 +56,5 @@ calibration_dataloader = dict(
         dataset=dict(
             split='train', hold_out_every=10, held_out=True, **cifar100),
         **batches),
+    sampler=dict(type='DefaultSampler', shuffle=False),
     **loader)

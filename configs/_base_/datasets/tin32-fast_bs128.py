@@ -1,19 +1,60 @@
-# Tiny ImageNet at 32 x 32 in whole batches, see cifar100-fast_bs128.py.
+# Tiny ImageNet at 32 x 32 in whole batches: the data set is in memory, on the
+# GPU if there is one, and batches are augmented there.
 # The file: TIN32=/path/to/file.npz sh tools/dist_train.sh ...
-_base_ = './cifar100-fast_bs128.py'
+_base_ = 'mmrazor::_base_/datasets/mmcls/pipelines/auto_aug_cifar.py'
+
+# MMEngine marks what it inherits from MMRazor as MMRazor's own.
+policies = [[dict(step, _scope_='mmpretrain') for step in policy]
+            for policy in _base_.policy_cifar]
 
 data_preprocessor = dict(
-    mean=[123.058, 115.011, 101.717], std=[63.764, 61.697, 65.397])
+    type='mmrazor_byot.BatchDataPreprocessor',
+    num_classes=100,
+    mean=[123.058, 115.011, 101.717],
+    std=[63.764, 61.697, 65.397],
+    to_rgb=False,  # the images are RGB already
+    transforms=[
+        dict(type='mmrazor_byot.BatchRandomCrop', crop_size=32, padding=4),
+        dict(
+            type='mmrazor_byot.BatchRandomFlip',
+            prob=0.5,
+            direction='horizontal'),
+        dict(type='mmrazor_byot.BatchAutoAugment', policies=policies),
+        dict(
+            type='mmrazor_byot.BatchCutout', shape=16, pad_val=0, prob=1.0),
+    ])
 
+loader = dict(
+    num_workers=0,  # a batch is one gather
+    pin_memory=False,
+    persistent_workers=False,
+    collate_fn=dict(type='mmrazor_byot.collate_batch'))
+batches = dict(type='mmrazor_byot.ImageBatches', device='auto')
 tin32 = dict(
-    _delete_=True,
-    type='mmrazor_byot.PackedImages',
-    ann_file='{{$TIN32:data/tin32.npz}}')
+    type='mmrazor_byot.PackedImages', ann_file='{{$TIN32:data/tin32.npz}}')
 
-train_dataloader = dict(dataset=dict(dataset=dict(split='train', **tin32)))
-val_dataloader = dict(dataset=dict(dataset=dict(split='test', **tin32)))
+train_dataloader = dict(
+    batch_size=128,
+    dataset=dict(dataset=dict(split='train', **tin32), **batches),
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    **loader)
+
+val_dataloader = dict(
+    batch_size=500,
+    dataset=dict(dataset=dict(split='test', **tin32), **batches),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    **loader)
+val_evaluator = dict(
+    type='mmrazor_byot.BatchEvaluator',
+    metrics=dict(type='mmrazor_byot.ExitAccuracy', topk=(1, 5)))
+
 test_dataloader = val_dataloader
+test_evaluator = val_evaluator
+
 calibration_dataloader = dict(
+    batch_size=500,
     dataset=dict(
-        dataset=dict(
-            split='train', hold_out_every=10, held_out=True, **tin32)))
+        dataset=dict(split='train', hold_out_every=10, held_out=True, **tin32),
+        **batches),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    **loader)

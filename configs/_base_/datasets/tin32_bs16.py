@@ -1,34 +1,64 @@
-# Tiny ImageNet at 32 x 32 as one packed file, in the place of CIFAR-100.
+# Tiny ImageNet at 32 x 32 as one packed file, with the augmentation of
+# cifar100_bs16.py.
 # The file: TIN32=/path/to/file.npz sh tools/dist_train.sh ...
-_base_ = './cifar100_bs16.py'
+_base_ = 'mmrazor::_base_/datasets/mmcls/pipelines/auto_aug_cifar.py'
 
 data_preprocessor = dict(
-    mean=[123.058, 115.011, 101.717], std=[63.764, 61.697, 65.397])
+    num_classes=100,
+    mean=[123.058, 115.011, 101.717],
+    std=[63.764, 61.697, 65.397],
+    to_rgb=False)  # the images are RGB already
+
+# MMEngine marks what it inherits from MMRazor as MMRazor's own.
+policies = [[dict(step, _scope_='mmpretrain') for step in policy]
+            for policy in _base_.policy_cifar]
+
+train_pipeline = [
+    dict(type='RandomCrop', crop_size=32, padding=4),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='AutoAugment', policies=policies),
+    dict(type='Cutout', shape=16, pad_val=0, prob=1.0),
+    dict(type='PackInputs'),
+]
+test_pipeline = [dict(type='PackInputs')]
 
 train_dataloader = dict(
+    batch_size=16,
+    num_workers=2,
+    persistent_workers=False,  # workers are seeded anew each epoch
+    worker_init_fn=dict(type='mmrazor_byot.seed_worker'),
     dataset=dict(
-        _delete_=True,
         type='mmrazor_byot.PackedImages',
         ann_file='{{$TIN32:data/tin32.npz}}',
         split='train',
-        pipeline={{_base_.train_pipeline}}))
+        pipeline=train_pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=True))
 
 val_dataloader = dict(
+    batch_size=128,
+    num_workers=2,
+    persistent_workers=True,
     dataset=dict(
-        _delete_=True,
         type='mmrazor_byot.PackedImages',
         ann_file='{{$TIN32:data/tin32.npz}}',
         split='test',
-        pipeline={{_base_.test_pipeline}}))
+        pipeline=test_pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=False))
+val_evaluator = dict(type='mmrazor_byot.ExitAccuracy', topk=(1, 5))
 
 test_dataloader = val_dataloader
+test_evaluator = val_evaluator
 
+# Every tenth training image, for exit policies. Training leaves them out with
+# --cfg-options train_dataloader.dataset.hold_out_every=10
 calibration_dataloader = dict(
+    batch_size=128,
+    num_workers=2,
     dataset=dict(
-        _delete_=True,
         type='mmrazor_byot.PackedImages',
         ann_file='{{$TIN32:data/tin32.npz}}',
         split='train',
         hold_out_every=10,
         held_out=True,
-        pipeline={{_base_.test_pipeline}}))
+        pipeline=test_pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=False))

@@ -1,7 +1,8 @@
-# ResNet-18 with the CIFAR stem, cut behind each of its four stages.
-_base_ = './resnet18_cifar.py'
+# ResNet-18 with the CIFAR stem, cut after each of its four stages.
+_base_ = 'mmpretrain::_base_/models/resnet18_cifar.py'
 
 architecture = _base_.model
+architecture.head.num_classes = 100
 architecture.head.in_channels = None  # found, also for other backbones
 
 model = dict(
