@@ -5,7 +5,6 @@ import atexit
 import os
 import sys
 import time
-from copy import deepcopy
 from typing import Callable, Optional
 
 import torch
@@ -22,21 +21,17 @@ from .errors import ByotError, ConfigError
 from .files import PathLike
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-#: A rank waits so long before it reports what rank 0 may have reported; by then the launcher has
-#: ended it if so.
+#: So long a rank waits before it reports what rank 0 may have reported, after which the launcher
+#: ends it.
 REPORT_DELAY_S = 15
-
-#: Exit status by which tools/dist_run.py knows that all has been said.
+#: Exit status by which tools/dist_run.py knows that the error is reported.
 REPORTED = 3
 
 
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool; an error of the user's is one line, and exit status 1.
 
-    Where all ranks meet the same error, only the first reports it.
-
-    Args:
-        main: The tool.
+    If all ranks meet the same error, only the first reports it.
     """
     try:
         main()
@@ -54,8 +49,8 @@ def run_tool(main: Callable[[], None]) -> None:
 def leave_processes() -> None:
     """End this process when all that work together are done.
 
-    With gloo it ends without torch's last clean-up, in which gloo's threads now and then abort a
-    process that has done all it had to.
+    With gloo it ends without torch's last clean-up, in which gloo's threads sometimes abort a
+    process that has finished.
     """
     # A rank that leaves while others still talk to it crashes.
     dist.barrier()
@@ -69,16 +64,12 @@ def leave_processes() -> None:
 
 
 def only_warnings() -> None:
-    """Keep MMEngine from telling of each data set and checkpoint."""
+    """Keep MMEngine from logging each data set and checkpoint."""
     MMLogger.get_instance('mmengine').setLevel('WARNING')
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that train.py and test.py share.
-
-    Args:
-        parser: To add them to.
-    """
+    """Add the flags that train.py and test.py share."""
     parser.add_argument('--work-dir', help='folder for logs and checkpoints')
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument(
@@ -86,16 +77,12 @@ def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_config_options(parser)
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
-    # Older launchers pass it as a flag, torchrun as a variable.
+    # torch.distributed.launch passes it as a flag, torchrun as a variable.
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--cfg-options``.
-
-    Args:
-        parser: To add it to.
-    """
+    """Add ``--cfg-options``."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -130,41 +117,32 @@ def load_config(path: PathLike, options: Optional[dict] = None) -> Config:
 
 
 def apply_runner_arguments(cfg: Config, args: argparse.Namespace) -> None:
-    """Bring what train.py and test.py share into the config.
-
-    Args:
-        cfg: The config; it is changed.
-        args: Of :func:`add_runner_arguments`.
-    """
+    """Bring the flags of :func:`add_runner_arguments` into the config."""
     cfg.launcher = args.launcher
     name = os.path.splitext(os.path.basename(args.config))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', name)
-    defaults = dict(pin_memory=torch.cuda.is_available(), collate_fn=dict(type='default_collate'))
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if cfg.get(loader):
-            cfg[loader] = {**deepcopy(defaults), **cfg[loader]}
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(key)
+        if loader:
+            loader.setdefault('pin_memory', torch.cuda.is_available())
+            loader.setdefault('collate_fn', dict(type='default_collate'))
             if args.no_pin_memory:
-                cfg[loader]['pin_memory'] = False
+                loader.pin_memory = False
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the config's runner, of its ``runner_type`` if it names one.
-
-    Args:
-        cfg: The config.
-    """
-    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
-    return build(cfg)
+    """Build the config's runner, of its ``runner_type`` if it names one."""
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
 def start_processes(cfg: Config, args: argparse.Namespace) -> None:
-    """Join the other processes, on gloo where there is no GPU.
+    """Join the other processes, on gloo if there is no GPU.
 
     With GPUs MMEngine's Runner does all of it.
 
     Args:
-        cfg: The config; without a GPU it is changed to run on the CPU.
-        args: With ``launcher`` and ``local_rank``.
+        cfg (Config): Without a GPU it is changed to run on the CPU.
+        args (argparse.Namespace): With ``launcher`` and ``local_rank``.
 
     Raises:
         ConfigError: More processes than GPUs.
@@ -174,8 +152,8 @@ def start_processes(cfg: Config, args: argparse.Namespace) -> None:
     if args.launcher == 'none':
         return
     gpus = torch.cuda.device_count()
-    processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     if gpus:
+        processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
         if processes > gpus:
             raise ConfigError(
                 f'{processes} processes were asked for, but this machine has {gpus} GPUs: start '
@@ -183,17 +161,14 @@ def start_processes(cfg: Config, args: argparse.Namespace) -> None:
             )
         return
     cfg.setdefault('env_cfg', {})
-    cfg.env_cfg['dist_cfg'] = dict(backend='gloo')
-    # MMEngine would hand DDP a GPU number.
-    wrapper = dict(
-        cfg.get('model_wrapper_cfg')
-        or dict(
-            type='MMDistributedDataParallel',
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False),
-        )
+    cfg.env_cfg.dist_cfg = dict(backend='gloo')
+    default = dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
-    cfg.model_wrapper_cfg = {**wrapper, 'device_ids': None}
+    # MMEngine would give DDP a GPU's number.
+    cfg.model_wrapper_cfg = {**(cfg.get('model_wrapper_cfg') or default), 'device_ids': None}
     set_multi_processing(**cfg.env_cfg.get('mp_cfg', {}), distributed=True)
     with no_cuda_device():
         init_dist(args.launcher, backend='gloo')
