@@ -16,21 +16,23 @@ from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from .errors import CheckpointError
 from .files import write_bytes
 
+# Stubs of classes that a file may name, but not call.
+_NDARRAY = object()
+_ONE_CYCLE = object()
+
 
 def mmengine_globals() -> Dict[str, Any]:
     """What a checkpoint of MMEngine holds beyond tensors and plain data.
 
     Its message hub pickles ``HistoryBuffer`` objects: NumPy arrays, and their statistics methods by
-    ``getattr(HistoryBuffer, 'mean')``. Schedulers may hold NumPy scalars, that of one cycle its
-    annealing function. What could do more than that has a stand-in: ``getattr`` finds those methods
-    alone, and arrays begin empty, because ``numpy.ndarray`` itself would build one on any address
-    in memory.
+    ``getattr(HistoryBuffer, 'mean')``. Schedulers may hold NumPy scalars, OneCycleLR its annealing
+    function. What could do more than that has a stub: ``getattr`` finds those methods alone, and
+    arrays begin empty, because ``numpy.ndarray`` itself would build one on any address in memory.
 
     Returns:
-        dict: Full name, as it stands in the file, to object. NumPy 1 and 2 name the same functions
-        differently, and a file of either must load.
+        dict: Full name in the file to object. NumPy 1 and 2 name the same functions differently,
+        and a file of either must load.
     """
-    scalar = np.float64(0).__reduce__()[0]
     allowed = {
         '_codecs.encode': codecs.encode,  # how pickle writes bytes
         'builtins.getattr': _known_method,
@@ -44,16 +46,11 @@ def mmengine_globals() -> Dict[str, Any]:
     }
     for package in ('numpy.core', 'numpy._core'):
         allowed[f'{package}.multiarray._reconstruct'] = _empty_array
-        allowed[f'{package}.multiarray.scalar'] = scalar
+        allowed[f'{package}.multiarray.scalar'] = np.float64(0).__reduce__()[0]
     for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_):
         dtype = type(np.dtype(kind))  # numpy.dtypes.Float64DType and so on
         allowed[f'{dtype.__module__}.{dtype.__qualname__}'] = dtype
     return allowed
-
-
-# They stand for classes that a file may name, but not call.
-_NDARRAY = object()
-_ONE_CYCLE = object()
 
 
 def _empty_array(kind: Any, shape: Any, dtype: Any) -> np.ndarray:
@@ -78,20 +75,15 @@ def allow_mmengine_globals() -> None:
 
 
 def load_from_local(filename: str, map_location: Any = None) -> dict:
-    """Load a checkpoint file, and refuse one that would run code.
-
-    Takes the place of MMEngine's loader of the same name.
+    """Load a checkpoint file, and refuse one that would run code; MMEngine's loader of local files.
 
     Args:
-        filename: Path of the file; ``~`` is expanded.
-        map_location: As in ``torch.load``.
-
-    Returns:
-        dict: The checkpoint.
+        filename (str): Path of the file; ``~`` is expanded.
+        map_location (Any): As in ``torch.load``.
 
     Raises:
-        CheckpointError: The file is missing, truncated, no checkpoint, or carries more than weights
-            and training state.
+        CheckpointError: The file is missing, truncated, not a checkpoint, or carries more than
+            weights and training state.
     """
     filename = os.path.expanduser(filename)
     if not os.path.isfile(filename):
@@ -120,7 +112,7 @@ def _refused(filename: str, reason: str) -> CheckpointError:
         )
     # torch's own text before this advises to load it all the same.
     _, _, detail = reason.rpartition('WeightsUnpickler error:')
-    return _broken(filename, detail.strip() or 'it is no zip archive')
+    return _broken(filename, detail.strip() or 'it is not a zip archive')
 
 
 def _broken(filename: str, reason: str) -> CheckpointError:
@@ -135,20 +127,11 @@ class AtomicBackend(LocalBackend):
     """Local files that appear whole or not at all.
 
     MMEngine writes a checkpoint in place, so a crash or a full disk leaves a truncated one under
-    the good name. This writes beside it and renames. Use it by
+    its final name. This writes beside it and renames. Use it by
     ``checkpoint=dict(type='CheckpointHook', backend_args=dict(backend='atomic'))``, as our configs
     do.
     """
 
     def put(self, obj: bytes, filepath) -> None:
-        """Write bytes to a file, which is replaced only when all is written.
-
-        Args:
-            obj: The bytes.
-            filepath (str | Path): Where to.
-        """
+        """Write bytes to a file, which is replaced only when all is written."""
         write_bytes(filepath, obj)
-
-    def put_text(self, obj: str, filepath, encoding: str = 'utf-8') -> None:
-        """Write text to a file, see :meth:`put`."""
-        self.put(obj.encode(encoding), filepath)

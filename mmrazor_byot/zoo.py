@@ -1,15 +1,14 @@
 """The model zoo: list, download and verify published checkpoints.
 
 Its models are in ``model-index.yml`` and the metafiles that it imports. ``Weights`` of a model are
-an address, or the path of a file that ships with the project; as mim knows addresses only, the path
-may be ``Shipped Weights`` under ``Metadata``. Downloads are kept in ``$MMRAZOR_BYOT_HOME``, or
-``mmrazor_byot`` in torch's hub folder. ``$MMRAZOR_BYOT_MIRROR`` replaces published addresses.
+a URL, or the path of a file that ships with the project; as mim knows URLs only, the path may be
+``Shipped Weights`` under ``Metadata``. Downloads are kept in ``$MMRAZOR_BYOT_HOME``, or
+``mmrazor_byot`` in torch's hub folder. ``$MMRAZOR_BYOT_MIRROR`` replaces published URLs.
 """
 
 import os
 import re
 import socket
-import warnings
 from dataclasses import dataclass
 from difflib import get_close_matches
 from http.client import HTTPException
@@ -23,7 +22,7 @@ from mmengine.dist import all_gather_object
 from mmengine.fileio import load
 
 from .checkpoint import load_from_local
-from .errors import CheckpointError, ConfigError, ZooError
+from .errors import ConfigError, ZooError
 from .files import PathLike, check_writable, sha256
 
 INDEX = 'model-index.yml'
@@ -46,7 +45,7 @@ class ZooModel:
 
     @property
     def file_name(self) -> Optional[str]:
-        """Name of the checkpoint's file: the end of its address."""
+        """Name of the checkpoint's file: the end of its URL."""
         return self.weights and PurePosixPath(unquote(urlsplit(self.weights).path)).name
 
     @property
@@ -63,11 +62,11 @@ class CheckedFile:
     path: Path
     size: int
     sha256: str
-    promised: str  #: The beginning of the sha256 in the file's name, if any.
+    expected_sha256: str  #: Its beginning, from the file's name, if any.
     tensors: int
     parameters: int  #: Values, without the running statistics of batch normalization.
     meta: Dict[str, Any]
-    others: List[str]  #: What is there beside weights and ``meta``.
+    others: List[str]  #: Keys beside weights and ``meta``.
 
 
 def find_root() -> Path:
@@ -117,7 +116,7 @@ def hash_in_name(file_name: str) -> str:
 def cached_file(model: ZooModel, dest: Optional[PathLike] = None) -> Path:
     """Where :func:`download` puts a model's checkpoint."""
     home = os.getenv('MMRAZOR_BYOT_HOME') or os.path.join(torch.hub.get_dir(), 'mmrazor_byot')
-    return Path(home if dest is None else dest).expanduser() / str(model.file_name)
+    return Path(dest or home).expanduser() / str(model.file_name)
 
 
 def download(
@@ -134,12 +133,9 @@ def download(
         name (str): Name of a model in the zoo.
         dest (str | Path, optional): Folder for the file, made if need be. Defaults to the cache
             folder, where ``zoo://NAME`` looks too.
-        base_url (str | Path, optional): A mirror with files of the same names, an address or a
-            folder; not for what ships with the project. Defaults to ``$MMRAZOR_BYOT_MIRROR``.
+        base_url (str | Path, optional): A mirror with files of the same names, a URL or a folder;
+            not for what ships with the project. Defaults to ``$MMRAZOR_BYOT_MIRROR``.
         progress (bool): Whether to show a progress bar on the standard error.
-
-    Returns:
-        Path: The file.
 
     Raises:
         ZooError: The name is unknown, or the file out of reach, damaged, without a hash in its
@@ -148,23 +144,23 @@ def download(
     model = find_model(name)
     if model.weights is None:
         raise ZooError(f'no weights of {name} are published: train them with {model.config}')
-    url, file, promised = model.weights, cached_file(model, dest), hash_in_name(model.file_name)
+    url, file, expected = model.weights, cached_file(model, dest), hash_in_name(model.file_name)
     base = str(base_url or os.getenv('MMRAZOR_BYOT_MIRROR') or '')
     if model.shipped:
         url = model.shipped.absolute().as_uri()
     elif base:
         base = base if '://' in base else Path(base).expanduser().absolute().as_uri()
         url = f'{base.rstrip("/")}/{quote(file.name)}'
-    if not promised:
+    if not expected:
         raise ZooError(f'{url} cannot be checked: end its name in the digits of its sha256')
     endless = socket.getdefaulttimeout() is None
     try:
-        if not (file.is_file() and sha256(file).startswith(promised)):
+        if not (file.is_file() and sha256(file).startswith(expected)):
             check_writable(file)
             file.parent.mkdir(parents=True, exist_ok=True)
             if endless:  # torch.hub sets no timeout
                 socket.setdefaulttimeout(TIMEOUT_S)
-            torch.hub.download_url_to_file(url, str(file), promised, progress)
+            torch.hub.download_url_to_file(url, str(file), expected, progress)
     except ConfigError as e:
         raise ZooError(f'{e}; name another folder: --dest DIR') from e
     except (URLError, HTTPException, ValueError, TimeoutError, ConnectionError) as e:
@@ -183,42 +179,35 @@ def verify(path: PathLike) -> CheckedFile:
     """Check a checkpoint: its hash, and that it is weights and no code.
 
     Raises:
-        ZooError: It is damaged, it carries code, or it is no checkpoint.
+        ZooError: It is missing, damaged or renamed, or has no state dict.
+        CheckpointError: It is not a checkpoint, or carries code.
     """
     path = Path(path).expanduser()
-    promised = hash_in_name(path.name)
+    expected = hash_in_name(path.name)
     try:
         digest = sha256(path)
     except OSError as e:
         raise ZooError(f'cannot read {path}: {e.strerror}') from e
-    if not digest.startswith(promised):
+    if not digest.startswith(expected):
         raise ZooError(f'{path} is damaged or renamed: its sha256 is {digest}; download it again')
-    checkpoint = load_weights(path)
-    state = checkpoint.get('state_dict', checkpoint)
-    extra = {} if state is checkpoint else checkpoint
+    checkpoint = load_from_local(str(path), 'cpu')
+    state = checkpoint.pop('state_dict', None)
+    if state is None:
+        state, checkpoint = checkpoint, {}
     tensors = list(state.values()) if isinstance(state, dict) else []
     if not tensors or not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
         raise ZooError(f"{path} holds no state dict: save a model's state_dict() in it")
+    meta = checkpoint.pop('meta', {})
     return CheckedFile(
         path=path,
         size=path.stat().st_size,
         sha256=digest,
-        promised=promised,
+        expected_sha256=expected,
         tensors=len(state),
         parameters=sum(t.numel() for key, t in state.items() if not str(key).endswith(_BUFFERS)),
-        meta=extra['meta'] if isinstance(extra.get('meta'), dict) else {},
-        others=sorted(str(key) for key in extra if key not in ('state_dict', 'meta')),
+        meta=meta if isinstance(meta, dict) else {},
+        others=sorted(map(str, checkpoint)),
     )
-
-
-def load_weights(path: PathLike, map_location: Any = 'cpu') -> Dict[str, Any]:
-    """Load a checkpoint without running code from it; a :class:`ZooError` if that cannot be."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # torch's, of what it then refuses
-            return load_from_local(str(path), map_location)
-    except CheckpointError as e:
-        raise ZooError(str(e)) from e
 
 
 def load_from_zoo(filename: str, map_location: Any = None) -> Dict[str, Any]:
@@ -235,7 +224,7 @@ def load_from_zoo(filename: str, map_location: Any = None) -> Dict[str, Any]:
     reasons = [text for text in all_gather_object(error and str(error)) if text is not None]
     if reasons:
         raise error or ZooError(reasons[0])
-    return load_weights(cached_file(find_model(name)), map_location)
+    return load_from_local(str(cached_file(find_model(name))), map_location)
 
 
 def register() -> None:

@@ -9,7 +9,7 @@ Examples:
 import argparse
 import sys
 
-from mmrazor_byot.errors import ZooError
+from mmrazor_byot.errors import ByotError
 from mmrazor_byot.table import format_table
 from mmrazor_byot.zoo import cached_file, download, list_models, verify
 
@@ -43,8 +43,8 @@ def parse_args(argv=None):
     command.add_argument(
         '--mirror',
         metavar='BASE',
-        help='fetch BASE/FILE instead of the published address; an http://, '
-        'https:// or file:// address, or a folder',
+        help='fetch BASE/FILE instead of the published URL; an http://, https:// or file:// '
+        'URL, or a folder',
     )
     command.add_argument('--quiet', action='store_true', help='show no progress bar')
     command.set_defaults(run=run_download)
@@ -95,13 +95,14 @@ def human(number, unit=''):
 
 
 def run_download(args):
-    file = download(args.name, args.dest, args.mirror, progress=not args.quiet)
-    print(file)
+    print(download(args.name, args.dest, args.mirror, progress=not args.quiet))
 
 
 def run_verify(args):
     found = verify(args.file)
-    compared = 'as in the name' if found.promised else 'not compared: the name carries no hash'
+    compared = (
+        'as in the name' if found.expected_sha256 else 'not compared: the name carries no hash'
+    )
     print(f'file        {found.path}')
     print(f'size        {found.size} bytes')
     print(f'sha256      {found.sha256} ({compared})')
@@ -120,7 +121,7 @@ def main(argv=None):
     args = parse_args(argv)
     try:
         args.run(args)
-    except ZooError as error:
+    except ByotError as error:
         print('error:', ' '.join(str(error).split()), file=sys.stderr)
         return 1
     except KeyboardInterrupt:

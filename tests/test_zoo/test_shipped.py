@@ -6,7 +6,8 @@ import torch
 import yaml
 from run import DIGITS, ROOT, exits, succeeded, tool
 
-from mmrazor_byot.zoo import download, find_model, list_models, load_weights, verify
+from mmrazor_byot.checkpoint import load_from_local
+from mmrazor_byot.zoo import download, find_model, list_models, verify
 
 NAME = 'byot_resnet18_2xb64_digits'
 
@@ -17,7 +18,7 @@ def test_the_shipped_file_is_good(tmp_path):
     copy = download(NAME, tmp_path, progress=False)
     assert copy.read_bytes() == model.shipped.read_bytes()
     found = verify(copy)
-    assert found.promised and found.sha256.startswith(found.promised)
+    assert found.expected_sha256 and found.sha256.startswith(found.expected_sha256)
     assert found.others == []  # weights and plain metadata alone
     assert found.meta['dataset_meta']['classes'] == tuple('0123456789')
 
@@ -36,7 +37,7 @@ def test_mmpretrain_knows_the_zoo(tmp_path, monkeypatch):
     assert set(mmpretrain.list_models('byot_')) == {model.name for model in list_models()}
     network = mmpretrain.get_model(NAME, pretrained=True)
     assert network._dataset_meta['classes'] == tuple('0123456789')
-    weights = load_weights(find_model(NAME).shipped)['state_dict']
+    weights = load_from_local(find_model(NAME).shipped)['state_dict']
     state = network.state_dict()
     assert weights and all(torch.equal(state[key], value) for key, value in weights.items())
 

@@ -19,7 +19,7 @@ from run import ROOT, run, succeeded
 from torch import nn
 
 from mmrazor_byot import zoo as zoo_module
-from mmrazor_byot.errors import ZooError
+from mmrazor_byot.errors import ByotError, CheckpointError, ZooError
 from mmrazor_byot.zoo import cached_file, download, find_model, verify
 
 GOOD = bytes(range(256)) * 800
@@ -254,14 +254,14 @@ def test_reports_what_is_in_the_file(file):
     found = verify(str(path))
     assert (found.path, found.size) == (path, path.stat().st_size)
     assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert found.promised == found.sha256[:8]
+    assert found.expected_sha256 == found.sha256[:8]
     assert (found.tensors, found.parameters) == (7, 3 * 4 * 9 + 4 + 4 + 4)
     assert (found.meta, found.others) == (dict(epoch=3), ['optimizer'])
 
 
 def test_bare_state_dict_without_a_hash(file, tmp_path):
     found = verify(file({'weight': torch.ones(2, 5)}).rename(tmp_path / 'epoch_1.pth'))
-    assert (found.tensors, found.parameters, found.promised) == (1, 10, '')
+    assert (found.tensors, found.parameters, found.expected_sha256) == (1, 10, '')
     assert (found.meta, found.others) == ({}, [])
 
 
@@ -280,7 +280,7 @@ def test_content_must_fit_the_name(file, tmp_path):
     [torch.ones(2), {}, {'state_dict': {}}, {'state_dict': [1]}, {'a': 1.0}, nn.Linear(1, 1)],
 )
 def test_no_state_dict_or_code(file, content):
-    with pytest.raises(ZooError, match='state dict|it carries "torch.nn.modules.linear.Linear"'):
+    with pytest.raises(ByotError, match='state dict|it carries "torch.nn.modules.linear.Linear"'):
         verify(file(content))
 
 
@@ -298,11 +298,11 @@ def test_load_checkpoint(zoo, server, tmp_path):
         load_checkpoint(target, 'zoo://net')
 
 
-def test_errors_are_the_zoos(zoo, server):
+def test_errors_of_load_checkpoint(zoo, server):
     zoo.publish('net', saved(dict(state_dict=nn.Linear(1, 1))), server)
     with pytest.raises(ZooError, match="no model 'ten'"):
         load_checkpoint(nn.Linear(1, 1), 'zoo://ten')
-    with pytest.raises(ZooError, match='carries "torch.nn.modules.linear.Linear"'):
+    with pytest.raises(CheckpointError, match='carries "torch.nn.modules.linear.Linear"'):
         load_checkpoint(nn.Linear(1, 1), 'zoo://net')
 
 
