@@ -128,17 +128,9 @@ def test_bugs_keep_their_traceback(left):
     assert left == ['ends well']
 
 
-@pytest.mark.parametrize(
-    'size, expected',
-    [(32, (3, 32, 32)), ((24, 48), (3, 24, 48)), ([1, 28, 28], (1, 28, 28))],
-)
-def test_image_size(size, expected):
-    assert image_size(size) == expected
-
-
 @pytest.mark.parametrize('size', [0, -1, (), (1, 2, 3, 4), (0, 32)])
 def test_image_size_that_cannot_be(size):
-    with pytest.raises(ConfigError, match='give S, .* all positive'):
+    with pytest.raises(ConfigError, match='positive'):
         image_size(size)
 
 

@@ -296,14 +296,11 @@ def test_load_checkpoint(zoo, server, tmp_path):
     file.write_bytes(saved(target.state_dict()))  # another file under that name
     with pytest.raises(ZooError, match='cannot fetch'):
         load_checkpoint(target, 'zoo://net')
-
-
-def test_errors_of_load_checkpoint(zoo, server):
-    zoo.publish('net', saved(dict(state_dict=nn.Linear(1, 1))), server)
     with pytest.raises(ZooError, match="no model 'ten'"):
-        load_checkpoint(nn.Linear(1, 1), 'zoo://ten')
+        load_checkpoint(target, 'zoo://ten')
+    zoo.publish('code', saved(dict(state_dict=nn.Linear(1, 1))), server)
     with pytest.raises(CheckpointError, match='carries "torch.nn.modules.linear.Linear"'):
-        load_checkpoint(nn.Linear(1, 1), 'zoo://net')
+        load_checkpoint(target, 'zoo://code')
 
 
 RANKS = """
