@@ -31,7 +31,7 @@ ANSWERS = dict(last=[False], ensemble=[True], best=[False, True])
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument(
         '--max-drop',
@@ -42,8 +42,8 @@ def parse_args() -> argparse.Namespace:
     target.add_argument(
         '--budget',
         type=float,
-        metavar='SHARE',
-        help="spend at most this share of the deepest exit's FLOPs (or time, with --costs)",
+        metavar='FRACTION',
+        help="spend at most this fraction of the deepest exit's FLOPs (or time, with --costs)",
     )
     target.add_argument(
         '--latency-ms',
@@ -89,21 +89,13 @@ def _check(args: argparse.Namespace) -> None:
     if args.max_drop is not None and not 0 <= args.max_drop < 100:
         raise ConfigError(f'--max-drop {args.max_drop}: percentage points, from 0')
     if args.budget is not None and not 0 < args.budget <= 1:
-        raise ConfigError(f'--budget {args.budget}: a share, above 0 and up to 1')
+        raise ConfigError(f'--budget {args.budget}: a fraction, above 0 and up to 1')
     if args.latency_ms is not None and args.latency_ms <= 0:
         raise ConfigError(f'--latency-ms {args.latency_ms}: must be positive')
 
 
 def read_costs(path: str, num_exits: int) -> Costs:
-    """The times that tools/deploy/bench.py measured on a device.
-
-    Args:
-        path: What it wrote.
-        num_exits: Exits of the network, C.
-
-    Raises:
-        ConfigError: It is no such file, or of another network.
-    """
+    """The times that tools/deploy/bench.py wrote, for a network of so many exits."""
     try:
         found = json.loads(Path(path).read_text())['costs']
         cumulative, fixed = (np.array(found[name], float) for name in ('cumulative', 'fixed'))

@@ -1,7 +1,7 @@
 """Run a tool by torchrun, one process a GPU, or several on the CPU.
 
 dist_train.sh and dist_test.sh call it. It is torchrun itself; only what goes wrong is said in one
-line instead of torchrun's report of every rank, behind which the reason is hard to find.
+line instead of torchrun's report of every rank, in which the reason is hard to find.
 
 usage: dist_run.py TOOL PROCESSES [ARGUMENT ...]
 """
@@ -17,7 +17,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
 HERE = Path(__file__).resolve().parent
-#: How a tool ends that has said what was wrong, see mmrazor_byot.launch.
+#: How a tool ends that has reported its error, see mmrazor_byot.launch.
 REPORTED = 3
 
 
@@ -77,7 +77,7 @@ def main() -> None:
         how = f'exit status {failure.exitcode}'
         if failure.exitcode < 0:
             how = signal.Signals(-failure.exitcode).name
-        fail(f'rank {rank} ended with {how}; what it said last stands above', status=1)
+        fail(f'rank {rank} ended with {how}; see above what it said last', status=1)
     except RuntimeError as e:
         if 'EADDRINUSE' not in str(e) and 'in use' not in str(e):
             raise

@@ -105,12 +105,7 @@ def whole_table() -> str:
 
 
 def recipe_rows(name: str, cfg: Config) -> List[List[str]]:
-    """Params, FLOPs, and the paper's accuracies if there are any.
-
-    Args:
-        name: Name of the recipe's file, without the ending.
-        cfg: The recipe.
-    """
+    """One recipe's params, FLOPs, and the paper's accuracies if it has any."""
     model = MODELS.build(cfg.model)
     costs = exit_complexity(model, model.input_size)
     link = f'[{name}](../{RECIPES.relative_to(ROOT)}/{name}.py)'

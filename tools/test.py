@@ -13,10 +13,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from mmrazor_byot.early_exit import read_policy
-from mmrazor_byot.early_exit.measure import (
-    evaluate_policy,
-    format_policy_test,
-)
+from mmrazor_byot.early_exit.measure import evaluate_policy, format_policy_test
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.files import write_text
 from mmrazor_byot.launch import (
@@ -33,7 +30,7 @@ from mmrazor_byot.models.loading import load_byot
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument(
         '--policy',
         help='exit policy, a file of tools/calibrate_exits.py: images leave '
@@ -82,12 +79,7 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def test_policy(cfg: Config, args: argparse.Namespace) -> dict:
-    """Test the network as it stops early.
-
-    Args:
-        cfg: The config.
-        args: With ``checkpoint``, ``policy`` and ``amp``.
-    """
+    """Test the network as it stops early."""
     content = read_policy(args.policy)
     model, _, _ = load_byot(cfg, args.checkpoint)
     content.check(model.num_exits, model.num_classes)
