@@ -3,6 +3,8 @@
 # ruff: noqa: E402
 import fcntl
 import os
+import shutil
+import sys
 from pathlib import Path
 
 # Before torch: tests share the cores with each other, and with processes that they start.
@@ -10,11 +12,28 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
 import torch
-from run import DIGITS, succeeded, tool
+from run import DIGITS, ROOT, WEIGHTS, run, succeeded, tool
 from tiny import batch, build_byot, mmpretrain_scope, tiny_architecture  # noqa: F401
 
-#: The digits network that ships with the project.
-DIGITS_WEIGHTS = next((DIGITS.parent / 'weights').glob('byot_resnet18_2xb64_digits-*'))
+
+@pytest.fixture(scope='session')
+def once(tmp_path_factory):
+    """Calls ``make(folder)`` for a new folder NAME, once for all processes of a run."""
+    root = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        root = root.parent
+
+    def once(name, make) -> Path:
+        folder = root / name
+        with open(root / f'{name}.lock', 'a+') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if lock.seek(0, os.SEEK_END) == 0:
+                folder.mkdir(exist_ok=True)
+                make(folder)
+                lock.write('made')
+        return folder
+
+    return once
 
 
 @pytest.fixture(scope='session')
@@ -22,7 +41,7 @@ def digits_network():
     """The shipped digits network, for evaluation."""
     from mmrazor_byot.apis.model import get_model
 
-    return get_model(DIGITS, str(DIGITS_WEIGHTS))
+    return get_model(DIGITS, str(WEIGHTS))
 
 
 @pytest.fixture(scope='session')
@@ -58,24 +77,61 @@ def digits_stages(digits_network):
 
 
 @pytest.fixture(scope='session')
-def exported(tmp_path_factory) -> Path:
-    """The digits network as tools/deploy/export_onnx.py writes it; made once for all processes.
+def exported(once) -> Path:
+    """The digits network as tools/deploy/export_onnx.py writes it.
 
-    All four exits, thresholds of 0.95; ``exported.txt`` beside it has what the tool printed.
+    All four exits, thresholds of 0.95.
     """
-    folder = tmp_path_factory.getbasetemp()
-    if 'PYTEST_XDIST_WORKER' in os.environ:
-        folder = folder.parent
-    path = folder / 'exported.onnx'
-    with open(folder / 'exported.lock', 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists():
-            policy = folder / 'exported.json'
-            policy.write_text(
-                '{"format": "mmrazor_byot exit policy 1", "num_exits": 4, "num_classes": 10, '
-                '"policy": {"type": "ConfidencePolicy", "thresholds": 0.95}}'
-            )
-            words = DIGITS, DIGITS_WEIGHTS, '--out', path, '--policy', policy
-            text = succeeded(tool('deploy/export_onnx.py', *words))
-            (folder / 'exported.txt').write_text(text)
-    return path
+
+    def make(folder):
+        policy = folder / 'policy.json'
+        policy.write_text(
+            '{"format": "mmrazor_byot exit policy 1", "num_exits": 4, "num_classes": 10, '
+            '"policy": {"type": "ConfidencePolicy", "thresholds": 0.95}}'
+        )
+        words = DIGITS, WEIGHTS, '--out', folder / 'exported.onnx', '--policy', policy
+        succeeded(tool('deploy/export_onnx.py', *words))
+
+    return once('exported', make) / 'exported.onnx'
+
+
+@pytest.fixture(scope='session')
+def trained(once) -> Path:
+    """Work dir of the README's first command: the digits recipe on two processes.
+
+    Its 60 epochs are cut to 8 of smaller batches; ``printed.txt`` has what the command printed.
+    """
+
+    def make(folder):
+        options = (
+            'train_cfg.max_epochs=8',
+            'train_cfg.val_interval=8',
+            'default_hooks.checkpoint.interval=8',
+            'train_dataloader.batch_size=16',
+            'optim_wrapper.optimizer.lr=0.1',
+            'param_scheduler.0.end=1',
+            'param_scheduler.1.begin=1',
+            'param_scheduler.1.end=8',
+        )
+        words = DIGITS, '2', '--work-dir', folder, '--cfg-options', *options
+        (folder / 'printed.txt').write_text(succeeded(tool('dist_train.sh', *words)))
+
+    return once('trained', make)
+
+
+@pytest.fixture(scope='session')
+def distributions(once) -> Path:
+    """Folder with the wheel and the source archive of a clean copy."""
+    parts = 'configs', 'mmrazor_byot', 'projects', 'requirements', 'tools'
+    files = 'LICENSE', 'MANIFEST.in', 'README.md', 'model-index.yml', 'setup.cfg', 'setup.py'
+
+    def make(folder):
+        for part in parts:
+            unwanted = shutil.ignore_patterns('__pycache__', '.mim')
+            shutil.copytree(ROOT / part, folder / part, ignore=unwanted)
+        for file in files:
+            shutil.copy(ROOT / file, folder)
+        command = sys.executable, 'setup.py', '-q', 'sdist', 'bdist_wheel'
+        succeeded(run(*command, cwd=folder, PYTHONPATH=''))
+
+    return once('distributions', make) / 'dist'

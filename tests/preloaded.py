@@ -2,7 +2,7 @@
 
 Importing torch and the OpenMMLab packages takes longer than most tests of a tool. Each line read is
 a request, a JSON object; the answer to it is the exit status. What follows the fork is what Python
-does with a script.
+does with a script. With ``--fresh`` only other projects' packages are imported before.
 """
 
 import importlib
@@ -12,14 +12,19 @@ import runpy
 import signal
 import sys
 
-for name in (
-    'mmrazor_byot.launch',
+NAMES = [
+    'matplotlib.pyplot',
+    'mmengine.runner',
+    'mmpretrain.apis',
     'mmpretrain.datasets',
     'mmpretrain.evaluation',
     'mmpretrain.models',
-    'mmrazor.models',
-    'matplotlib.pyplot',
-):
+    'sklearn.metrics',
+    'torch.distributed.run',
+]
+if sys.argv[1:] != ['--fresh']:
+    NAMES = ['mmrazor_byot.launch', *NAMES, 'mmrazor.models']
+for name in NAMES:
     importlib.import_module(name)
 
 
@@ -27,7 +32,7 @@ def become(command: list, cwd: str, env: dict, output: list, timeout: int) -> No
     """Make this process the one that a command would start."""
     signal.alarm(timeout)
     for number, path in enumerate(['/dev/null', *output]):
-        file = os.open(path, os.O_RDWR)
+        file = os.open(path, os.O_RDWR | os.O_APPEND)
         os.dup2(file, number)
         os.close(file)
     os.chdir(cwd)
@@ -37,12 +42,33 @@ def become(command: list, cwd: str, env: dict, output: list, timeout: int) -> No
     sys.path[:1] = [os.path.dirname(command[0]), *env['PYTHONPATH'].split(os.pathsep)]
 
 
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        become(**json.loads(line))
-        break
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-else:
+def wait(children: set) -> int:
+    """The status of the first child that fails, which ends the others; else 0."""
+    failure = 0
+    while children:
+        child, status = os.wait()
+        children.remove(child)
+        if status and not failure:
+            failure = os.waitstatus_to_exitcode(status)
+            for other in children:
+                os.kill(other, signal.SIGTERM)
+    return failure
+
+
+def serve() -> None:
+    """Answer requests; returns in each child, which then runs the script."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        env, children = request.pop('env'), set()
+        for variables in request.pop('variables'):
+            child = os.fork()
+            if child == 0:
+                become(**request, env={**env, **variables})
+                return
+            children.add(child)
+        print(wait(children), flush=True)
     sys.exit()
+
+
+serve()
 runpy.run_path(sys.argv[0], run_name='__main__')

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from functools import cache
@@ -11,6 +12,9 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = ROOT / 'configs/distill/mmcls/byot'
 DIGITS = RECIPES / 'byot_resnet18_2xb64_digits.py'
+PLAIN = RECIPES / 'plain_resnet18_2xb64_digits.py'
+#: The digits network that ships with the project.
+WEIGHTS = next((RECIPES / 'weights').glob('byot_resnet18_2xb64_digits-*.pth'))
 
 #: A few channels and epochs of the digits recipe, for tests of the tools.
 QUICK = (
@@ -43,11 +47,18 @@ def environment(more: dict) -> dict:
     }
 
 
+def free_port() -> str:
+    """A port that nothing listens on."""
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return str(s.getsockname()[1])
+
+
 @cache
-def preloaded() -> subprocess.Popen:
-    """The process whose forks run the tools; it ends with this one."""
+def preloaded(*flags) -> subprocess.Popen:
+    """The process whose forks run Python scripts; it ends with this one."""
     return subprocess.Popen(
-        [sys.executable, ROOT / 'tests/preloaded.py'],
+        [sys.executable, ROOT / 'tests/preloaded.py', *flags],
         env=environment({}),
         text=True,
         stdin=subprocess.PIPE,
@@ -56,12 +67,25 @@ def preloaded() -> subprocess.Popen:
     )
 
 
-def tool(name: str, *arguments, cwd=ROOT, timeout=600, **env) -> subprocess.CompletedProcess:
-    """Run ``tools/NAME`` as ``run`` does; Python ones without the imports."""
-    script = ROOT / 'tools' / name
-    if script.suffix == '.sh':
-        return run('sh', script, *arguments, cwd=cwd, timeout=timeout, **env)
-    command = [str(word) for word in (script, *arguments)]
+def script(
+    path, *arguments, ranks=None, fresh=False, cwd=ROOT, timeout=600, **env
+) -> subprocess.CompletedProcess:
+    """Run a Python script as ``run`` does, without the seconds that the imports take.
+
+    Args:
+        ranks: Start so many processes of it, with the variables that torchrun sets.
+        fresh: Nothing of this project has been imported before.
+    """
+    command = [str(word) for word in (path, *arguments)]
+    variables = [{}]
+    if ranks:
+        shared = dict(
+            WORLD_SIZE=ranks,
+            LOCAL_WORLD_SIZE=ranks,
+            MASTER_ADDR='127.0.0.1',
+            MASTER_PORT=free_port(),
+        )
+        variables = [dict(shared, RANK=rank, LOCAL_RANK=rank) for rank in range(ranks)]
     with TemporaryDirectory() as folder:
         output = [Path(folder) / 'stdout', Path(folder) / 'stderr']
         for file in output:
@@ -70,13 +94,22 @@ def tool(name: str, *arguments, cwd=ROOT, timeout=600, **env) -> subprocess.Comp
             command=command,
             cwd=str(cwd),
             env=environment(env),
+            variables=[{k: str(v) for k, v in own.items()} for own in variables],
             output=[str(file) for file in output],
             timeout=timeout,
         )
-        server = preloaded()
+        server = preloaded(*['--fresh'][:fresh])
         print(json.dumps(request), file=server.stdin, flush=True)
         status = int(server.stdout.readline())
         return subprocess.CompletedProcess(command, status, *(file.read_text() for file in output))
+
+
+def tool(name: str, *arguments, **settings) -> subprocess.CompletedProcess:
+    """Run ``tools/NAME``, a Python one by ``script``; a shell one gets a free port."""
+    path = ROOT / 'tools' / name
+    if path.suffix == '.sh':
+        return run('sh', path, *arguments, **{'PORT': free_port(), **settings})
+    return script(path, *arguments, **settings)
 
 
 def succeeded(done: subprocess.CompletedProcess) -> str:

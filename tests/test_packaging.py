@@ -1,6 +1,5 @@
 """What a wheel and a source archive carry."""
 
-import shutil
 import sys
 import tarfile
 import zipfile
@@ -8,19 +7,6 @@ import zipfile
 import pytest
 from run import ROOT, run, succeeded
 
-PARTS = (
-    'configs',
-    'mmrazor_byot',
-    'projects',
-    'requirements',
-    'tools',
-    'LICENSE',
-    'MANIFEST.in',
-    'README.md',
-    'model-index.yml',
-    'setup.cfg',
-    'setup.py',
-)
 CARRIED = (
     'model-index.yml',
     'configs/distill/mmcls/byot/metafile.yml',
@@ -45,21 +31,10 @@ print(mmrazor_byot.__file__, MODELS.build(found.model).num_exits)
 """
 
 
-@pytest.fixture(scope='module')
-def archives(tmp_path_factory):
+@pytest.fixture
+def archives(distributions):
     """The wheel and the source archive of a clean copy."""
-    copy = tmp_path_factory.mktemp('copy')
-    for part in PARTS:
-        if (ROOT / part).is_dir():
-            shutil.copytree(
-                ROOT / part, copy / part, ignore=shutil.ignore_patterns('__pycache__', '.mim')
-            )
-        else:
-            shutil.copy(ROOT / part, copy / part)
-    succeeded(
-        run(sys.executable, 'setup.py', '-q', 'sdist', 'bdist_wheel', cwd=copy, PYTHONPATH='')
-    )
-    return next((copy / 'dist').glob('*.whl')), next((copy / 'dist').glob('*.tar.gz'))
+    return next(distributions.glob('*.whl')), next(distributions.glob('*.tar.gz'))
 
 
 def test_they_carry_configs_tools_and_weights_but_no_tests(archives):
