@@ -16,10 +16,13 @@ PLAIN = RECIPES / 'plain_resnet18_2xb64_digits.py'
 #: The digits network that ships with the project.
 WEIGHTS = next((RECIPES / 'weights').glob('byot_resnet18_2xb64_digits-*.pth'))
 
-#: A few channels and epochs of the digits recipe, for tests of the tools.
+#: A few channels, and a checkpoint of every epoch, for tests of the tools.
+NARROW = {
+    'model.architecture.backbone.base_channels': 4,
+    'model.architecture.backbone.stem_channels': 4,
+}
 QUICK = (
-    'model.architecture.backbone.base_channels=4',
-    'model.architecture.backbone.stem_channels=4',
+    *(f'{key}={value}' for key, value in NARROW.items()),
     'default_hooks.checkpoint.interval=1',
 )
 

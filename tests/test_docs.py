@@ -1,11 +1,10 @@
 """What the documents say works when it is typed as it stands."""
 
 import re
-import sys
 
 import pytest
 from mmengine.config import Config
-from run import RECIPES, ROOT, run, succeeded
+from run import RECIPES, ROOT, script, succeeded
 
 from mmrazor_byot.early_exit import POLICY_TYPES, read_policy
 from mmrazor_byot.registry import MODELS
@@ -60,11 +59,13 @@ def test_inference_page_runs(tmp_path):
     text = (ROOT / 'docs/inference.md').read_text()
     for part in ('configs', 'tools'):
         (tmp_path / part).symlink_to(ROOT / part)
-    snippets = re.findall(r'```python\n(.*?)```', text, re.S)
-    succeeded(run(sys.executable, '-c', ''.join(snippets), cwd=tmp_path))
+    program = tmp_path / 'page.py'
+    program.write_text(''.join(re.findall(r'```python\n(.*?)```', text, re.S)))
+    succeeded(script(program, cwd=tmp_path, fresh=True))
     commands = re.findall(r'^    python (tools/.*)$', text, re.M)
     for command in commands:
-        said = succeeded(run(sys.executable, *command.split(), cwd=tmp_path))
+        name, *words = command.split()
+        said = succeeded(script(ROOT / name, *words, cwd=tmp_path, fresh=True))
     printed = re.search(r'prints, for each image,\n\n((?:    .*\n)+)', text)[1]
     times = re.compile(r'[\d.]+ ms')  # the page shows one machine's
     assert times.sub('', re.sub('^    ', '', printed, flags=re.M)) in (times.sub('', said))
@@ -78,7 +79,8 @@ def test_early_exit_page(tmp_path):
         for snippet in re.findall(r'```python\n(.*?)```', text, re.S)
         if 'run_policy' in snippet
     ]
-    said = succeeded(run(sys.executable, '-c', program))
+    (tmp_path / 'page.py').write_text(program)
+    said = succeeded(script(tmp_path / 'page.py', fresh=True))
     assert re.search(r'^tensor\(\[[1-4](, [1-4]){7}\]\)$', said, re.M)
     path = tmp_path / 'policy.json'
     path.write_text(re.search(r'```json\n(.*?)```', text, re.S)[1])

@@ -2,13 +2,11 @@
 
 import argparse
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
 from mmengine.config import Config
-from run import environment, failed, tool
+from run import failed, script, tool
 
 from mmrazor_byot import launch
 from mmrazor_byot.errors import ConfigError, DatasetError
@@ -71,21 +69,13 @@ print('not reached')
 """
 
 
-def test_processes_leave_together():
+def test_processes_leave_together(tmp_path):
     """Without torch's clean-up, but with all that was said and planned."""
-    shared = dict(WORLD_SIZE='2', MASTER_ADDR='localhost', MASTER_PORT='29677')
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, '-c', RANK],
-            env=environment(dict(shared, RANK=str(rank))),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for rank in ranks:
-        assert rank.communicate(timeout=120)[0] == 'said kept\n'
-        assert rank.returncode == 0
+    path = tmp_path / 'rank.py'
+    path.write_text(RANK)
+    done = script(path, ranks=2)
+    assert done.returncode == 0
+    assert done.stdout == 2 * 'said kept\n'
 
 
 @pytest.fixture

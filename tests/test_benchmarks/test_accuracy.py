@@ -1,7 +1,6 @@
 """The comparison of methods: its pieces, and the command, cut short."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -12,12 +11,9 @@ import accuracy
 import pytest
 from accuracy_report import summarize, table
 from accuracy_run import Run
-from run import ROOT, run, succeeded
+from run import QUICK, ROOT, environment, script, succeeded
 
-NARROW = {
-    'model.architecture.backbone.base_channels': 4,
-    'model.architecture.backbone.stem_channels': 4,
-}
+SCRIPT = ROOT / 'benchmarks/accuracy.py'
 
 
 def test_only_what_needs_the_teacher_waits_for_it():
@@ -84,7 +80,7 @@ def test_table():
 def test_the_command(tmp_path, images, monkeypatch, capfd):
     """Done runs are kept; other settings do not pass for them."""
     command = [
-        ROOT / 'benchmarks/accuracy.py',
+        SCRIPT,
         '--methods',
         'plain',
         'byot',
@@ -101,11 +97,10 @@ def test_the_command(tmp_path, images, monkeypatch, capfd):
         'channels_last=False',
         'train_cfg.max_epochs=1',
         'param_scheduler=None',
-        'default_hooks.checkpoint.interval=1',
         'train_dataloader.dataset.dataset.samples_per_class=3',
-        *(f'{key}={value}' for key, value in NARROW.items()),
+        *QUICK,
     ]
-    first = succeeded(run(sys.executable, *command, TIN32=images))
+    first = succeeded(script(*command, TIN32=images))
     folder = tmp_path / 'accuracy_small'
     assert sorted(p.name for p in folder.iterdir()) == [
         'byot-3.json',
@@ -156,21 +151,9 @@ def test_the_command(tmp_path, images, monkeypatch, capfd):
 
 
 def test_a_run_that_fails_says_where_to_look(tmp_path, images):
-    done = run(
-        sys.executable,
-        ROOT / 'benchmarks/accuracy.py',
-        '--methods',
-        'byot',
-        '--seeds',
-        0,
-        '--out',
-        tmp_path,
-        '--work-dir',
-        tmp_path / 'work',
-        '--cfg-options',
-        'model.sections=9',
-        TIN32=images,
-    )
+    folders = '--out', tmp_path, '--work-dir', tmp_path / 'work'
+    changes = '--cfg-options', 'model.sections=9'
+    done = script(SCRIPT, '--methods', 'byot', '--seeds', 0, *folders, *changes, TIN32=images)
     assert done.returncode != 0
     assert 'byot-0 failed, see ' in done.stdout
     assert 'error: 1 runs failed: byot-0' in done.stderr
@@ -182,27 +165,11 @@ def test_a_run_that_fails_says_where_to_look(tmp_path, images):
 def test_stopping_it_stops_its_runs(tmp_path, images):
     """And what it had begun goes on from its last checkpoint."""
     folder = tmp_path / 'work/accuracy_small/byot-0'
-    command = [
-        sys.executable,
-        str(ROOT / 'benchmarks/accuracy.py'),
-        '--methods',
-        'byot',
-        '--seeds',
-        '0',
-        '--out',
-        str(tmp_path),
-        '--work-dir',
-        str(tmp_path / 'work'),
-        '--cfg-options',
-        'channels_last=False',
-        'train_cfg.max_epochs=6',
-        'param_scheduler=None',
-        'default_hooks.checkpoint.interval=1',
-        *(f'{key}={value}' for key, value in NARROW.items()),
-    ]
-    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    folders = '--out', str(tmp_path), '--work-dir', str(tmp_path / 'work')
+    changes = 'channels_last=False', 'train_cfg.max_epochs=6', 'param_scheduler=None', *QUICK
+    words = '--methods', 'byot', '--seeds', '0', *folders, '--cfg-options', *changes
     process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, 'TIN32': images, 'PYTHONPATH': path}
+        [sys.executable, SCRIPT, *words], cwd=ROOT, env=environment(dict(TIN32=images))
     )
     deadline = time.time() + 240
     while not (folder / 'epoch_1.pth').exists():
@@ -211,7 +178,7 @@ def test_stopping_it_stops_its_runs(tmp_path, images):
     process.terminate()
     assert process.wait() != 0
     assert not list(tmp_path.glob('accuracy_small/*.json'))
-    succeeded(run(*command, TIN32=images))
+    succeeded(script(SCRIPT, *words, TIN32=images))
     assert (tmp_path / 'accuracy_small/byot-0.json').exists()
     log = (folder / 'output.log').read_text()
     assert 'resumed epoch: ' in log

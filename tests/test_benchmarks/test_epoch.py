@@ -1,48 +1,17 @@
 """The benchmark of whole epochs, cut to seconds."""
 
-import json
-import sys
-
 import pytest
-from run import RECIPES, ROOT, run, succeeded
+from run import DIGITS, QUICK, RECIPES, ROOT, script
 from watch import covered
 
-DIGITS = RECIPES / 'byot_resnet18_2xb64_digits.py'
 TIN32 = RECIPES / 'byot_resnet18_2xb64_tin32-small.py'
-NARROW = (
-    'model.architecture.backbone.base_channels=4',
-    'model.architecture.backbone.stem_channels=4',
-)
-
-
-def benchmark(name, out, *arguments, **settings):
-    """Run it; its table and its result."""
-    text = succeeded(
-        run(
-            sys.executable, ROOT / 'benchmarks' / f'{name}.py', *arguments, '--out', out, **settings
-        )
-    )
-    return text, json.loads((out / f'{name}.json').read_text())
 
 
 @pytest.mark.slow
-def test_two_recipes(tmp_path):
+def test_two_recipes(benchmark):
     """One with its own images, one with random ones."""
-    text, result = benchmark(
-        'epoch',
-        tmp_path,
-        DIGITS,
-        TIN32,
-        '--images',
-        48,
-        '--batch',
-        16,
-        '--epochs',
-        2,
-        '--cfg-options',
-        *NARROW,
-        TIN32=str(tmp_path / 'no.npz'),
-    )
+    flags = '--images', 48, '--batch', 16, '--epochs', 2, '--cfg-options', *QUICK[:2]
+    text, result = benchmark('epoch', DIGITS, TIN32, *flags, TIN32='no.npz')
     digits, tin32 = result['rows'].values()
     assert digits['data'] == 'its own' and tin32['data'] == 'random images'
     for row in (digits, tin32):
@@ -60,30 +29,19 @@ def test_two_recipes(tmp_path):
 
 
 @pytest.mark.slow
-def test_mmrazors_own(tmp_path):
+def test_mmrazors_own(benchmark):
     """Its model and pipeline on the images of the first recipe."""
-    _, result = benchmark(
-        'epoch',
-        tmp_path,
-        '--methods',
-        'mmrazor',
-        '--images',
-        4,
-        '--batch',
-        2,
-        '--epochs',
-        1,
-        '--cfg-options',
-        'train_dataloader.num_workers=1',
-    )
+    flags = '--images', 4, '--batch', 2, '--epochs', 1
+    options = '--cfg-options', 'train_dataloader.num_workers=1'
+    _, result = benchmark('epoch', '--methods', 'mmrazor', *flags, *options)
     one, all_cores = result['rows'].values()
     assert one['workers'] == 1
     assert all_cores['workers'] == result['machine']['cores']
     assert one['times_steps'] > 0
 
 
-def test_nothing_to_measure(tmp_path):
-    done = run(sys.executable, ROOT / 'benchmarks/epoch.py')
+def test_nothing_to_measure():
+    done = script(ROOT / 'benchmarks/epoch.py')
     assert done.returncode == 2
     assert 'name a CONFIG, or --methods mmrazor' in done.stderr
 

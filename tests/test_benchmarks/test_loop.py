@@ -1,29 +1,12 @@
 """The benchmark of the loop, cut to seconds."""
 
-import json
-import sys
-
 import pytest
-from run import ROOT, run, succeeded
 
 
-def test_parts_of_an_iteration(tmp_path):
+def test_parts_of_an_iteration(benchmark):
     """They add up; and a long history costs MMEngine's hub its time."""
-    succeeded(
-        run(
-            sys.executable,
-            ROOT / 'benchmarks/loop.py',
-            '--iterations',
-            20,
-            '--rounds',
-            1,
-            '--history',
-            50_000,
-            '--out',
-            tmp_path,
-        )
-    )
-    rows = json.loads((tmp_path / 'loop.json').read_text())['rows']
+    flags = '--iterations', 20, '--rounds', 1, '--history', 50_000
+    rows = benchmark('loop', *flags)[1]['rows']
     assert list(rows) == ['MMEngine', 'ours', 'ours, whole batches']
     for row in rows.values():
         total = row.pop('all')

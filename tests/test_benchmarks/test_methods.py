@@ -6,15 +6,11 @@ from methods import METHODS, method_config
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmpretrain.structures import DataSample
-from run import RECIPES
+from run import NARROW, RECIPES
 from scales import SCALES, Scale, keep_apart, look_at_unused
 
 from mmrazor_byot.registry import DATASETS, MODELS
 
-NARROW = {
-    'model.architecture.backbone.base_channels': 4,
-    'model.architecture.backbone.stem_channels': 4,
-}
 SHARED = (
     'train_dataloader',
     'test_dataloader',

@@ -1,40 +1,15 @@
 """benchmarks/train_step.py, as it is typed."""
 
-import json
-import sys
-
-from run import ROOT, run, succeeded
-
 # Multiply-adds of an image in ResNet-18 with the CIFAR stem, 100 classes.
 STEM = 3 * 64 * 9 * 32**2
 STAGE = 64 * 128 * 9 * 16**2 + 3 * 128 * 128 * 9 * 16**2 + 64 * 128 * 16**2
 NETWORK = STEM + 4 * 64 * 64 * 9 * 32**2 + 3 * STAGE + 512 * 100
 
 
-def test_two_methods(tmp_path):
-    text = succeeded(
-        run(
-            sys.executable,
-            ROOT / 'benchmarks/train_step.py',
-            '--batch',
-            '2',
-            '--steps',
-            '2',
-            '--warmup',
-            '1',
-            '--methods',
-            'plain',
-            'byot',
-            '--device',
-            'cpu',
-            '--layout',
-            'channels_last',
-            '--fused',
-            '--out',
-            tmp_path,
-        )
-    )
-    result = json.loads((tmp_path / 'train_step_cpu_b2.json').read_text())
+def test_two_methods(benchmark):
+    methods = '--methods', 'plain', 'byot'
+    flags = '--batch', 2, '--steps', 2, '--warmup', 1, '--device', 'cpu', '--fused'
+    text, result = benchmark('train_step', *flags, '--layout', 'channels_last', *methods)
     plain, byot = result['rows']['plain'], result['rows']['byot']
     # Forward, and backward to weights and to inputs, but for the images.
     assert plain['flops'] == 2 * (3 * NETWORK - STEM)

@@ -1,26 +1,21 @@
 """The Runner trains alike on single images and on whole batches."""
 
 import ast
-import sys
 from pathlib import Path
 
 import pytest
-from run import run, succeeded
-
-SCRIPT = Path(__file__).with_name('two_loaders.py')
+from run import script, succeeded
 
 
 @pytest.mark.parametrize(
-    'command, shown',
-    [
-        ((sys.executable,), 23),
-        # 23 images, shared out to two: one of them is shown twice.
-        (('torchrun', '--nproc-per-node=2', '--master-port=29643'), 24),
-    ],
+    'ranks, shown',
+    # 23 images, shared out to two: one of them is shown twice.
+    [(None, 23), (2, 24)],
     ids=['1 process', '2 processes'],
 )
-def test_same_training(tmp_path, command, shown):
-    text = succeeded(run(*command, SCRIPT, tmp_path, OMP_NUM_THREADS='1'))
+def test_same_training(tmp_path, ranks, shown):
+    path = Path(__file__).with_name('two_loaders.py')
+    text = succeeded(script(path, tmp_path, ranks=ranks))
     (line,) = [s for s in text.splitlines() if s.startswith('FACTS ')]
     assert ast.literal_eval(line[6:]) == dict(
         order=True,

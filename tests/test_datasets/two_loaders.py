@@ -1,6 +1,6 @@
 """Train on single images and on whole batches, and say where they differ.
 
-Run alone or by torchrun: ``two_loaders.py WORK_DIR``. Rank 0 prints.
+Run alone or on two processes: ``two_loaders.py WORK_DIR``. Rank 0 prints.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Two epochs on two processes: as they are, and with every switch.
 
-Run by torchrun with a folder; rank 0 prints what differs.
+Run on two processes with a folder; rank 0 prints what differs.
 """
 
 import sys

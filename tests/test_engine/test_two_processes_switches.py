@@ -3,13 +3,12 @@
 import re
 from pathlib import Path
 
-from run import ROOT, run, succeeded
+from run import ROOT, script, succeeded
 
 
 def test_all_switches_on_two_processes(tmp_path):
-    script = Path(__file__).with_name('switches_two_processes.py')
-    words = '--nproc-per-node=2', '--master-port=29642', script, tmp_path
-    text = succeeded(run('torchrun', *words, PYTHONPATH=f'{ROOT}:{ROOT}/tests'))
+    path = Path(__file__).with_name('switches_two_processes.py')
+    text = succeeded(script(path, tmp_path, ranks=2, PYTHONPATH=f'{ROOT}:{ROOT}/tests'))
     number = r'([\d.e+-]+)'
     found = re.search(
         rf'2 processes, switched {number}, resumed {number}, stride warnings '

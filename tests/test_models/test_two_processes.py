@@ -3,12 +3,11 @@
 import re
 from pathlib import Path
 
-from run import run, succeeded
+from run import script, succeeded
 
 
 def test_gradients_do_not_depend_on_how_the_batch_is_shared():
-    script = Path(__file__).with_name('two_processes.py')
-    text = succeeded(run('torchrun', '--nproc-per-node=2', '--master-port=29641', script))
+    text = succeeded(script(Path(__file__).with_name('two_processes.py'), ranks=2))
     worst, largest = map(
         float, re.search(r'2 processes, worst (\S+), largest (\S+)', text).groups()
     )

@@ -1,6 +1,6 @@
 """Gradients of a batch of 16 in one process, and of 2 x 8 in two.
 
-Run by torchrun; rank 0 prints the largest difference.
+Run on two processes; rank 0 prints the largest difference.
 """
 
 import os

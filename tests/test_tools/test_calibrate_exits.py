@@ -6,22 +6,21 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from run import DIGITS, RECIPES, failed, succeeded, tool
+from run import DIGITS, PLAIN, WEIGHTS, failed, succeeded, tool
 
 from mmrazor_byot.early_exit import build_policy
 
-WEIGHTS = next((RECIPES / 'weights').glob('byot_resnet18_2xb64_digits-*.pth'))
-PLAIN = RECIPES / 'plain_resnet18_2xb64_digits.py'
+
+def calibrate(*flags, recipe=DIGITS):
+    """Calibrate the shipped network's exits."""
+    return tool('calibrate_exits.py', recipe, WEIGHTS, *flags)
 
 
 @pytest.fixture(scope='module')
 def policy(tmp_path_factory):
     """A policy file, and what the tool printed."""
     path = tmp_path_factory.mktemp('calibrate') / 'policy.json'
-    text = succeeded(
-        tool('calibrate_exits.py', DIGITS, WEIGHTS, '--max-drop', '0.5', '--out', path)
-    )
-    return path, text
+    return path, succeeded(calibrate('--max-drop', '0.5', '--out', path))
 
 
 def test_policy_file(policy):
@@ -43,6 +42,15 @@ def test_policy_file(policy):
     assert 'hold_out_every' not in text  # the recipe trains without them
 
 
+def test_whole_batches_give_the_same_policy(policy, tmp_path):
+    path = tmp_path / 'policy.json'
+    fast = DIGITS.with_name('byot_resnet18-fast_2xb64_digits.py')
+    succeeded(calibrate('--max-drop', '0.5', '--out', path, recipe=fast))
+    found, expected = (json.loads(file.read_text()) for file in (path, policy[0]))
+    assert found['calibration']['images'] == 236
+    assert found['policy'] == expected['policy']
+
+
 def test_the_policy_tested(policy, tmp_path):
     out = tmp_path / 'result.json'
     text = succeeded(tool('test.py', DIGITS, WEIGHTS, '--policy', policy[0], '--out', out))
@@ -57,19 +65,8 @@ def test_the_policy_tested(policy, tmp_path):
 
 
 def test_figures(policy, tmp_path):
-    succeeded(
-        tool(
-            'analysis_tools/plot_exits.py',
-            DIGITS,
-            WEIGHTS,
-            '--policy',
-            policy[0],
-            '--out',
-            tmp_path,
-            '--timed-images',
-            '4',
-        )
-    )
+    flags = '--policy', policy[0], '--out', tmp_path, '--timed-images', '4'
+    succeeded(tool('analysis_tools/plot_exits.py', DIGITS, WEIGHTS, *flags))
     names = 'accuracy_flops', 'accuracy_time', 'exit_shares', 'gallery'
     for name in names:
         image = cv2.imread(str(tmp_path / f'{name}.png'))
@@ -86,19 +83,7 @@ def test_figures(policy, tmp_path):
 
 def test_latency(tmp_path):
     out = tmp_path / 'p.json'
-    text = succeeded(
-        tool(
-            'calibrate_exits.py',
-            DIGITS,
-            WEIGHTS,
-            '--latency-ms',
-            '1e4',
-            '--answer',
-            'last',
-            '--out',
-            out,
-        )
-    )
+    text = succeeded(calibrate('--latency-ms', '1e4', '--answer', 'last', '--out', out))
     facts = json.loads(out.read_text())['calibration']
     assert facts['cost_unit'] == 'ms' and 'ms, ratio' in text
     assert facts['target']['latency_ms'] == 1e4
@@ -109,35 +94,20 @@ def test_latency(tmp_path):
 
 def test_times_of_a_device(tmp_path):
     costs, out = tmp_path / 'bench.json', tmp_path / 'p.json'
-    costs.write_text(
-        json.dumps(
-            dict(
-                costs=dict(
-                    cumulative=[7.0, 20.0, 30.0, 40.0],
-                    fixed=[7.0, 8.0, 9.0, 10.0],
-                    unit='ms',
-                )
-            )
-        )
-    )
-    succeeded(
-        tool(
-            'calibrate_exits.py', DIGITS, WEIGHTS, '--max-drop', '5', '--costs', costs, '--out', out
-        )
-    )
+    times = dict(cumulative=[7.0, 20.0, 30.0, 40.0], fixed=[7.0, 8.0, 9.0, 10.0], unit='ms')
+    costs.write_text(json.dumps(dict(costs=times)))
+    succeeded(calibrate('--max-drop', '5', '--costs', costs, '--out', out))
     facts = json.loads(out.read_text())['calibration']
     # Reading an exit costs more than it can save: stop at the first for all.
     assert facts['cost_of_deepest'] == 10 and facts['cost_unit'] == 'ms'
     assert facts['expected']['policy'] == dict(type='FixedExitPolicy', exit_number=1)
     costs.write_text('{"rows": []}')
-    done = tool('calibrate_exits.py', DIGITS, WEIGHTS, '--max-drop', '0.5', '--costs', costs)
+    done = calibrate('--max-drop', '0.5', '--costs', costs)
     assert 'not a result of tools/deploy/bench.py' in failed(done)
 
 
 def test_budget_out_of_reach(tmp_path):
-    done = tool(
-        'calibrate_exits.py', DIGITS, WEIGHTS, '--budget', '0.1', '--out', tmp_path / 'p.json'
-    )
+    done = calibrate('--budget', '0.1', '--out', tmp_path / 'p.json')
     assert 'no policy can cost' in failed(done)
     assert list(tmp_path.iterdir()) == []
 
@@ -162,11 +132,11 @@ def test_budget_out_of_reach(tmp_path):
     ],
 )
 def test_wrong_wishes(flags, words):
-    assert words in failed(tool('calibrate_exits.py', DIGITS, WEIGHTS, *flags))
+    assert words in failed(calibrate(*flags))
 
 
-def test_no_exits(policy):
-    assert 'without exits' in failed(tool('calibrate_exits.py', PLAIN, WEIGHTS, '--max-drop', '1'))
+def test_no_exits():
+    assert 'without exits' in failed(calibrate('--max-drop', '1', recipe=PLAIN))
 
 
 def test_wrong_policies(policy, tmp_path):

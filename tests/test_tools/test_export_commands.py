@@ -30,11 +30,10 @@ with torch.no_grad():
 """
 
 
-def test_mmpretrains_tools_give_the_same_accuracy(quick_run, tmp_path):
+def test_mmpretrains_tools_give_the_same_accuracy(trained, tmp_path):
     cfg = Config.fromfile(DIGITS)
-    cfg.model.architecture.backbone.update(base_channels=4, stem_channels=4)
-    checkpoint = str(quick_run / 'epoch_2.pth')
-    rows = exits(quick_run)  # of the last validation, with these weights
+    checkpoint = str(trained / 'epoch_8.pth')
+    rows = exits(trained)  # of the last validation, with these weights
     theirs, ours = partial(run, sys.executable, MMPRETRAIN_TEST), partial(tool, 'test.py')
     for exit_number, command in ((4, theirs), (2, ours)):
         done = export_classifier(cfg, checkpoint, tmp_path, exit_number)
@@ -48,10 +47,9 @@ def test_mmpretrains_tools_give_the_same_accuracy(quick_run, tmp_path):
             )
 
 
-def test_get_model_without_our_package(quick_run, tmp_path):
+def test_get_model_without_our_package(trained, tmp_path):
     cfg = Config.fromfile(DIGITS)
-    cfg.model.architecture.backbone.update(base_channels=4, stem_channels=4)
-    done = export_classifier(cfg, str(quick_run / 'epoch_2.pth'), tmp_path)
+    done = export_classifier(cfg, str(trained / 'epoch_8.pth'), tmp_path)
     lines = [s.strip() for s in done.config.read_text().splitlines() if 'mmrazor' in s]
     # Only the test data, which mmpretrain does not have, are ours.
     assert [s.rstrip('),') for s in lines] == ["type='mmrazor_byot.Digits'"]
@@ -60,7 +58,7 @@ def test_get_model_without_our_package(quick_run, tmp_path):
     files = tmp_path / 'images.pt', tmp_path / 'logits.pt'
     succeeded(run(sys.executable, '-c', WITHOUT_US, done.config, done.checkpoint, *files))
     model = MODELS.build(cfg.model)
-    model.load_state_dict(torch.load(quick_run / 'epoch_2.pth', weights_only=False)['state_dict'])
+    model.load_state_dict(torch.load(trained / 'epoch_8.pth', weights_only=False)['state_dict'])
     assert torch.equal(torch.load(tmp_path / 'logits.pt'), logits(model, images)[-1])
 
 

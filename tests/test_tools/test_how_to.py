@@ -6,7 +6,7 @@ import sys
 
 import cv2
 import numpy as np
-from run import ROOT, exits, run, succeeded
+from run import ROOT, exits, free_port, run, succeeded
 
 PAGE = (ROOT / 'docs/how_to.md').read_text()
 
@@ -33,18 +33,9 @@ def test_bring_your_own(tmp_path):
             noise = random.normal(shade, 20, (72, 80, 3)).clip(0, 255)
             cv2.imwrite(str(folder / f'{i:04}.jpg'), noise.astype(np.uint8))
     (command,) = re.findall(r'^    (sh tools/.*)$', PAGE, re.M)
-    tool, *words = command.split()[1:]
-    text = succeeded(
-        run(
-            'sh',
-            tool,
-            *words,
-            cwd=tmp_path,
-            PYTHONPATH='',
-            PORT='29651',
-            PATH=f'{sys.prefix}/bin:/usr/bin:/bin',
-        )
-    )
+    path = f'{sys.prefix}/bin:/usr/bin:/bin'
+    settings = dict(cwd=tmp_path, PYTHONPATH='', PORT=free_port(), PATH=path)
+    text = succeeded(run(*command.split(), **settings))
     assert 'exit2.hint_loss' in text
     rows = exits(tmp_path / 'work_dirs/recipe')
     assert [row['exit'] for row in rows] == ['1/3', '2/3', '3/3', 'ensemble']

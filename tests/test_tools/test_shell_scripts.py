@@ -1,10 +1,9 @@
 """Every script parses and runs under a POSIX shell."""
 
 import shutil
-import sys
 
 import pytest
-from run import ROOT, run
+from run import ROOT, run, script
 
 SCRIPTS = sorted((ROOT / 'tools').glob('*.sh'))
 SHELL = shutil.which('dash') or shutil.which('sh')
@@ -21,6 +20,7 @@ run.main = show
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name='__main__')
 """
+DIST_RUN = ROOT / 'tools/dist_run.py'
 
 
 @pytest.fixture
@@ -37,80 +37,47 @@ def words(done):
     return [s[1:-1] for s in done.stdout.splitlines() if s.startswith('[')]
 
 
-@pytest.mark.parametrize('script', SCRIPTS, ids=lambda s: s.name)
-def test_parses(script):
-    assert run('sh', '-n', script).returncode == 0
-    assert run(SHELL, '-n', script).returncode == 0
-    assert script.read_text().startswith('#!/bin/sh\n')
+@pytest.mark.parametrize('path', SCRIPTS, ids=lambda s: s.name)
+def test_parses(path):
+    assert run('sh', '-n', path).returncode == 0
+    assert run(SHELL, '-n', path).returncode == 0
+    assert path.read_text().startswith('#!/bin/sh\n')
 
 
-def test_dist_train_passes_words_on(launchers, tmp_path):
-    done = run(
-        SHELL,
-        ROOT / 'tools/dist_train.sh',
-        'my config.py',
-        '3',
-        '--work-dir',
-        'a folder',
-        '--cfg-options',
-        'x="[1, 2]"',
-        '',
-        cwd=tmp_path,
-        PATH=launchers,
-    )
-    assert words(done) == [
-        str(ROOT / 'tools/dist_run.py'),
-        'train.py',
-        '3',
-        'my config.py',
-        '--work-dir',
-        'a folder',
-        '--cfg-options',
-        'x="[1, 2]"',
-        '',
-    ]
+@pytest.mark.parametrize(
+    'name, arguments, passed_on',
+    [
+        (
+            'dist_train.sh',
+            ['my config.py', '3', '--cfg-options', 'x="[1, 2]"', ''],
+            ['train.py', '3', 'my config.py', '--cfg-options', 'x="[1, 2]"', ''],
+        ),
+        (
+            'dist_test.sh',
+            ['c.py', 'a b.pth', '8', '--out', 'o.pkl'],
+            ['test.py', '8', 'c.py', 'a b.pth', '--out', 'o.pkl'],
+        ),
+    ],
+)
+def test_words_are_passed_on(launchers, tmp_path, name, arguments, passed_on):
+    done = run(SHELL, ROOT / 'tools' / name, *arguments, cwd=tmp_path, PATH=launchers)
+    assert words(done) == [str(DIST_RUN), *passed_on]
 
 
-def test_dist_test_passes_words_on(launchers, tmp_path):
-    done = run(
-        SHELL,
-        ROOT / 'tools/dist_test.sh',
-        'c.py',
-        'a b.pth',
-        '8',
-        '--out',
-        'o.pkl',
-        cwd=tmp_path,
-        PATH=launchers,
-    )
-    assert words(done) == [
-        str(ROOT / 'tools/dist_run.py'),
-        'test.py',
-        '8',
-        'c.py',
-        'a b.pth',
-        '--out',
-        'o.pkl',
-    ]
+@pytest.fixture
+def dist_run(tmp_path):
+    """Runs tools/dist_run.py by the false torchrun."""
+    path = tmp_path / 'fake_torchrun.py'
+    path.write_text(FAKE_TORCHRUN)
+
+    def start(count, gpus=0, **env):
+        arguments = 'train.py', count, 'c.py', '--work-dir', 'a b'
+        return script(path, DIST_RUN, *arguments, GPUS=str(gpus), **env)
+
+    return start
 
 
-def dist_run(count, gpus=0, **env):
-    return run(
-        sys.executable,
-        '-c',
-        FAKE_TORCHRUN,
-        ROOT / 'tools/dist_run.py',
-        'train.py',
-        count,
-        'c.py',
-        '--work-dir',
-        'a b',
-        GPUS=str(gpus),
-        **env,
-    )
-
-
-def test_torchrun_on_one_machine():
+def test_torchrun_on_one_machine(dist_run):
     done = dist_run('3', gpus=4, OMP_NUM_THREADS='7')
     assert words(done) == [
         '--nnodes=1',
@@ -128,7 +95,7 @@ def test_torchrun_on_one_machine():
     assert done.stdout.startswith(f'7 {ROOT}')
 
 
-def test_torchrun_on_several_machines():
+def test_torchrun_on_several_machines(dist_run):
     done = dist_run('1', NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.1', PORT='4321')
     assert words(done)[:5] == [
         '--nnodes=2',
@@ -140,7 +107,7 @@ def test_torchrun_on_several_machines():
 
 
 @pytest.mark.parametrize('count', ['0', '-1', 'two', '', '1.5'])
-def test_bad_process_counts(count):
+def test_bad_process_counts(dist_run, count):
     done = dist_run(count)
     assert done.returncode == 2 and not done.stdout
     assert done.stderr == (
@@ -148,7 +115,7 @@ def test_bad_process_counts(count):
     )
 
 
-def test_more_processes_than_gpus():
+def test_more_processes_than_gpus(dist_run):
     done = dist_run('3', gpus=2)
     assert done.returncode == 2 and not done.stdout
     assert done.stderr == (
@@ -158,7 +125,7 @@ def test_more_processes_than_gpus():
 
 
 @pytest.mark.parametrize(
-    'script, tail',
+    'name, passed_on',
     [
         (
             'slurm_train.sh',
@@ -167,20 +134,10 @@ def test_more_processes_than_gpus():
         ('slurm_test.sh', ['test.py', '--launcher', 'slurm', 'c.py', 'w d', '--amp']),
     ],
 )
-def test_slurm(launchers, tmp_path, script, tail):
-    done = run(
-        SHELL,
-        ROOT / 'tools' / script,
-        'part',
-        'job name',
-        'c.py',
-        'w d',
-        '--amp',
-        cwd=tmp_path,
-        PATH=launchers,
-        GPUS='4',
-        SRUN_ARGS='--quotatype=spot --nice',
-    )
+def test_slurm(launchers, tmp_path, name, passed_on):
+    arguments = 'part', 'job name', 'c.py', 'w d', '--amp'
+    env = dict(PATH=launchers, GPUS='4', SRUN_ARGS='--quotatype=spot --nice')
+    done = run(SHELL, ROOT / 'tools' / name, *arguments, cwd=tmp_path, **env)
     assert words(done) == [
         '-p',
         'part',
@@ -194,13 +151,13 @@ def test_slurm(launchers, tmp_path, script, tail):
         '--nice',
         'python',
         '-u',
-        str(ROOT / 'tools' / tail[0]),
-        *tail[1:],
+        str(ROOT / 'tools' / passed_on[0]),
+        *passed_on[1:],
     ]
 
 
-@pytest.mark.parametrize('script', [s.name for s in SCRIPTS if not s.name.endswith('_run.sh')])
-def test_usage(script):
-    done = run(SHELL, ROOT / 'tools' / script)
+@pytest.mark.parametrize('path', SCRIPTS, ids=lambda s: s.name)
+def test_usage(path):
+    done = run(SHELL, path)
     assert done.returncode == 2
     assert done.stderr.startswith('usage: sh ')

@@ -4,7 +4,6 @@ import argparse
 
 import numpy as np
 import pytest
-import twins
 from compare import (
     check_same_images,
     class_names,
@@ -13,14 +12,13 @@ from compare import (
     load_networks,
 )
 from mmengine.config import Config
-from run import DIGITS, RECIPES
+from run import DIGITS, PLAIN, RECIPES, WEIGHTS
 
 from mmrazor_byot.datasets import Digits
 from mmrazor_byot.errors import CheckpointError, ConfigError
 from mmrazor_byot.evaluation.collect import run_over
 
-WEIGHTS, PLAIN = str(twins.WEIGHTS), str(twins.PLAIN)
-BYOT = [str(DIGITS), WEIGHTS]
+BYOT = [str(DIGITS), str(WEIGHTS)]
 
 
 def flags(*models, names=None, seed=0):
@@ -29,9 +27,8 @@ def flags(*models, names=None, seed=0):
     )
 
 
-def test_both_kinds_of_networks(tmp_path):
-    checkpoint = str(twins.plain_weights(tmp_path / 'plain.pth'))
-    byot, plain = load_networks(flags(BYOT, (PLAIN, checkpoint)))
+def test_both_kinds_of_networks(plain_weights):
+    byot, plain = load_networks(flags(BYOT, (str(PLAIN), plain_weights)))
     assert byot.name == 'byot_resnet18_2xb64_digits'
     assert plain.facts() == dict(
         name='plain_resnet18_2xb64_digits',
@@ -58,11 +55,11 @@ def test_names():
         (flags(BYOT, names=['a', 'b']), ConfigError, '2 names for 1 networks'),
         (flags(BYOT, BYOT), ConfigError, 'a name of its own'),
         (flags(BYOT, seed=-1), ConfigError, '--seed -1'),
-        (flags(('none.py', WEIGHTS)), ConfigError, '"none.py" does not exist'),
+        (flags(('none.py', str(WEIGHTS))), ConfigError, '"none.py" does not exist'),
         (flags((str(DIGITS), 'none.pth')), CheckpointError, '"none.pth" does not exist'),
-        (flags((PLAIN, WEIGHTS)), CheckpointError, 'does not fit the model of'),
+        (flags((str(PLAIN), str(WEIGHTS))), CheckpointError, 'does not fit the model of'),
         (
-            flags((str(RECIPES.parents[2] / '_base_/default_runtime.py'), WEIGHTS)),
+            flags((str(RECIPES.parents[2] / '_base_/default_runtime.py'), str(WEIGHTS))),
             ConfigError,
             'has no model',
         ),

@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from run import DIGITS, ROOT, failed, succeeded, tool
+from run import DIGITS, PLAIN, ROOT, WEIGHTS, failed, script, succeeded
 from sklearn.metrics import calinski_harabasz_score
-from twins import PLAIN, WEIGHTS, plain_weights
 
 from mmrazor_byot.datasets import Digits
 
@@ -17,7 +16,7 @@ FOLDER = ROOT / 'projects/paper_discussion'
 
 def analyse(name, out, *arguments):
     """Run a tool; its numbers, and a look at its figure."""
-    printed = succeeded(tool(FOLDER / f'plot_{name}.py', *arguments, '--out', out))
+    printed = succeeded(script(FOLDER / f'plot_{name}.py', *arguments, '--out', out))
     image = cv2.imread(str(out / f'{name}.png'))
     assert np.ptp(image) > 200 and min(image.shape[:2]) > 500
     assert '</svg>' in (out / f'{name}.svg').read_text()
@@ -25,11 +24,11 @@ def analyse(name, out, *arguments):
     return json.loads((out / f'{name}.json').read_text())
 
 
-@pytest.fixture(scope='module')
-def twins(tmp_path_factory):
+@pytest.fixture
+def twins(plain_weights):
     """Flags for the shipped network, and for its deepest exit alone."""
-    path = plain_weights(tmp_path_factory.mktemp('plain') / 'plain.pth')
-    return ('--model', DIGITS, WEIGHTS, '--model', PLAIN, path, '--names', 'BYOT', 'alone')
+    models = '--model', DIGITS, WEIGHTS, '--model', PLAIN, plain_weights
+    return *models, '--names', 'BYOT', 'alone'
 
 
 def test_flatness(twins, tmp_path):
@@ -77,18 +76,8 @@ def test_separability(twins, tmp_path):
     assert second['ssb_ssw'] == pytest.approx(second['variance_ratio'] * 9 / 589)
     # The plain network is the deepest exit; three classes are drawn.
     plain, checkpoint = twins[4:6]
-    alone = analyse(
-        'separability',
-        tmp_path,
-        plain,
-        checkpoint,
-        '--classes',
-        '3',
-        '--projection',
-        'tsne',
-        '--limit-images',
-        '599',
-    )
+    flags = '--classes', '3', '--projection', 'tsne', '--limit-images', '599'
+    alone = analyse('separability', tmp_path, plain, checkpoint, *flags)
     assert alone['drawn_classes'] == ['0', '1', '2']
     assert alone['exits'][0]['ssb'] == pytest.approx(found['exits'][3]['ssb'], rel=1e-4)
 
@@ -120,5 +109,5 @@ def features_by_hand(exit_index):
 )
 def test_wrong_wishes(command, words, tmp_path):
     name, *arguments = command
-    done = tool(FOLDER / f'plot_{name}.py', *arguments, '--out', tmp_path / 'out')
+    done = script(FOLDER / f'plot_{name}.py', *arguments, '--out', tmp_path / 'out')
     assert words in failed(done)

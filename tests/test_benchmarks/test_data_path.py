@@ -1,36 +1,12 @@
 """The benchmark of the data path runs and says what it measured."""
 
-import json
-
 import pytest
-from run import ROOT, run, succeeded
 
-SCRIPT = ROOT / 'benchmarks/data_path.py'
-
-
-def measured(tmp_path, *arguments) -> dict:
-    text = succeeded(
-        run(
-            'python',
-            SCRIPT,
-            '--rounds',
-            1,
-            '--device',
-            'cpu',
-            '--name',
-            'x',
-            '--out',
-            tmp_path,
-            *arguments,
-            OMP_NUM_THREADS='1',
-        )
-    )
-    assert f'written to {tmp_path / "x.json"}' in text
-    return json.loads((tmp_path / 'x.json').read_text())
+FLAGS = '--rounds', 1, '--device', 'cpu', '--name', 'x'
 
 
-def test_pipelines(tmp_path):
-    done = measured(tmp_path, '--batch', 32, '--count', 96, '--seconds', 0.2)
+def test_pipelines(benchmark):
+    _, done = benchmark('data_path', *FLAGS, '--batch', 32, '--count', 96, '--seconds', 0.2)
     rows = done['rows']
     assert done['batch'] == 32 and done['machine']['threads'] == 1
     assert len(rows) == 4
@@ -44,8 +20,8 @@ def test_pipelines(tmp_path):
             assert row['ratio'] > 1
 
 
-def test_jpeg(tmp_path):
-    rows = measured(tmp_path, '--jpeg', '--count', 4)['rows']
+def test_jpeg(benchmark):
+    rows = benchmark('data_path', *FLAGS, '--jpeg', '--count', 4)[1]['rows']
     assert {'cv2', 'cv2, half the size', 'pillow'} <= set(rows)
     for row in rows.values():
         assert row['decode'] + row['resize'] + row['rest'] == pytest.approx(1)
