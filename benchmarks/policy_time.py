@@ -4,7 +4,7 @@ Runs the public tools one after the other on a trained checkpoint: it is exporte
 timed in ONNX Runtime, a policy is calibrated for these times on held-out training images, exported,
 and measured on the test images.
 
-    python benchmarks/early_exit.py CONFIG CHECKPOINT --max-drop 0.5
+    python benchmarks/policy_time.py CONFIG CHECKPOINT --max-drop 0.5
 """
 
 import argparse
@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--exits', type=int, default=4, help='exits of the network')
     parser.add_argument('--score', nargs='+', default=['confidence', 'margin', 'entropy'])
     parser.add_argument('--seconds', default='10', help='each variant is timed so long')
-    parser.add_argument('--name', default='early_exit_tin32')
+    parser.add_argument('--name', default='policy_time_tin32')
     parser.add_argument('--out', default=RESULTS, help='folder for the result')
     parser.add_argument('--figures', help='folder for the figures; none without it')
     return parser.parse_args()
@@ -98,7 +98,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = measure(args, Path(folder))
     found = dict(
-        command=f'python benchmarks/early_exit.py {args.config} '
+        command=f'python benchmarks/policy_time.py {args.config} '
         f'{Path(args.checkpoint).name} --max-drop {args.max_drop}',
         machine=describe_machine('cuda' if torch.cuda.is_available() else 'cpu'),
         summary=summary(found),
