@@ -64,12 +64,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--variant',
         metavar='NAME',
-        help='of those changes: behind the names of the methods, so that '
-        'results stand beside those of the recipe as it is',
+        help='of those changes: after the names of the methods, so that their results are kept '
+        'beside those of the recipe as it is',
     )
     parser.add_argument('--name', help='of the results; default by scale')
     parser.add_argument('--out', default=RESULTS, help='folder for them')
-    parser.add_argument('--report', action='store_true', help='train nothing')
     args = parser.parse_args()
     args.trained = args.name or f'accuracy_{args.scale}' + ('_held_out' if args.held_out else '')
     args.name = args.trained + ('_unused' if args.unused else '')
@@ -82,34 +81,6 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-class Progress:
-    """A line that says how far all is."""
-
-    def __init__(self, runs: List[Run], epochs: int) -> None:
-        self.runs, self.epochs = runs, epochs
-        self.start = time.time()
-        self.before: Optional[float] = None
-        self.said = 0.0
-
-    def show(self, done: int, active: List[Run]) -> None:
-        """Rewrite the line; in a file, a line each five minutes."""
-        if not sys.stdout.isatty() and time.time() - self.said < 300:
-            return
-        self.said = time.time()
-        epochs = {run.name: run.epoch() for run in active}
-        share = (done + sum(epochs.values()) / self.epochs) / len(self.runs)
-        if self.before is None:
-            self.before = share
-        gained = share - self.before
-        left = (self.said - self.start) / gained * (1 - share) / 60 if gained > 0 else None
-        text = f'{done} of {len(self.runs)} runs done; ' + ', '.join(
-            f'{name}: epoch {n} of {self.epochs}' for name, n in epochs.items()
-        )
-        text += f'; about {left:.0f} min left' if left is not None else ''
-        ending = '\r' if sys.stdout.isatty() else '\n'
-        print(f'{text:<78}', end=ending, flush=True)
-
-
 def next_run(waiting: List[Run], active: List[Run]) -> Optional[Run]:
     """The first that waits for no teacher which is still trained."""
     training = {run.method for run in active}
@@ -118,12 +89,11 @@ def next_run(waiting: List[Run], active: List[Run]) -> Optional[Run]:
 
 def train_all(args: argparse.Namespace) -> List[str]:
     """Train what is not done; returns the names of runs that failed."""
-    runs = all_runs(args)
-    waiting = [run for run in runs if not run.is_done()]
+    waiting = [run for run in all_runs(args) if not run.is_done()]
     if not waiting:
         return []
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
-    progress = Progress(runs, waiting[0].config().train_cfg.max_epochs)
+    begin, count = time.time(), len(waiting)
     active, failed = [], []
     # Stopped, it leaves no run behind that a new start would meet.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -140,13 +110,13 @@ def train_all(args: argparse.Namespace) -> List[str]:
                 active.remove(task)
                 if process.returncode or not run.finish(time.time() - start):
                     failed.append(run.name)
-                    print(f'\n{run.name} failed, see {run.folder}/output.log')
-            done = len(runs) - len(waiting) - len(active) - len(failed)
-            progress.show(done, [run for run, _, _ in active])
+                    print(f'{run.name} failed, see {run.folder}/output.log')
+                done = count - len(waiting) - len(active)
+                left = (time.time() - begin) / done * (count - done) / 60
+                print(f'{done} of {count} runs done, about {left:.0f} min left', flush=True)
     finally:
         for _, process, _ in active:
             process.terminate()
-    print()
     return failed
 
 
@@ -154,7 +124,7 @@ def main() -> None:
     args = parse_args()
     # Each config read would say where it found the images.
     MMLogger.get_instance('mmengine').setLevel('WARNING')
-    failed = [] if args.report else train_all(args)
+    failed = train_all(args)
     report(Path(args.out), args.name, [Run(m, 0, args).label for m in args.methods])
     if failed:
         sys.exit(f'error: {len(failed)} runs failed: {", ".join(failed)}')

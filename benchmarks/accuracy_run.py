@@ -87,22 +87,14 @@ class Run:
                 env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
             )
 
-    def log(self) -> List[dict]:
-        """What its newest log holds: losses, and accuracies at the end."""
-        logs = sorted(self.folder.glob('*/vis_data/scalars.json'))
-        if not logs:
-            return []
-        lines = logs[-1].read_text().splitlines()
-        return [json.loads(line) for line in lines if line.endswith('}')]
-
-    def epoch(self) -> int:
-        """How far it is."""
-        return max([line.get('epoch', 0) for line in self.log()], default=0)
-
     def metrics(self) -> Optional[dict]:
-        """Accuracies of its end, by their names in the log."""
-        found = [x for x in self.log() if 'accuracy/top1' in x]
-        return found[-1] if found else None
+        """Accuracies of its end, by their names in the newest log; None without one."""
+        found = None
+        for log in sorted(self.folder.glob('*/vis_data/scalars.json'))[-1:]:
+            for line in log.read_text().splitlines():
+                if '"accuracy/top1"' in line:
+                    found = json.loads(line)
+        return found
 
     def finish(self, seconds: float) -> bool:
         """Keep its result; says whether there is one."""

@@ -9,17 +9,14 @@ from pathlib import Path
 import mmengine
 import torch
 
+from mmrazor_byot.files import write_text
 from mmrazor_byot.runtime.timing import processor_name
 
 RESULTS = Path(__file__).resolve().parent / 'results'
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``, ``--name`` and ``--out``.
-
-    Args:
-        parser: To add them to.
-    """
+    """Add ``--device``, ``--name`` and ``--out``."""
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--name', help='of the result file')
     parser.add_argument('--out', default=RESULTS, help='folder for it')
@@ -32,11 +29,7 @@ def synchronize() -> None:
 
 
 def describe_machine(device: str) -> dict:
-    """Processor, threads and versions.
-
-    Args:
-        device: ``'cpu'`` or ``'cuda'``.
-    """
+    """Processor, threads and versions; ``device`` is ``'cpu'`` or ``'cuda'``."""
     return dict(
         processor=processor_name(),
         cores=os.cpu_count(),
@@ -49,20 +42,7 @@ def describe_machine(device: str) -> dict:
 
 
 def save_result(name: str, result: dict, folder: Path = RESULTS) -> Path:
-    """Write a result as JSON.
-
-    Args:
-        name: Of the file, without ending.
-        result: The numbers.
-        folder: Where to.
-
-    Returns:
-        Path: The file.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f'{name}.json'
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps(result, indent=2) + '\n')
-    temporary.replace(path)
+    """Write a result as ``NAME.json``; returns the file."""
+    path = Path(folder) / f'{name}.json'
+    write_text(path, json.dumps(result, indent=2) + '\n')
     return path
