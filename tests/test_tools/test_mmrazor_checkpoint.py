@@ -36,7 +36,7 @@ default_hooks = dict(checkpoint=dict(interval=1))
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory):
+def mmrazor_run(tmp_path_factory):
     """Folder with MMRazor's checkpoint, after two steps, and a config."""
     folder = tmp_path_factory.mktemp('mmrazor')
     random = np.random.default_rng(0)
@@ -70,8 +70,8 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def checkpoint(trained):
-    return trained[0] / 'work' / 'epoch_1.pth'
+def checkpoint(mmrazor_run):
+    return mmrazor_run[0] / 'work' / 'epoch_1.pth'
 
 
 def their_logits(model, images):
@@ -99,8 +99,8 @@ def test_the_file_is_what_mmrazor_saves(checkpoint):
     assert 'distiller.connectors.loss_s1_sfeat.fc.weight' in saved['state_dict']
 
 
-def test_logits_bit_for_bit(trained, checkpoint):
-    folder, theirs = trained
+def test_logits_bit_for_bit(mmrazor_run, checkpoint):
+    folder, theirs = mmrazor_run
     ours = MODELS.build(Config.fromfile(RECIPE).model)
     load_checkpoint(ours, str(checkpoint), 'cpu', strict=True)
     ours.eval()
@@ -113,8 +113,8 @@ def test_logits_bit_for_bit(trained, checkpoint):
         assert torch.equal(ours, theirs)
 
 
-def test_tools_test_scores_every_exit(trained, checkpoint, tmp_path):
-    folder, theirs = trained
+def test_tools_test_scores_every_exit(mmrazor_run, checkpoint, tmp_path):
+    folder, theirs = mmrazor_run
     out = tmp_path / 'predictions.pkl'
     succeeded(
         tool('test.py', folder / 'config.py', checkpoint, '--work-dir', tmp_path, '--out', out)
@@ -131,8 +131,8 @@ def test_tools_test_scores_every_exit(trained, checkpoint, tmp_path):
     assert rows[3]['params'] == 11220132
 
 
-def test_fine_tuning_starts_from_it(trained, checkpoint, tmp_path):
-    folder, theirs = trained
+def test_fine_tuning_starts_from_it(mmrazor_run, checkpoint, tmp_path):
+    folder, theirs = mmrazor_run
     succeeded(
         tool(
             'train.py',
@@ -157,8 +157,8 @@ def test_fine_tuning_starts_from_it(trained, checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize('exit_number', [1, 4])
-def test_it_is_exported(trained, checkpoint, tmp_path, exit_number):
-    folder, theirs = trained
+def test_it_is_exported(mmrazor_run, checkpoint, tmp_path, exit_number):
+    folder, theirs = mmrazor_run
     done = export_classifier(Config.fromfile(RECIPE), str(checkpoint), tmp_path, exit_number)
     student = get_model(str(done.config), pretrained=str(done.checkpoint))
     images = their_images(folder, theirs)
@@ -169,10 +169,10 @@ def test_it_is_exported(trained, checkpoint, tmp_path, exit_number):
     assert ('mmrazor' in done.config.read_text().replace(RECIPE.name, '')) == (exit_number == 1)
 
 
-def test_a_missing_connector_is_named(trained):
+def test_a_missing_connector_is_named(mmrazor_run):
     state = {
         name: value
-        for name, value in trained[1].state_dict().items()
+        for name, value in mmrazor_run[1].state_dict().items()
         if '.loss_s3_sfeat.' not in name
     }
     runner = SimpleNamespace(

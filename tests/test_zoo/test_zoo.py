@@ -6,7 +6,6 @@ import io
 import os
 import runpy
 import socket
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
@@ -15,7 +14,7 @@ import pytest
 import torch
 import yaml
 from mmengine.runner import load_checkpoint
-from run import ROOT, run, succeeded
+from run import ROOT, script, succeeded
 from torch import nn
 
 from mmrazor_byot import zoo as zoo_module
@@ -328,9 +327,7 @@ def test_one_process_of_a_node_downloads(zoo, server, tmp_path):
     gone = zoo.publish('gone', b'gone', server)
     del server.files[f'/v1/{gone}']
     (tmp_path / 'ranks.py').write_text(RANKS)
-    torchrun = (sys.executable, '-m', 'torch.distributed.run', '--standalone')
-    done = run(*torchrun, '--nproc-per-node=2', tmp_path / 'ranks.py', zoo.root)
-    succeeded(done)
+    succeeded(script(tmp_path / 'ranks.py', zoo.root, ranks=2))
     for rank in '01':
         error, weight = (tmp_path / f'ranks.{rank}').read_text().split('|')
         assert error.startswith(f'cannot fetch {server.url}/v1/{gone} (HTTP Error 404')
