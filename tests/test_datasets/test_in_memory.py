@@ -1,4 +1,4 @@
-"""Data sets that stand in memory as arrays."""
+"""Data sets in memory as arrays."""
 
 import numpy as np
 import pytest
@@ -9,17 +9,25 @@ from mmrazor_byot.errors import DatasetError
 
 
 class Numbered(InMemoryDataset):
-    """Six images of 2 x 2; all values of image i are 10 * i."""
+    """Images of 2 x 2; all values of image i are 10 * i."""
 
     classes = ('ant', 'bee', 'cat')
     gt_labels = (0, 1, 2, 0, 1, 2)
+    count = 6
     loads = 0
 
     def load_arrays(self):
         self.loads += 1
-        images = np.zeros((6, 2, 2, 3), np.uint8)
-        images += 10 * np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)
-        return images, np.array(self.gt_labels), list(self.classes)
+        images = 10 * np.arange(self.count, dtype=np.uint8).reshape(-1, 1, 1, 1)
+        return np.tile(images, (1, 2, 2, 3)), np.array(self.gt_labels), list(self.classes)
+
+
+class AntsAndBees(Numbered):
+    """Ants are 0 1 2 4 5 6 8 9 10 12 13 14, bees 3 7 11 15."""
+
+    classes = ('ant', 'bee')
+    gt_labels = (0, 0, 0, 1) * 4
+    count = 16
 
 
 def numbers(dataset):
@@ -39,7 +47,6 @@ def numbers(dataset):
         (dict(num_classes=2, samples_per_class=1), [0, 1]),
         (dict(skip_per_class=1), [3, 4, 5]),
         (dict(skip_per_class=1, samples_per_class=1), [3, 4, 5]),
-        (dict(num_classes=2, skip_per_class=1), [3, 4]),
         (dict(indices=4), [0, 1, 2, 3]),
         (dict(indices=-2), [4, 5]),
         (dict(indices=[5, 0, 5]), [5, 0, 5]),
@@ -52,21 +59,52 @@ def test_choice_of_samples(settings, kept):
     assert len(dataset) == len(kept)
     assert numbers(dataset) == kept
     labels = [i % 3 for i in kept]
-    assert [dataset[i]['gt_label'] for i in range(len(kept))] == labels
     assert dataset.get_gt_labels().tolist() == labels
     assert [dataset.get_cat_ids(i) for i in range(len(kept))] == [[label] for label in labels]
+    samples = dataset.load_data_list()
+    assert [s['gt_label'] for s in samples] == labels
+    assert [s['img'].max() for s in samples] == [10 * i for i in kept]
     classes = Numbered.classes[: settings.get('num_classes')]
     assert dataset.metainfo['classes'] == dataset.CLASSES == classes
 
 
-@pytest.mark.parametrize(
-    'classes, num_classes, names',
-    [('xyz', None, ('x', 'y', 'z')), (['x', 'y', 'z'], 2, ('x', 'y'))],
-)
-def test_names_of_the_user(classes, num_classes, names):
-    metainfo = dict(classes=list(classes))
-    dataset = Numbered(metainfo=metainfo, num_classes=num_classes)
+@pytest.mark.parametrize('num_classes, names', [(None, ('x', 'y', 'z')), (2, ('x', 'y'))])
+def test_names_of_the_user(num_classes, names):
+    dataset = Numbered(metainfo=dict(classes=list('xyz')), num_classes=num_classes)
     assert dataset.metainfo['classes'] == names
+
+
+@pytest.mark.parametrize(
+    'settings, apart',
+    [
+        (dict(hold_out_every=2), [1, 4, 6, 7, 9, 12, 14, 15]),
+        (dict(hold_out_every=3), [2, 6, 10, 11, 14]),
+        (dict(hold_out_every=4), [4, 9, 14, 15]),
+        (dict(hold_out_every=12), [14]),
+        (dict(hold_out_every=3, num_classes=1), [2, 6, 10, 14]),
+    ],
+)
+def test_holding_out(settings, apart):
+    everything = numbers(AntsAndBees(num_classes=settings.get('num_classes')))
+    left = [i for i in everything if i not in apart]
+    for held_out, wanted in ((True, apart), (False, left)):
+        dataset = AntsAndBees(held_out=held_out, **settings)
+        assert numbers(dataset) == wanted
+        assert dataset.get_gt_labels().tolist() == [AntsAndBees.gt_labels[i] for i in wanted]
+
+
+@pytest.mark.parametrize(
+    'settings, kept',
+    [
+        (dict(samples_per_class=5, held_out=True), [1, 4, 6, 7, 9, 12, 15]),
+        (dict(samples_per_class=5), [0, 2, 3, 5, 8, 10, 11]),
+        (dict(skip_per_class=1, samples_per_class=2), [2, 5, 11]),
+        (dict(indices=3, held_out=True), [1, 4, 6]),
+        (dict(indices=[-1, 0], held_out=True), [15, 1]),
+    ],
+)
+def test_samples_are_chosen_of_what_holding_out_left(settings, kept):
+    assert numbers(AntsAndBees(hold_out_every=2, **settings)) == kept
 
 
 @pytest.mark.parametrize(
@@ -74,11 +112,15 @@ def test_names_of_the_user(classes, num_classes, names):
     [
         (dict(num_classes=4), 'num_classes=4, but it has 3 classes'),
         (dict(num_classes=0), 'num_classes=0, but it has 3 classes'),
-        (dict(samples_per_class=0), 'samples_per_class=0; at least 1'),
-        (dict(skip_per_class=-1), 'skip_per_class=-1; at least 0'),
+        (dict(samples_per_class=0), 'samples_per_class=0'),
+        (dict(skip_per_class=-1), 'skip_per_class=-1'),
         (dict(skip_per_class=2), 'no image is left'),
         (dict(indices=0), 'no image is left'),
         (dict(indices=[]), 'no image is left'),
+        (dict(hold_out_every=1), 'hold_out_every=1'),
+        (dict(hold_out_every=-3), 'hold_out_every=-3'),
+        (dict(held_out=True), 'hold_out_every=None'),
+        (dict(hold_out_every=13, held_out=True), 'no image is left'),
     ],
 )
 def test_choice_that_cannot_be(settings, message):
@@ -90,11 +132,7 @@ def test_choice_that_cannot_be(settings, message):
     'labels, message',
     [
         ((0, 1, 2, 0, 1), '6 images for 5 labels'),
-        (
-            (0, 1, 3, 0, -1, 2),
-            'the label of image 2 is 3, but there are 3 classes, 0 to 2 '
-            r'\(2 labels out of range\)',
-        ),
+        ((0, 1, 3, 0, -1, 2), 'the label of image 2 is 3, but .* 3 classes, .*2 labels out of'),
         ((0, -1, 2, 0, 1, 2), 'the label of image 1 is -1'),
     ],
 )
@@ -105,8 +143,8 @@ def test_labels_that_do_not_fit(monkeypatch, labels, message):
 
 
 def test_no_images(monkeypatch):
-    empty = np.zeros((0, 2, 2, 3), np.uint8), [], ['ant']
-    monkeypatch.setattr(Numbered, 'load_arrays', lambda self: empty)
+    monkeypatch.setattr(Numbered, 'count', 0)
+    monkeypatch.setattr(Numbered, 'gt_labels', ())
     with pytest.raises(DatasetError, match='0 images for 0 labels'):
         Numbered()
 
@@ -115,16 +153,12 @@ def test_no_images(monkeypatch):
 def test_subsets(indices, kept):
     dataset = Numbered()
     subset = dataset.get_subset(indices)
-    assert numbers(subset) == kept
+    assert numbers(subset) == kept == numbers(subset.get_subset(range(len(kept))))
     assert numbers(dataset) == [0, 1, 2, 3, 4, 5]
     assert subset.metainfo == dataset.metainfo
     dataset.get_subset_(indices)
     assert numbers(dataset) == kept
     assert dataset.get_gt_labels().tolist() == [i % 3 for i in kept]
-
-
-def test_subset_of_a_subset():
-    assert numbers(Numbered().get_subset([5, 3, 1]).get_subset(-2)) == [3, 1]
 
 
 def test_samples_are_copies():
@@ -142,12 +176,6 @@ def test_sample_idx(idx, sample_idx):
     assert type(info['gt_label']) is int
 
 
-def test_all_samples_as_a_list():
-    samples = Numbered(num_classes=2).load_data_list()
-    assert [s['gt_label'] for s in samples] == [0, 1, 0, 1]
-    assert [s['img'].max() for s in samples] == [0, 10, 30, 40]
-
-
 def test_loads_once_and_only_when_asked():
     dataset = Numbered(lazy_init=True)
     assert dataset.loads == 0
@@ -158,85 +186,8 @@ def test_loads_once_and_only_when_asked():
 
 
 def test_pipeline():
-    dataset = Numbered(pipeline=[dict(type='PackInputs')])
-    sample = dataset[4]
+    sample = Numbered(pipeline=[dict(type='PackInputs')])[4]
     assert sample['inputs'].dtype == torch.uint8
     assert sample['inputs'].tolist() == [[[40, 40], [40, 40]]] * 3
     assert sample['data_samples'].gt_label.tolist() == [1]
     assert sample['data_samples'].sample_idx == 4
-
-
-def test_channels_come_first_in_the_pipeline(monkeypatch):
-    """Pixel (row 1, column 0) is red, the rest is black."""
-    image = np.zeros((1, 2, 2, 3), np.uint8)
-    image[0, 1, 0, 0] = 200
-    arrays = image, np.array([0]), ['ant']
-    monkeypatch.setattr(Numbered, 'load_arrays', lambda self: arrays)
-    inputs = Numbered(pipeline=[dict(type='PackInputs')])[0]['inputs']
-    assert inputs.tolist() == [
-        [[0, 0], [200, 0]],
-        [[0] * 2] * 2,
-        [[0] * 2] * 2,
-    ]
-
-
-class AntsAndBees(InMemoryDataset):
-    """Images 0 to 15 of one pixel, 10 * i; every fourth is a bee."""
-
-    labels = (0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1)
-
-    def load_arrays(self):
-        images = np.zeros((16, 1, 1, 3), np.uint8)
-        images += 10 * np.arange(16, dtype=np.uint8).reshape(16, 1, 1, 1)
-        return images, np.array(self.labels), ['ant', 'bee']
-
-
-@pytest.mark.parametrize(
-    'settings, apart',
-    [
-        # Ants are 0 1 2 4 5 6 8 9 10 12 13 14, bees 3 7 11 15.
-        (dict(hold_out_every=2), [1, 4, 6, 7, 9, 12, 14, 15]),
-        (dict(hold_out_every=3), [2, 6, 10, 11, 14]),
-        (dict(hold_out_every=4), [4, 9, 14, 15]),
-        (dict(hold_out_every=12), [14]),
-        (dict(hold_out_every=3, num_classes=1), [2, 6, 10, 14]),
-    ],
-)
-def test_holding_out(settings, apart):
-    held_out = AntsAndBees(held_out=True, **settings)
-    trained = AntsAndBees(**settings)
-    del settings['hold_out_every']
-    everything = numbers(AntsAndBees(**settings))
-    assert numbers(held_out) == apart
-    assert numbers(trained) == [i for i in everything if i not in apart]
-    for dataset in (held_out, trained):
-        labels = [AntsAndBees.labels[i] for i in numbers(dataset)]
-        assert dataset.get_gt_labels().tolist() == labels
-
-
-def test_samples_are_chosen_of_what_was_not_held_out():
-    settings = dict(hold_out_every=2, samples_per_class=5)
-    held_out = AntsAndBees(held_out=True, **settings)
-    assert numbers(held_out) == [1, 4, 6, 7, 9, 12, 15]
-    assert numbers(AntsAndBees(**settings)) == [0, 2, 3, 5, 8, 10, 11]
-
-
-def test_indices_choose_among_what_was_held_out():
-    settings = dict(hold_out_every=2, held_out=True)
-    assert numbers(AntsAndBees(indices=3, **settings)) == [1, 4, 6]
-    assert numbers(AntsAndBees(indices=[-1, 0], **settings)) == [15, 1]
-
-
-@pytest.mark.parametrize(
-    'settings, message',
-    [
-        (dict(hold_out_every=1), 'hold_out_every=1; at least 2'),
-        (dict(hold_out_every=0), 'hold_out_every=0; at least 2'),
-        (dict(hold_out_every=-3), 'hold_out_every=-3; at least 2'),
-        (dict(held_out=True), 'hold_out_every=None; at least 2'),
-        (dict(hold_out_every=13, held_out=True), 'no image is left'),
-    ],
-)
-def test_holding_out_that_cannot_be(settings, message):
-    with pytest.raises(DatasetError, match=f'^AntsAndBees: {message}'):
-        AntsAndBees(**settings)

@@ -5,7 +5,6 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from mmrazor_byot.datasets import PackedImages, packed_images
 from mmrazor_byot.errors import ConfigError, DatasetError
@@ -43,22 +42,16 @@ def change(path, save=np.savez, **arrays):
     save(path, **{k: v for k, v in arrays.items() if v is not None})
 
 
-@pytest.mark.parametrize(
-    'split, count, seed, labels',
-    [('train', 4, 0, [0, 1, 1, 0]), ('test', 2, 1, [1, 0])],
-)
-def test_round_trip(path, split, count, seed, labels):
-    dataset = PackedImages(path, split=split)
-    images = np.stack([dataset[i]['img'] for i in range(len(dataset))])
-    assert np.array_equal(images, random_images(count, seed=seed))
-    assert images.dtype == np.uint8
-    assert [dataset[i]['gt_label'] for i in range(count)] == labels
-    assert dataset.metainfo['classes'] == ('ant', 'bee')
-
-
-def test_compressed_files_load_too(path):
-    change(path, save=np.savez_compressed)
-    assert np.array_equal(PackedImages(path).images, random_images(4))
+@pytest.mark.parametrize('save', [None, np.savez_compressed])
+def test_round_trip(path, save):
+    if save:
+        change(path, save=save)
+    for split, labels, seed in (('train', [0, 1, 1, 0], 0), ('test', [1, 0], 1)):
+        dataset = PackedImages(path, split=split)
+        assert np.array_equal(dataset.images, random_images(len(labels), seed=seed))
+        assert dataset.images.dtype == np.uint8
+        assert dataset.get_gt_labels().tolist() == labels
+        assert dataset.metainfo['classes'] == ('ant', 'bee')
 
 
 def test_jpeg_is_read_as_rgb(tmp_path):
@@ -72,16 +65,9 @@ def test_jpeg_is_read_as_rgb(tmp_path):
     assert np.abs(image - red).max() <= 3
 
 
-def test_data_root_choice_and_pipeline(path, tmp_path):
-    dataset = PackedImages(
-        'set.npz',
-        data_root=str(tmp_path),
-        samples_per_class=1,
-        pipeline=[dict(type='PackInputs')],
-    )
-    assert [int(d['data_samples'].gt_label) for d in dataset] == [0, 1]
-    second = torch.from_numpy(random_images(4)[1]).permute(2, 0, 1)
-    assert torch.equal(dataset[1]['inputs'], second)
+def test_data_root_and_choice(path, tmp_path):
+    dataset = PackedImages('set.npz', data_root=str(tmp_path), samples_per_class=1)
+    assert dataset.get_gt_labels().tolist() == [0, 1]
 
 
 def refused(path, *words, **settings):
@@ -92,22 +78,17 @@ def refused(path, *words, **settings):
     assert [w for w in [str(path), *words] if w not in message] == []
 
 
-def test_missing(tmp_path):
-    words = 'does not exist; put a packed image file there', str(tmp_path)
-    refused(tmp_path / 'no.npz', *words)
-
-
-def test_relative_path_names_the_whole_folder(tmp_path, monkeypatch):
+def test_missing_names_the_whole_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    refused('data/no.npz', str(tmp_path / 'data'))
+    refused('data/no.npz', 'does not exist', str(tmp_path / 'data'))
 
 
-@pytest.mark.parametrize('part', [0, 0.01, 0.3, 0.6, 0.9, 0.999])
+@pytest.mark.parametrize('part', [0, 0.01, 0.6, 0.999])
 def test_truncated(path, part):
     with open(path, 'r+b') as f:
         size = int(part * f.seek(0, 2))
         f.truncate(size)
-    refused(path, f'({size} bytes) is truncated or no .npz', 'copy it again')
+    refused(path, f'({size} bytes) is truncated')
 
 
 @pytest.mark.parametrize('save', [np.savez, np.savez_compressed])
@@ -119,42 +100,32 @@ def test_damaged(path, save):
     with open(path, 'r+b') as f:
         f.seek(start)
         f.write(b'\xff' * 100)
-    refused(path, 'is truncated or no .npz file; copy it again')
+    refused(path, 'is truncated')
 
 
-@pytest.mark.parametrize('data', [b'images', b'PK\3\4', b'\x93NUMPY\1\0'])
+@pytest.mark.parametrize('data', [b'images', b'PK\3\4', b'\x93NUMPY\1\0', np.arange(4)])
 def test_another_kind_of_file(tmp_path, data):
-    (tmp_path / 'a.npz').write_bytes(data)
-    refused(tmp_path / 'a.npz', 'is truncated or no .npz file')
-
-
-def test_one_array_is_no_archive(tmp_path):
     with open(tmp_path / 'a.npz', 'wb') as f:
-        np.save(f, np.arange(4))
+        np.save(f, data) if isinstance(data, np.ndarray) else f.write(data)
     refused(tmp_path / 'a.npz', 'no .npz file')
 
 
 def test_no_such_split(path):
-    words = 'has no array val_jpeg', "'train_label'", "split='val'"
-    refused(path, *words, split='val')
+    refused(path, 'has no array val_jpeg', "'train_label'", "split='val'", split='val')
 
 
-@pytest.mark.parametrize('name', ['train_offset', 'train_label', 'name'])
-def test_missing_array(path, name):
-    change(path, **{name: None})
-    refused(path, f'has no array {name}')
+def test_missing_array(path):
+    change(path, train_offset=None)
+    refused(path, 'has no array train_offset')
 
 
-@pytest.mark.parametrize('labels', [[0, 1, 2, 0], [0, 1, -1, 0]])
-def test_label_out_of_range(path, labels):
+@pytest.mark.parametrize(
+    'labels, message',
+    [([0, 1, 2, 0], 'the label of image 2 is 2'), ([0, 1, 0], '4 images for 3 labels')],
+)
+def test_labels_that_do_not_fit(path, labels, message):
     change(path, train_label=np.array(labels))
-    words = 'the label of image 2 is', 'there are 2 classes, 0 to 1'
-    refused(path, str(labels[2]), *words)
-
-
-def test_label_missing(path):
-    change(path, train_label=np.array([0, 1, 0]))
-    refused(path, '4 images for 3 labels')
+    refused(path, message)
 
 
 @pytest.mark.parametrize('damage', [b'', b'no image', slice(0, 20)])
@@ -172,7 +143,7 @@ def test_images_of_different_size(tmp_path):
     path = tmp_path / 'a.npz'
     files = [encode(random_images(1, size)[0]) for size in (8, 8, 9)]
     packed_images.pack_images(str(path), CLASSES, train=(files, [0, 0, 1]))
-    refused(path, 'holds images of 2 sizes; an array needs one')
+    refused(path, 'images of 2 sizes')
 
 
 @pytest.mark.parametrize('before', [None, b'old'])

@@ -1,11 +1,14 @@
-"""Which order of colours a network was trained on."""
+"""What configs say of data sets, and which order of colours a network was trained on."""
+
+import copy
 
 import pytest
 from mmengine.config import Config
 from recipes import load
 
-from mmrazor_byot.datasets import network_order, reads_bgr
+from mmrazor_byot.datasets import image_settings, network_order, per_image, reads_bgr
 
+DIGITS = dict(type='mmrazor_byot.Digits', indices=7)
 MEMORY = [dict(type='PackInputs')]
 FILES = [dict(type='LoadImageFromFile'), *MEMORY]
 
@@ -45,22 +48,38 @@ def test_preprocessor_turns_nothing_unless_told(pipeline, order):
 
 
 @pytest.mark.parametrize(
-    'type_, bgr',
-    [
-        ('LoadImageFromFile', True),
-        ('mmcv.LoadImageFromFile', True),
-        ('mmpretrain.LoadImageFromFile', True),
-        ('RandomFlip', False),
-    ],
+    'type_, bgr', [('LoadImageFromFile', True), ('mmcv.LoadImageFromFile', True), ('Resize', False)]
 )
-def test_who_opens_files(type_, bgr):
+def test_which_pipelines_open_files(type_, bgr):
     assert reads_bgr([dict(type=type_), dict(type='PackInputs')]) is bgr
-    assert reads_bgr([dict(type='PackInputs')]) is False
 
 
 @pytest.mark.parametrize(
     'name',
-    ['byot_resnet18_2xb64_digits', 'byot_resnet18_8xb16_cifar100', 'byot_resnet18_8xb32_in1k'],
+    ['byot_resnet18_2xb64_digits', 'byot_resnet18_8xb32_in1k'],
 )
 def test_recipes_show_their_networks_rgb(name):
     assert network_order(load(name)) == 'RGB'
+
+
+def test_settings_of_batches_and_of_single_images():
+    loader = dict(
+        batch_size=2,
+        collate_fn=dict(type='mmrazor_byot.collate_batch'),
+        dataset=dict(
+            type='mmrazor_byot.ImageBatches', device='auto', hold_out_every=4, dataset=dict(DIGITS)
+        ),
+    )
+    before = copy.deepcopy(loader)
+    assert (
+        image_settings(loader['dataset'])
+        == dict(DIGITS, hold_out_every=4)
+        == image_settings(dict(DIGITS, hold_out_every=4))
+    )
+    singly = per_image(loader)
+    assert singly == dict(
+        batch_size=2,
+        dataset=dict(DIGITS, hold_out_every=4, pipeline=[dict(type='mmpretrain.PackInputs')]),
+    )
+    assert loader == before
+    assert per_image(singly) is singly

@@ -19,9 +19,9 @@ def test_same_training(tmp_path, ranks, shown):
     (line,) = [s for s in text.splitlines() if s.startswith('FACTS ')]
     assert ast.literal_eval(line[6:]) == dict(
         order=True,
-        shown=3 * shown,
+        shown=2 * shown,
         images=23,
-        metrics=3,
+        metrics=2,
         measured=['accuracy/top1', 'accuracy/top3'],
         weights=True,
         resumed=True,

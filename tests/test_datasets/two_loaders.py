@@ -19,7 +19,7 @@ from mmrazor_byot.structures import BatchSamples
 
 NORM = dict(mean=[77.8] * 3, std=[82.5] * 3)
 PACK = [dict(type='PackInputs')]
-EPOCHS = 3
+EPOCHS = 2
 
 
 @TRANSFORMS.register_module()
