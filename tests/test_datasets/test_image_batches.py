@@ -17,6 +17,7 @@ from mmrazor_byot.datasets import (
     ImageBatches,
     collate_batch,
 )
+from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.structures import BatchSamples
 
 PACK = [dict(type='PackInputs')]
@@ -179,24 +180,8 @@ def test_samples_that_come_one_by_one_are_put_together():
     assert batch['data_samples'].sample_idx.tolist() == [*range(7)] * 2
 
 
-def test_settings_with_and_without():
-    loader = dict(
-        batch_size=2,
-        collate_fn=BATCH,
-        dataset=dict(
-            type='mmrazor_byot.ImageBatches', device='auto', hold_out_every=4, dataset=dict(SEVEN)
-        ),
-    )
-    before = copy.deepcopy(loader)
-    assert (
-        image_settings(loader['dataset'])
-        == dict(SEVEN, hold_out_every=4)
-        == image_settings(dict(SEVEN, hold_out_every=4))
-    )
-    singly = per_image(loader)
-    assert singly == dict(
-        batch_size=2,
-        dataset=dict(SEVEN, hold_out_every=4, pipeline=[dict(type='mmpretrain.PackInputs')]),
-    )
-    assert loader == before
-    assert per_image(singly) is singly
+@pytest.mark.parametrize('name', ['pseudo_collate', 'default_collate'])
+def test_another_collate_function(name):
+    _, loader = loaders(collate_fn=dict(type=name))
+    with pytest.raises(ConfigError, match='set collate_fn=dict'):
+        next(iter(loader))
