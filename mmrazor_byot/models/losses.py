@@ -11,9 +11,50 @@ from torch import Tensor, nn
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS
 
-__all__ = ['HintLoss', 'LabelLoss', 'LogitLoss']
+__all__ = ['HintLoss', 'LabelLoss', 'LogitLoss', 'hint_loss', 'logit_loss']
 
 REDUCTIONS = ('mean', 'mmrazor', 'mmrazor_broadcast')
+
+
+def logit_loss(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
+    r"""Kullback-Leibler divergence from the teacher's softmax, in nats.
+
+    .. math:: T^2 \, KL(softmax(z_C / T) \,\|\, softmax(z_i / T))
+
+    Args:
+        logits (Tensor): Scores :math:`z_i` of an exit, (N, K).
+        teacher_logits (Tensor): Scores :math:`z_C` of the teacher, (N, K), detached.
+        temperature (float): :math:`T`. The factor :math:`T^2` keeps the gradient's size independent
+            of it.
+
+    Returns:
+        Tensor: A scalar, the mean over samples.
+    """
+    student, teacher = (
+        F.log_softmax(_full_precision(z) / temperature, dim=1) for z in (logits, teacher_logits)
+    )
+    return temperature**2 * F.kl_div(student, teacher, reduction='batchmean', log_target=True)
+
+
+def hint_loss(feature: Tensor, teacher_feature: Tensor, reduction: str = 'mean') -> Tensor:
+    r"""Squared L2 distance to the teacher's feature.
+
+    .. math:: \frac{1}{N} \sum_n \| F_i^{(n)} - F_C^{(n)} \|_2^2
+
+    Args:
+        feature (Tensor): Feature :math:`F_i` of an exit, (N, D).
+        teacher_feature (Tensor): Feature :math:`F_C` of the teacher, (N, D), detached.
+        reduction (str): See :class:`HintLoss`.
+
+    Returns:
+        Tensor: A scalar.
+    """
+    a, b = _full_precision(feature), _full_precision(teacher_feature)  # squares overflow half
+    if reduction == 'mmrazor_broadcast':
+        return _norm_of_all_pairs(a.flatten(), b.flatten())
+    if reduction == 'mmrazor':
+        return torch.linalg.vector_norm(a - b)
+    return (a - b).square().flatten(1).sum(dim=1).mean()
 
 
 class WeightedLoss(nn.Module):
@@ -56,15 +97,10 @@ class LabelLoss(WeightedLoss):
 
 @MODELS.register_module()
 class LogitLoss(WeightedLoss):
-    r"""Kullback-Leibler divergence from the deepest exit's softmax, in nats.
-
-    .. math:: T^2 \, KL(softmax(z_C / T) \,\|\, softmax(z_i / T))
-
-    Equal to ``mmrazor.KLDivergence``.
+    """:func:`logit_loss` with a weight; equal to ``mmrazor.KLDivergence``.
 
     Args:
-        temperature (float): :math:`T`, positive. The factor :math:`T^2` keeps the gradient's size
-            independent of it. Defaults to 3.0.
+        temperature (float): Positive. Defaults to 3.0.
         loss_weight (float): ``alpha`` in the paper, not negative. Defaults to 1.0.
 
     Raises:
@@ -81,30 +117,18 @@ class LogitLoss(WeightedLoss):
         self.temperature = temperature
 
     def forward(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
-        """The weighted loss, a scalar.
-
-        Args:
-            logits (Tensor): Scores :math:`z_i` of an exit, (N, K).
-            teacher_logits (Tensor): Scores :math:`z_C` of the teacher, (N, K), detached.
-        """
-        student, teacher = (
-            F.log_softmax(_full_precision(z) / self.temperature, dim=1)
-            for z in (logits, teacher_logits)
-        )
-        divergence = F.kl_div(student, teacher, reduction='batchmean', log_target=True)
-        return self.loss_weight * (self.temperature**2 * divergence)
+        """The weighted loss of logits and teacher logits (N, K), a scalar."""
+        return self.loss_weight * logit_loss(logits, teacher_logits, self.temperature)
 
 
 @MODELS.register_module()
 class HintLoss(WeightedLoss):
-    r"""Squared L2 distance to the deepest exit's feature.
-
-    .. math:: \frac{1}{N} \sum_n \| F_i^{(n)} - F_C^{(n)} \|_2^2
+    """:func:`hint_loss` with a weight.
 
     Args:
         loss_weight (float): ``lambda`` in the paper, not negative. Defaults to 1.0.
-        reduction (str): ``'mean'`` is the formula above. Being a mean over samples, it is the same
-            recipe on 8 GPUs x 16 and on 1 x 128. ``'mmrazor'`` is MMRazor's ``L2Loss(dist=True)``,
+        reduction (str): ``'mean'`` is the paper's. Being a mean over samples, it is the same recipe
+            on 8 GPUs x 16 and on 1 x 128. ``'mmrazor'`` is MMRazor's ``L2Loss(dist=True)``,
             the norm of the whole batch, neither squared nor averaged, so its strength depends on
             the batch of each GPU. ``'mmrazor_broadcast'`` is the number that MMRazor's BYOT trains
             on: it subtracts (N, D) from (N, D, 1, 1), so each of the N x D numbers of the feature
@@ -121,20 +145,8 @@ class HintLoss(WeightedLoss):
         self.reduction = reduction
 
     def forward(self, feature: Tensor, teacher_feature: Tensor) -> Tensor:
-        """The weighted loss, a scalar.
-
-        Args:
-            feature (Tensor): Feature :math:`F_i` of an exit, (N, D).
-            teacher_feature (Tensor): Feature :math:`F_C` of the teacher, (N, D), detached.
-        """
-        a, b = _full_precision(feature), _full_precision(teacher_feature)  # squares overflow half
-        if self.reduction == 'mmrazor_broadcast':
-            loss = _norm_of_all_pairs(a.flatten(), b.flatten())
-        elif self.reduction == 'mmrazor':
-            loss = torch.linalg.vector_norm(a - b)
-        else:
-            loss = (a - b).square().flatten(1).sum(dim=1).mean()
-        return self.loss_weight * loss
+        """The weighted loss of feature and teacher feature (N, D), a scalar."""
+        return self.loss_weight * hint_loss(feature, teacher_feature, self.reduction)
 
 
 def _full_precision(x: Tensor) -> Tensor:
