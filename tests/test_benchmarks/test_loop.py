@@ -4,7 +4,7 @@ import pytest
 
 
 def test_parts_of_an_iteration(benchmark):
-    """They add up; and a long history costs MMEngine's hub its time."""
+    """They add up to the whole."""
     flags = '--iterations', 20, '--rounds', 1, '--history', 50_000
     rows = benchmark('loop', *flags)[1]['rows']
     assert list(rows) == ['MMEngine', 'ours', 'ours, whole batches']
@@ -12,5 +12,3 @@ def test_parts_of_an_iteration(benchmark):
         total = row.pop('all')
         assert sum(row.values()) == pytest.approx(total)
         assert min(row.values()) > 0
-    update = [row['message hub: update'] for row in rows.values()]
-    assert update[0] > 5 * max(update[1:])
