@@ -2,10 +2,12 @@
 
 import argparse
 import atexit
+import logging
 import os
 import sys
 import time
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
+from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -17,6 +19,7 @@ from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
 from .compat import no_cuda_device
+from .engine.hooks import ConsoleHook
 from .errors import ByotError, ConfigError
 from .files import PathLike
 
@@ -130,9 +133,28 @@ def apply_runner_arguments(cfg: Config, args: argparse.Namespace) -> None:
                 loader.pin_memory = False
 
 
-def build_runner(cfg: Config) -> Runner:
-    """Build the config's runner, of its ``runner_type`` if it names one."""
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+def build_runner(cfg: Config, config: str) -> Runner:
+    """Build the config's runner, of its ``runner_type`` if it names one.
+
+    What MMEngine logs goes to the file alone; the console shows what :class:`ConsoleHook` says.
+
+    Args:
+        cfg (Config): The config.
+        config (str): Its file as the user named it.
+    """
+    build_logger = Runner.build_logger
+
+    def build_quiet_logger(self: Runner, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = build_logger(self, *args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.setLevel(logging.ERROR)
+        return logger
+
+    with mock.patch.object(Runner, 'build_logger', build_quiet_logger):
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.register_hook(ConsoleHook(config))
+    return runner
 
 
 def start_processes(cfg: Config, args: argparse.Namespace) -> None:

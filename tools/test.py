@@ -99,7 +99,7 @@ def main() -> None:
         metrics = test_policy(cfg, args)
     else:
         start_processes(cfg, args)
-        runner = build_runner(cfg)
+        runner = build_runner(cfg, args.config)
         if args.out and args.out_item != 'metrics':
             runner.test_evaluator.metrics.append(DumpResults(args.out))
         metrics = runner.test()

@@ -1,6 +1,7 @@
 from .channels_last_hook import ChannelsLastHook
 from .checkpoint_check_hook import CheckpointCheckHook
 from .compile_hook import CompileHook
+from .console_hook import ConsoleHook
 from .epoch_seed_hook import EpochSeedHook, seed_worker
 from .exit_table_hook import ExitTableHook
 from .finite_loss_hook import FiniteLossHook
@@ -11,6 +12,7 @@ __all__ = [
     'ChannelsLastHook',
     'CheckpointCheckHook',
     'CompileHook',
+    'ConsoleHook',
     'EpochSeedHook',
     'ExitTableHook',
     'FiniteLossHook',

@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import Dict, Optional, Sequence, Union
+from typing import Dict, List, Optional, Sequence, Union
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -32,6 +32,8 @@ class ExitTableHook(Hook):
     def __init__(self, input_size: Optional[Union[int, Sequence[int]]] = None):
         self.input_size = input_size
         self._metrics: Optional[Dict[str, float]] = None
+        #: What was reported last, see :func:`~mmrazor_byot.evaluation.exit_rows`.
+        self.rows: List[dict] = []
 
     def after_val_epoch(self, runner, metrics=None) -> None:
         """Keep what was measured last."""
@@ -51,7 +53,7 @@ class ExitTableHook(Hook):
             return
         model = unwrap(runner.model)
         size = self.input_size or getattr(model, 'input_size', 32)
-        rows = exit_rows(exit_complexity(model, image_size(size)), metrics)
+        self.rows = exit_rows(exit_complexity(model, image_size(size)), metrics)
         path = os.path.join(runner.log_dir, 'exits.json')
-        write_text(path, json.dumps(rows, indent=2) + '\n')
-        runner.logger.info(f'All exits (also in {path}):\n{format_exit_table(rows)}')
+        write_text(path, json.dumps(self.rows, indent=2) + '\n')
+        runner.logger.info(f'All exits (also in {path}):\n{format_exit_table(self.rows)}')
