@@ -130,6 +130,11 @@ def failed(done: subprocess.CompletedProcess) -> str:
     return lines[0]
 
 
+def log(work_dir: Path) -> str:
+    """The newest log file of a work dir."""
+    return max(work_dir.glob('*/*.log')).read_text()
+
+
 def exits(work_dir: Path) -> list:
     """The newest ``exits.json`` of a work dir."""
     return json.loads(max(work_dir.glob('*/exits.json')).read_text())

@@ -8,7 +8,7 @@ import mmpretrain
 import numpy as np
 import pytest
 import torch
-from run import DIGITS, QUICK, RECIPES, exits, failed, script, succeeded, tool
+from run import DIGITS, QUICK, RECIPES, exits, failed, log, script, succeeded, tool
 
 from mmrazor_byot.datasets.packed_images import pack_images
 
@@ -25,9 +25,9 @@ def weights(work_dir, epoch):
     return checkpoint['state_dict']
 
 
-def losses(text) -> list:
+def losses(work_dir) -> list:
     """Of every iteration logged."""
-    lines = [line for line in text.splitlines() if 'Epoch(train)' in line]
+    lines = [line for line in log(work_dir).splitlines() if 'Epoch(train)' in line]
     return [float(line.split(' loss: ')[1].split()[0]) for line in lines]
 
 
@@ -42,10 +42,22 @@ def check_training(text, rows, least):
 
 def test_two_processes_learn_and_the_table_is_printed(trained):
     text = (trained / 'printed.txt').read_text()
-    assert 'Distributed training: True' in text
-    assert 'GPU number: 2' in text  # MMEngine's word for processes
+    assert 'GPU number: 2' in log(trained)  # MMEngine's word for processes
     check_training(text, exits(trained), least=90)
     assert (trained / 'last_checkpoint').read_text().endswith('epoch_8.pth')
+
+
+def test_what_is_printed(trained):
+    """What is trained, on what, where the log is; a row of accuracies; what to do next."""
+    lines = (trained / 'printed.txt').read_text().splitlines()
+    assert len(lines) <= 15
+    assert lines[0] == 'BYOT: ResNet_CIFAR, 4 exits, 0.192 M parameters'
+    assert '962 training images in batches of 2 x 16, epochs 1 to 8' in lines[1]
+    assert Path(lines[2].removeprefix('log: ')).parent == trained
+    (row,) = [line for line in lines if line.startswith('epoch 8/8 ')]
+    assert [float(x) for x in row.split()[2:]] == [round(r['top1'], 2) for r in exits(trained)]
+    assert lines[-2] == f'checkpoint: {trained}/epoch_8.pth'
+    assert lines[-1].endswith(f'python tools/test.py {DIGITS} {trained}/epoch_8.pth')
 
 
 @pytest.mark.slow
@@ -84,7 +96,8 @@ def test_plain_and_deep_supervision_twins(tmp_path, name, count):
         options = [option.replace('model.architecture', 'model') for option in QUICK]
         options.append('model.head.in_channels=32')
     recipe = RECIPES / f'{name}_resnet18_2xb64_digits.py'
-    text = train(tmp_path, options=options, recipe=recipe)
+    train(tmp_path, options=options, recipe=recipe)
+    text = log(tmp_path)
     assert len(exits(tmp_path)) == count
     assert 'logit_loss:' not in text and 'hint_loss:' not in text
     assert 'loss: ' in text
@@ -123,7 +136,8 @@ def test_every_switch_trains_and_resumes(tmp_path):
     ]
     flags = '--amp', '--resume', '--no-validate', '--auto-scale-lr'
     for epochs in (1, 2):
-        text = train(tmp_path, *flags, epochs=epochs, options=options)
+        train(tmp_path, *flags, epochs=epochs, options=options)
+    text = log(tmp_path)
     assert 'resumed epoch: 1' in text
     assert 'current batch size is 64. Scaling the original LR by 0.5.' in text
     assert not [k for k in weights(tmp_path, 2) if '_orig_mod' in k]
@@ -195,15 +209,16 @@ def test_missing_data_ends_all_ranks(tmp_path):
     assert 'cifar-100-python.tar.gz (md5 eb9058c3a382ffc7106e4002c42a8d85)' in line
 
 
-def two_processes(recipe, work_dir, *options, **env) -> str:
-    """Train on two processes, logging every iteration; what is printed."""
+def two_processes(recipe, work_dir, *options, **env) -> list:
+    """Train on two processes; the loss of every iteration."""
     flags = '--launcher', 'pytorch', '--work-dir', work_dir
     options = '--cfg-options', 'default_hooks.logger.interval=1', *options
-    return succeeded(tool('train.py', recipe, *flags, *options, ranks=2, **env))
+    succeeded(tool('train.py', recipe, *flags, *options, ranks=2, **env))
+    return losses(work_dir)
 
 
 def test_whole_batches_train_on_two_processes(tmp_path):
-    text = two_processes(
+    found = two_processes(
         RECIPES / 'byot_resnet18-fast_2xb64_digits.py',
         tmp_path,
         'train_cfg.max_epochs=8',
@@ -213,7 +228,6 @@ def test_whole_batches_train_on_two_processes(tmp_path):
         'param_scheduler=None',
         'optim_wrapper.optimizer.lr=0.1',
     )
-    found = losses(text)
     assert len(found) == 80  # 400 images, 2 x 20 a step, 8 epochs
     assert sum(found[-5:]) < 0.8 * sum(found[:5])
     assert len(exits(tmp_path)) == 5
@@ -230,7 +244,7 @@ def test_packed_images_train_on_two_processes(tmp_path):
             labels.append(label)
     path = tmp_path / 'packed.npz'
     pack_images(path, [str(i) for i in range(20)], train=(files, labels), test=(files, labels))
-    text = two_processes(
+    found = two_processes(
         RECIPES / 'byot_resnet18_2xb64_tin32-small.py',
         tmp_path,
         *QUICK,
@@ -238,6 +252,5 @@ def test_packed_images_train_on_two_processes(tmp_path):
         'train_dataloader.batch_size=16',
         TIN32=str(path),
     )
-    found = losses(text)
     assert len(found) == 16  # 240 images, 2 x 16 a step, 2 epochs
     assert sum(found[-4:]) < sum(found[:4])
