@@ -178,6 +178,7 @@ def test_a_missing_connector_is_named(mmrazor_run):
     runner = SimpleNamespace(
         model=MODELS.build(Config.fromfile(RECIPE).model),
         _load_from='a.pth',
+        work_dir='',
         _resume=False,
         _train_loop=None,
     )
