@@ -1,4 +1,4 @@
-"""What the documents say works when it is typed as it stands."""
+"""The commands and snippets of the documents work as they are written."""
 
 import re
 
@@ -14,9 +14,15 @@ PAGES = [
     *(ROOT / 'docs').glob('*.md'),
     *(ROOT / 'configs').rglob('README.md'),
     *(ROOT / 'projects').glob('*/README.md'),
+    ROOT / 'benchmarks/README.md',
+    ROOT / 'examples/deploy/README.md',
 ]
 README = PAGES[0].read_text()
-SNIPPETS = re.findall(r'```python\n(.*?)```', README, re.S)
+SNIPPETS = [
+    snippet
+    for text in (README, (ROOT / 'docs/usage.md').read_text())
+    for snippet in re.findall(r'```python\n(.*?)```', text, re.S)
+]
 
 
 def test_the_two_commands():

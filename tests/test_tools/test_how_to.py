@@ -40,5 +40,5 @@ def test_bring_your_own(tmp_path):
     rows = exits(tmp_path / 'work_dirs/recipe')
     assert [row['exit'] for row in rows] == ['1/3', '2/3', '3/3', 'ensemble']
     assert rows[2]['top1'] > 50  # black cats and white dogs
-    # PoolHead: lift 32 -> 128 and fc 128 -> 2, behind 3 -> 32 convolution.
+    # PoolHead: projection 32 -> 128 and fc 128 -> 2, after the 3 -> 32 convolution.
     assert rows[0]['params'] == (32 * 128 + 128) + (128 * 2 + 2) + (3 * 9 * 32 + 32) + 2 * 32

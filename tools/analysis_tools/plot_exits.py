@@ -67,7 +67,7 @@ def main() -> None:
     out = output_folder(args.out)
     points = [found[name] for name in ('curve', 'exits', 'policies')]
     figures = dict(
-        accuracy_flops=plot_trade_off(*points, 'mflops', 'FLOPs (M)'),
+        accuracy_flops=plot_trade_off(*points, 'mflops', 'MACs (M)'),
         accuracy_time=plot_trade_off(*points, 'ms', 'time of an image (ms)'),
         exit_shares=plot_exit_fractions(found['curve'], model.num_exits),
         gallery=plot_gallery(rows, args.columns),
