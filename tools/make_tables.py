@@ -39,17 +39,17 @@ PAPER = {
     ('ImageNet', 'resnet50'): '73.56 – – – 75.24 – *',
 }
 
-HEAD = """# What each exit costs, and what the paper reports
+HEAD = """# Cost of each exit, and the accuracies in the paper
 
-Written by `python tools/make_tables.py`. A multiply-add is one FLOP, batch
-norm and pooling included; images have the size that the headings say. *Exit i*
+Written by `python tools/make_tables.py`. One multiply-add counts as one FLOP,
+including batch norm and pooling; the headings give the image size. *Exit i*
 is the network cut after section i, with its exit head. The deepest exit is
-the plain network and costs nothing more. The *ensemble* is all exits together.
+the plain network at no additional cost. The *ensemble* is all exits together.
 
-The accuracies are **the paper's**, top-1 in percent. None is ours: what we
-have measured is in [the recipes' README](../configs/distill/mmcls/byot/README.md).
+The accuracies are **the paper's**, top-1 in percent. None is ours: our
+measurements are in [the recipes' README](../configs/distill/mmcls/byot/README.md).
 Those marked * could not be checked against a source. Networks of three stages
-have three exits here; the paper's table gives four for them too.
+have three exits here; the paper's table gives four for them.
 """  # noqa: E501
 TITLES = dict(
     CIFAR100='CIFAR-100, 32 x 32', ImageNet='ImageNet, 224 x 224', other='Other data, 32 x 32'
