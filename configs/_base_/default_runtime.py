@@ -1,10 +1,10 @@
 _base_ = 'mmpretrain::_base_/default_runtime.py'
 
-# Written whole or not at all; the last checkpoint is what the README reports.
+# Atomic writes leave no truncated file. The README reports the last checkpoint.
 default_hooks = dict(
     checkpoint=dict(
         interval=10, max_keep_ckpts=2, backend_args=dict(backend='atomic')),
-    # A GPU is waited for when the log is printed, not in each iteration.
+    # Synchronizes with the GPU only when the log is printed.
     runtime_info=dict(type='mmrazor_byot.RuntimeInfoHook'))
 
 custom_hooks = [
@@ -15,6 +15,6 @@ custom_hooks = [
     dict(type='mmrazor_byot.ExitTableHook'),
     dict(type='mmrazor_byot.FiniteLossHook', interval=100),
     dict(type='mmrazor_byot.LabelCheckHook'),
-    # What is tested is what is saved: processes agree on batch norm.
+    # All processes test and save the same batch norm statistics.
     dict(type='SyncBuffersHook'),
 ]

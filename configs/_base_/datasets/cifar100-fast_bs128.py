@@ -1,9 +1,8 @@
-# The same images and augmentation as cifar100_bs16.py in whole batches: the
-# data set is in memory, on the GPU if there is one, and batches are augmented
-# there.
+# The images and augmentation of cifar100_bs16.py as batched data: the data set
+# is in memory, on the GPU if there is one, and batches are augmented there.
 _base_ = 'mmrazor::_base_/datasets/mmcls/pipelines/auto_aug_cifar.py'
 
-# MMEngine marks what it inherits from MMRazor as MMRazor's own.
+# MMEngine gives MMRazor's scope to what is inherited from it.
 policies = [[dict(step, _scope_='mmpretrain') for step in policy]
             for policy in _base_.policy_cifar]
 
@@ -25,7 +24,7 @@ data_preprocessor = dict(
     ])
 
 loader = dict(
-    num_workers=0,  # a batch is one gather
+    num_workers=0,  # a batch is one indexing operation
     pin_memory=False,
     persistent_workers=False,
     collate_fn=dict(type='mmrazor_byot.collate_batch'))

@@ -1,5 +1,5 @@
 # CIFAR-100 with the paper authors' augmentation: crop, flip, AutoAugment and
-# Cutout. Fetched and checked on first use.
+# Cutout. The data is downloaded and checked on first use.
 _base_ = 'mmrazor::_base_/datasets/mmcls/pipelines/auto_aug_cifar.py'
 
 data_preprocessor = dict(
@@ -8,7 +8,7 @@ data_preprocessor = dict(
     std=[68.170, 65.392, 70.418],
     to_rgb=False)  # the images are RGB already
 
-# MMEngine marks what it inherits from MMRazor as MMRazor's own.
+# MMEngine gives MMRazor's scope to what is inherited from it.
 policies = [[dict(step, _scope_='mmpretrain') for step in policy]
             for policy in _base_.policy_cifar]
 
@@ -24,7 +24,7 @@ test_pipeline = [dict(type='PackInputs')]
 train_dataloader = dict(
     batch_size=16,
     num_workers=2,
-    persistent_workers=False,  # workers are seeded anew each epoch
+    persistent_workers=False,  # seed workers in each epoch
     worker_init_fn=dict(type='mmrazor_byot.seed_worker'),
     dataset=dict(
         type='mmrazor_byot.CIFAR100',
@@ -48,8 +48,8 @@ val_evaluator = dict(type='mmrazor_byot.ExitAccuracy', topk=(1, 5))
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 
-# Every tenth training image, for exit policies. Training leaves them out with
-# --cfg-options train_dataloader.dataset.hold_out_every=10
+# Every tenth training image, to calibrate exit policies. Hold them out of
+# training with --cfg-options train_dataloader.dataset.hold_out_every=10
 calibration_dataloader = dict(
     batch_size=128,
     num_workers=2,

@@ -1,4 +1,4 @@
-# scikit-learn's handwritten digits in whole batches: the data set is in
+# scikit-learn's handwritten digits as batched data: the data set is in
 # memory, on the GPU if there is one, and batches are augmented there.
 data_preprocessor = dict(
     type='mmrazor_byot.BatchDataPreprocessor',
@@ -11,7 +11,7 @@ data_preprocessor = dict(
     ])
 
 loader = dict(
-    num_workers=0,  # a batch is one gather
+    num_workers=0,  # a batch is one indexing operation
     pin_memory=False,
     persistent_workers=False,
     collate_fn=dict(type='mmrazor_byot.collate_batch'))
@@ -37,7 +37,7 @@ val_evaluator = dict(
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 
-# Every fifth training image, which training leaves out.
+# Every fifth training image, held out of training.
 calibration_dataloader = dict(
     batch_size=500,
     dataset=dict(

@@ -7,12 +7,12 @@ data_preprocessor = dict(
 
 train_dataloader = dict(
     batch_size=64,
-    num_workers=0,  # in memory, and next to no work for each image
+    num_workers=0,  # images are in memory and cheap to load
     persistent_workers=False,
     dataset=dict(
         type='mmrazor_byot.Digits',
         split='train',
-        hold_out_every=5,  # these calibrate exit policies, see below
+        hold_out_every=5,  # for exit policies, see calibration_dataloader
         pipeline=[
             dict(type='RandomCrop', crop_size=32, padding=2),
             dict(type='PackInputs'),
@@ -33,7 +33,7 @@ val_evaluator = dict(type='mmrazor_byot.ExitAccuracy', topk=(1, 5))
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 
-# Every fifth training image, which training leaves out.
+# Every fifth training image, held out of training.
 calibration_dataloader = dict(
     batch_size=64,
     num_workers=0,

@@ -1,8 +1,8 @@
-# ImageNet as mmpretrain trains ResNets on it; accuracies of every exit.
+# ImageNet as mmpretrain trains ResNets on it; reports the accuracy of every exit.
 _base_ = 'mmpretrain::_base_/datasets/imagenet_bs32.py'
 
 train_dataloader = dict(
-    persistent_workers=False,  # workers are seeded anew each epoch
+    persistent_workers=False,  # seed workers in each epoch
     worker_init_fn=dict(type='mmrazor_byot.seed_worker'))
 val_dataloader = dict(persistent_workers=True)
 val_evaluator = dict(

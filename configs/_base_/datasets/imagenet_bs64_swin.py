@@ -1,9 +1,9 @@
 # ImageNet as mmpretrain trains Swin and ConvNeXt on it (RandAugment, random
-# erasing); accuracies of every exit.
+# erasing); reports the accuracy of every exit.
 _base_ = 'mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py'
 
 train_dataloader = dict(
-    persistent_workers=False,  # workers are seeded anew each epoch
+    persistent_workers=False,  # seed workers in each epoch
     worker_init_fn=dict(type='mmrazor_byot.seed_worker'))
 val_dataloader = dict(persistent_workers=True)
 val_evaluator = dict(

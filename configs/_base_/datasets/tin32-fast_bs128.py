@@ -1,9 +1,9 @@
-# Tiny ImageNet at 32 x 32 in whole batches: the data set is in memory, on the
+# Tiny ImageNet at 32 x 32 as batched data: the data set is in memory, on the
 # GPU if there is one, and batches are augmented there.
-# The file: TIN32=/path/to/file.npz sh tools/dist_train.sh ...
+# Path of the file: TIN32=/path/to/file.npz sh tools/dist_train.sh ...
 _base_ = 'mmrazor::_base_/datasets/mmcls/pipelines/auto_aug_cifar.py'
 
-# MMEngine marks what it inherits from MMRazor as MMRazor's own.
+# MMEngine gives MMRazor's scope to what is inherited from it.
 policies = [[dict(step, _scope_='mmpretrain') for step in policy]
             for policy in _base_.policy_cifar]
 
@@ -25,7 +25,7 @@ data_preprocessor = dict(
     ])
 
 loader = dict(
-    num_workers=0,  # a batch is one gather
+    num_workers=0,  # a batch is one indexing operation
     pin_memory=False,
     persistent_workers=False,
     collate_fn=dict(type='mmrazor_byot.collate_batch'))

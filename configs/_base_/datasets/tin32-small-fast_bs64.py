@@ -1,6 +1,6 @@
-# The images of tin32-small_bs64.py in whole batches: the data set is in memory,
+# The images of tin32-small_bs64.py as batched data: the data set is in memory,
 # on the GPU if there is one, and batches are augmented there.
-# The file: TIN32=/path/to/file.npz sh tools/dist_train.sh ...
+# Path of the file: TIN32=/path/to/file.npz sh tools/dist_train.sh ...
 data_preprocessor = dict(
     type='mmrazor_byot.BatchDataPreprocessor',
     num_classes=20,
@@ -16,7 +16,7 @@ data_preprocessor = dict(
     ])
 
 loader = dict(
-    num_workers=0,  # a batch is one gather
+    num_workers=0,  # a batch is one indexing operation
     pin_memory=False,
     persistent_workers=False,
     collate_fn=dict(type='mmrazor_byot.collate_batch'))

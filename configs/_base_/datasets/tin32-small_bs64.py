@@ -1,6 +1,6 @@
-# The first 20 classes of tin32_bs16.py and 150 training images of each: few
+# The first 20 classes of tin32_bs16.py with 150 training images per class: few
 # enough for a narrow network to overfit, as ResNet-18 does on CIFAR-100.
-# The file: TIN32=/path/to/file.npz sh tools/dist_train.sh ...
+# Path of the file: TIN32=/path/to/file.npz sh tools/dist_train.sh ...
 data_preprocessor = dict(
     num_classes=20,
     mean=[123.058, 115.011, 101.717],
@@ -20,7 +20,7 @@ tin32 = dict(
 
 train_dataloader = dict(
     batch_size=64,
-    num_workers=0,  # next to no work for each image
+    num_workers=0,  # images are cheap to load
     persistent_workers=False,
     worker_init_fn=dict(type='mmrazor_byot.seed_worker'),
     dataset=dict(
@@ -41,7 +41,7 @@ val_evaluator = dict(type='mmrazor_byot.ExitAccuracy', topk=(1, 5))
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 
-# Every tenth training image, for exit policies.
+# Every tenth training image, to calibrate exit policies.
 calibration_dataloader = dict(
     batch_size=128,
     num_workers=2,

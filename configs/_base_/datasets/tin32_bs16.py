@@ -1,6 +1,6 @@
 # Tiny ImageNet at 32 x 32 as one packed file, with the augmentation of
 # cifar100_bs16.py.
-# The file: TIN32=/path/to/file.npz sh tools/dist_train.sh ...
+# Path of the file: TIN32=/path/to/file.npz sh tools/dist_train.sh ...
 _base_ = 'mmrazor::_base_/datasets/mmcls/pipelines/auto_aug_cifar.py'
 
 data_preprocessor = dict(
@@ -9,7 +9,7 @@ data_preprocessor = dict(
     std=[63.764, 61.697, 65.397],
     to_rgb=False)  # the images are RGB already
 
-# MMEngine marks what it inherits from MMRazor as MMRazor's own.
+# MMEngine gives MMRazor's scope to what is inherited from it.
 policies = [[dict(step, _scope_='mmpretrain') for step in policy]
             for policy in _base_.policy_cifar]
 
@@ -25,7 +25,7 @@ test_pipeline = [dict(type='PackInputs')]
 train_dataloader = dict(
     batch_size=16,
     num_workers=2,
-    persistent_workers=False,  # workers are seeded anew each epoch
+    persistent_workers=False,  # seed workers in each epoch
     worker_init_fn=dict(type='mmrazor_byot.seed_worker'),
     dataset=dict(
         type='mmrazor_byot.PackedImages',
@@ -49,8 +49,8 @@ val_evaluator = dict(type='mmrazor_byot.ExitAccuracy', topk=(1, 5))
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 
-# Every tenth training image, for exit policies. Training leaves them out with
-# --cfg-options train_dataloader.dataset.hold_out_every=10
+# Every tenth training image, to calibrate exit policies. Hold them out of
+# training with --cfg-options train_dataloader.dataset.hold_out_every=10
 calibration_dataloader = dict(
     batch_size=128,
     num_workers=2,

@@ -3,7 +3,7 @@ _base_ = 'mmpretrain::_base_/models/resnet18_cifar.py'
 
 architecture = _base_.model
 architecture.head.num_classes = 100
-architecture.head.in_channels = None  # found, also for other backbones
+architecture.head.in_channels = None  # inferred, also for other backbones
 
 model = dict(
     _delete_=True,

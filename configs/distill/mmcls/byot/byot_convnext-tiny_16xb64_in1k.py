@@ -1,6 +1,6 @@
-# Beyond the paper. As mmpretrain's, but at Swin's batch of 1,024 for 4,096 and
-# without the moving average of the weights. The exits need maps, so pooling
-# comes behind the last norm instead of before it.
+# Not in the paper. As mmpretrain's, but with Swin's batch size of 1,024 instead
+# of 4,096 and without the moving average of the weights. The exits need feature
+# maps, so pooling comes after the last norm instead of before it.
 _base_ = './byot_swin-tiny_16xb64_in1k.py'
 
 model = dict(

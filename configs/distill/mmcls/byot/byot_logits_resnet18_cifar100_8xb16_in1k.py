@@ -1,5 +1,5 @@
-# BYOT of ResNet-18 on CIFAR-100, under the name that MMRazor's documentation
-# gives it. Nothing in it is from ImageNet.
+# BYOT of ResNet-18 on CIFAR-100, under the name in MMRazor's documentation. It
+# does not use ImageNet.
 _base_ = [
     '../../../_base_/models/byot_resnet18_cifar.py',
     '../../../_base_/datasets/cifar100_bs16.py',

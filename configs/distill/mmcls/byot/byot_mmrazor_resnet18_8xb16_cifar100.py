@@ -1,16 +1,16 @@
-# MMRazor's recipe, equal to its SelfDistill; its checkpoint loads into it.
+# MMRazor's recipe, equal to its SelfDistill; loads its checkpoint.
 _base_ = './byot_logits_resnet18_cifar100_8xb16_in1k.py'
 
-# Two slips of the original, kept because its checkpoint was trained so: the
-# exits look into the middle of a block, and the hint compares every number
-# with every other. As meant: type='ResNet_CIFAR' and reduction='mmrazor'.
+# Two errors of the original, kept because its checkpoint was trained with them:
+# the exits use a feature map from the middle of a block, and the hint loss
+# broadcasts. As intended: type='ResNet_CIFAR' and reduction='mmrazor'.
 hint = dict(type='mmrazor_byot.HintLoss', loss_weight=0.03,
             reduction='mmrazor_broadcast')
 model = dict(
     architecture=dict(backbone=dict(type='mmrazor_byot.MidBlockResNet_CIFAR')),
     exit_head=dict(_delete_=True, type='mmrazor.BYOTConnector', expansion=1,
                    kernel_size=3, stride=2),
-    # A third slip, of an index, switches the hint off for exit 3/4.
+    # A third error, a wrong index, disables the hint loss of exit 3/4.
     hint_loss=[hint, hint, None])
 
 train_pipeline = [

@@ -1,5 +1,5 @@
-# Read as 101 layers of bottlenecks with alpha 240, see PyramidNet_CIFAR. It
-# has three stages: three sections, where the paper's table has four exits.
+# 101 layers of bottlenecks with alpha 240, see PyramidNet_CIFAR. It has three
+# stages and so three sections; the paper's table has four exits.
 _base_ = './byot_resnet18_8xb16_cifar100.py'
 
 model = dict(

@@ -1,9 +1,9 @@
-# For networks that stop early: stronger exit heads, no hint loss, and half of
-# the training images held out, to calibrate an exit policy on.
+# For early exit: stronger exit heads, no hint loss, and half of the training
+# images held out to calibrate an exit policy.
 _base_ = './byot_resnet18_2xb64_tin32-small.py'
 
-# The first exit's head is narrow where its feature map is large: 1/4 must be
-# fast, and its head is a fifth of its time.
+# The head of the first exit is narrow while its feature map is large, because it
+# takes a fifth of the time of exit 1/4.
 strided = 'mmrazor_byot.StridedHead'
 model = dict(
     exit_head=[

@@ -1,4 +1,4 @@
-# byot_resnet18_8xb16_cifar100.py on one GPU, its data in whole batches.
+# byot_resnet18_8xb16_cifar100.py on one GPU, with batched data.
 _base_ = [
     '../../../_base_/models/byot_resnet18_cifar.py',
     '../../../_base_/datasets/cifar100-fast_bs128.py',
@@ -6,4 +6,4 @@ _base_ = [
     '../../../_base_/default_runtime.py'
 ]
 
-channels_last = True  # convolutions are faster so, on CPU and GPU
+channels_last = True  # faster convolutions on CPU and GPU

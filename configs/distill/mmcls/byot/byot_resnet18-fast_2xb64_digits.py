@@ -1,4 +1,4 @@
-# byot_resnet18_2xb64_digits.py, its data in whole batches.
+# byot_resnet18_2xb64_digits.py with batched data.
 _base_ = [
     '../../../_base_/models/byot_resnet18_cifar.py',
     '../../../_base_/datasets/digits-fast_bs64.py',

@@ -1,4 +1,4 @@
-# byot_resnet18_2xb64_tin32-small.py, its data in whole batches.
+# byot_resnet18_2xb64_tin32-small.py with batched data.
 _base_ = [
     '../../../_base_/models/byot_resnet18_cifar.py',
     '../../../_base_/datasets/tin32-small-fast_bs64.py',

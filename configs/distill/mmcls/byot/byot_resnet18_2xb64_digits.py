@@ -1,4 +1,4 @@
-# The embedded default: a narrow ResNet-18 teaches itself handwritten digits.
+# The default example: a narrow ResNet-18 on handwritten digits, no download.
 _base_ = [
     '../../../_base_/models/byot_resnet18_cifar.py',
     '../../../_base_/datasets/digits_bs64.py',
@@ -13,4 +13,4 @@ model = dict(
         head=dict(num_classes=10)))
 default_hooks = dict(logger=dict(interval=10))
 randomness = dict(seed=0)
-license = 'Apache-2.0'  # of the weights that ship
+license = 'Apache-2.0'  # of the weights in the repository

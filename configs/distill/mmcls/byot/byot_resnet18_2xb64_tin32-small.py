@@ -1,4 +1,4 @@
-# A narrow network on a part of the data: minutes on two CPU cores.
+# A narrow network on a part of the data: trains in minutes on two CPU cores.
 _base_ = [
     '../../../_base_/models/byot_resnet18_cifar.py',
     '../../../_base_/datasets/tin32-small_bs64.py',

@@ -6,7 +6,7 @@ _base_ = [
 ]
 
 architecture = _base_.model
-architecture.head.in_channels = None  # found, also for other backbones
+architecture.head.in_channels = None  # inferred, also for other backbones
 model = dict(
     _delete_=True,
     type='mmrazor_byot.BYOT',

@@ -1,4 +1,4 @@
-# Beyond the paper: no convolutions, mmpretrain's data and 300 epochs of AdamW.
+# Not in the paper: a transformer, with mmpretrain's data and 300 epochs of AdamW.
 _base_ = [
     'mmpretrain::_base_/models/swin_transformer/tiny_224.py',
     '../../../_base_/datasets/imagenet_bs64_swin.py',
@@ -10,7 +10,7 @@ model = dict(
     _delete_=True,
     type='mmrazor_byot.BYOT',
     architecture=_base_.model,
-    # The deepest feature comes from a layer norm: it has both signs.
+    # The deepest feature is the output of a layer norm and has both signs.
     exit_head=dict(type='mmrazor_byot.BottleneckHead', out_act_cfg=None),
     sections=(0, 1, 2, 3),
     input_size=224)

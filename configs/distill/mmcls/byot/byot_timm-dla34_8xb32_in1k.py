@@ -1,6 +1,6 @@
-# Beyond the paper: a backbone of timm (pip install timm), here DLA-34. Any
-# other that gives features by stage takes its place by its name. The schedule
-# is only ResNet's.
+# Not in the paper: a backbone of timm (pip install timm), here DLA-34. Any other
+# that returns features by stage can be used by its name. The schedule is
+# ResNet's.
 _base_ = './byot_resnet18_8xb32_in1k.py'
 
 model = dict(

@@ -1,7 +1,7 @@
-# The five stages of convolutions as four sections: the first holds two, so
-# that exit 1/4 sees more than 64 channels. Behind the last pooling a map of
-# a 32 x 32 image is 1 x 1, so the classifier is one linear layer and the
-# 4,096-wide ones, made for 224 x 224, are left out.
+# The five stages of convolutions as four sections: the first has two stages, so
+# that exit 1/4 gets more than 64 channels. After the last pooling the feature
+# map of a 32 x 32 image is 1 x 1, so the classifier is one linear layer without
+# the 4,096-wide ones, which are made for 224 x 224.
 _base_ = './byot_resnet18_8xb16_cifar100.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# How depth 20 is read: see WideResNet_CIFAR. It has three stages:
-# three sections, where the paper's table has four exits.
+# See WideResNet_CIFAR for the meaning of depth 20. It has three stages and so
+# three sections; the paper's table has four exits.
 _base_ = './byot_resnet18_8xb16_cifar100.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# The twin that learns from labels alone at every exit: alpha = lambda = 0.
+# Deep supervision, labels only at every exit: alpha = lambda = 0.
 _base_ = './byot_resnet18-fast_1xb128_tin32.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# The twin that learns from labels alone at every exit: alpha = lambda = 0.
+# Deep supervision, labels only at every exit: alpha = lambda = 0.
 _base_ = './byot_resnet18_2xb64_digits.py'
 
 model = dict(

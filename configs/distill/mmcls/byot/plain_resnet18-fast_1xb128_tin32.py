@@ -1,4 +1,4 @@
-# The twin without exits: the same network, data and schedule.
+# The plain network without exits, with the same data and schedule.
 _base_ = './byot_resnet18-fast_1xb128_tin32.py'
 
 architecture = _base_.model.architecture
