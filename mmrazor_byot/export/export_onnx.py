@@ -24,7 +24,7 @@ from mmrazor_byot.evaluation import stage_flops
 from mmrazor_byot.files import PathLike, atomic_path, sha256
 from mmrazor_byot.models.algorithms import BYOT
 from mmrazor_byot.runtime import EarlyExitModel, Metadata
-from mmrazor_byot.runtime.metadata import seal
+from mmrazor_byot.runtime.metadata import append_sha256
 from mmrazor_byot.runtime.model import NEVER
 from mmrazor_byot.table import format_table
 from mmrazor_byot.version import __version__
@@ -198,7 +198,7 @@ def write_model(path: PathLike, model: ModelProto, metadata: Metadata) -> None:
     """Write a graph with its metadata and their seal."""
     for key, value in metadata.props().items():
         model.metadata_props.add(key=key, value=value)
-    Path(path).write_bytes(seal(model.SerializeToString()))
+    Path(path).write_bytes(append_sha256(model.SerializeToString()))
 
 
 def format_export(export: Export) -> str:

@@ -1,4 +1,4 @@
-"""Runs an exported network: ONNX Runtime, NumPy and Pillow; neither torch nor an OpenMMLab package.
+"""Run an exported network with ONNX Runtime, NumPy and Pillow, without torch and OpenMMLab.
 
 python -m mmrazor_byot.runtime model.onnx IMAGE|FOLDER...
 """

@@ -4,13 +4,15 @@ import argparse
 import json
 import sys
 import time
-from typing import Callable, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from mmrazor_byot.errors import ByotError, ConfigError, DatasetError
+from mmrazor_byot.files import list_images
+from mmrazor_byot.table import format_table
 
 
 def report_errors(main: Callable[[], None]) -> None:
-    """Run a command; an error of the user's is one line and exit status 1."""
+    """Run a command; print a ByotError as one line and exit with status 1."""
     try:
         main()
     except ByotError as e:
@@ -19,49 +21,49 @@ def report_errors(main: Callable[[], None]) -> None:
         sys.exit(1)
 
 
-def parse_args(words: Optional[Sequence[str]] = None) -> argparse.Namespace:
+def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='python -m mmrazor_byot.runtime', description='Classify images with one exported file.'
     )
     parser.add_argument('model', help='what tools/deploy/export_onnx.py wrote')
     parser.add_argument('images', nargs='*', help='image files, and folders of them')
-    parser.add_argument('--info', action='store_true', help='print what the file says about itself')
-    when = parser.add_mutually_exclusive_group()
-    when.add_argument(
+    parser.add_argument('--info', action='store_true', help='print the metadata of the file')
+    stop = parser.add_mutually_exclusive_group()
+    stop.add_argument(
         '--threshold', type=float, nargs='+', metavar='T',
-        help='certainty from 0 to 1 at which an exit answers: one for all, or one for each but the '
-        'last. Defaults to those of the file',
+        help='certainty from 0 to 1 at which an image exits: one for all exits, or one for each '
+        'but the last. Defaults to those of the file',
     )  # fmt: skip
-    when.add_argument('--exit', type=int, metavar='I', help='stop at this exit')
-    parser.add_argument('--json', action='store_true', help='answer as JSON, not as a table')
-    parser.add_argument('--threads', type=int, help='defaults to one a core')
+    stop.add_argument('--exit', type=int, metavar='I', help='stop at this exit')
+    parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
+    parser.add_argument(
+        '--threads', type=int, help='threads of ONNX Runtime. Defaults to one per core'
+    )
     parser.add_argument(
         '--skip-bad', action='store_true',
-        help='go on after a file that cannot be read, and list these at the end',
+        help='skip files that cannot be read, and list them at the end',
     )  # fmt: skip
-    parser.add_argument('--max-pixels', type=int, help='largest image that is read')
-    return parser.parse_args(words)
+    parser.add_argument('--max-pixels', type=int, help='refuse images with more pixels')
+    return parser.parse_args(argv)
 
 
-def answers(args: argparse.Namespace, skipped: List[str]) -> Iterator[dict]:
-    """Classify image after image; what is wrong with bad files is added to ``skipped``.
+def classify(args: argparse.Namespace, skipped: List[str]) -> Iterator[Dict[str, Any]]:
+    """Classify image after image; the errors of files that are skipped go to ``skipped``.
 
     Yields:
-        dict: ``image``, ``class`` (its name), ``label``, ``score``, ``exit`` (``'2/4'``) and
-        ``ms``, without the reading of the file.
+        dict: ``image`` (its path), ``class`` (the name), ``label``, ``score``, ``exit``
+        (``'2/4'``) and ``ms``, the time of the network alone.
 
     Raises:
-        ByotError: Something does not fit, or an image cannot be read.
+        ByotError: The file cannot be run, or an image cannot be read.
     """
-    from mmrazor_byot.files import list_images
-
     from .images import MAX_PIXELS, read_image
     from .model import EarlyExitModel
     from .resize import prepare
 
     paths = list_images(args.images)
     model = EarlyExitModel(args.model, args.threads)
-    about = model.metadata
+    metadata = model.metadata
     thresholds = args.threshold if args.exit is None else model.stop_at(args.exit)
     model.warm_up()
     for path in paths:
@@ -72,18 +74,18 @@ def answers(args: argparse.Namespace, skipped: List[str]) -> Iterator[dict]:
                 raise
             skipped.append(str(e))
             continue
-        image = prepare(image, about.resize, about.input_size)
-        begin = time.perf_counter()
+        image = prepare(image, metadata.resize, metadata.input_size)
+        start = time.perf_counter()
         scores, exits, *_ = model(image[None], thresholds)
-        spent = (time.perf_counter() - begin) * 1000
+        elapsed = time.perf_counter() - start
         label = int(scores[0].argmax())
         yield {
             'image': path,
-            'class': about.classes[label],
+            'class': metadata.classes[label],
             'label': label,
             'score': round(float(scores[0, label]), 6),
-            'exit': f'{exits[0]}/{about.num_exits}',
-            'ms': round(spent, 3),
+            'exit': f'{exits[0]}/{metadata.num_exits}',
+            'ms': round(elapsed * 1000, 3),
         }
     if len(skipped) == len(paths):
         raise DatasetError(f'none of the {len(paths)} images can be read; the first: {skipped[0]}')
@@ -91,33 +93,30 @@ def answers(args: argparse.Namespace, skipped: List[str]) -> Iterator[dict]:
 
 def print_info(path: str, as_json: bool) -> None:
     """Print the metadata of a file."""
-    from mmrazor_byot.table import format_table
-
     from .model import EarlyExitModel
 
-    about = EarlyExitModel(path, threads=1).metadata
+    metadata = EarlyExitModel(path, threads=1).metadata
     if as_json:
-        print(json.dumps(vars(about), indent=2))
+        print(json.dumps(vars(metadata), indent=2))
         return
-    for name, value in vars(about).items():
+    for name, value in vars(metadata).items():
         if name != 'exits':
             text = value if isinstance(value, str) else json.dumps(value)
             print(f'{name:<18}{text if len(text) < 200 else text[:197] + "..."}')
     columns = 'exit', 'MACs (G)', 'top-1 (%)'
     rows = [
         [
-            f'{row["exit"]}/{about.num_exits}',
+            f'{row["exit"]}/{metadata.num_exits}',
             f'{row["macs"] / 1e9:.3g}',
             '-' if row['top1'] is None else f'{row["top1"]:.2f}',
         ]
-        for row in about.exits
+        for row in metadata.exits
     ]
     print('\n' + format_table([columns, *rows]))
 
 
-def main(words: Optional[Sequence[str]] = None) -> None:
-    """Answer, as the command line asks."""
-    args = parse_args(words)
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    args = parse_args(argv)
     if not args.images and not args.info:
         raise ConfigError('no images: give image files, folders of them, or --info')
     if args.max_pixels is not None and args.max_pixels < 1:
@@ -125,10 +124,8 @@ def main(words: Optional[Sequence[str]] = None) -> None:
     if args.info:
         print_info(args.model, args.json)
         return
-    from mmrazor_byot.table import format_table
-
     skipped: List[str] = []
-    rows = list(answers(args, skipped))
+    rows = list(classify(args, skipped))
     if args.json:
         print(json.dumps(rows, indent=2))
     else:

@@ -1,7 +1,7 @@
-"""One reading of an image file, for the runtime, the inferencer and folders of images.
+"""Reading of image files by Pillow, for the runtime, the inferencer and folders of images.
 
-Pillow refuses truncated files and knows the size before it decodes. What OpenCV, which mmcv trains
-with, decodes comes out the same: tests compare the pixels.
+Pillow refuses truncated files and knows the size of an image before it decodes it. The pixels are
+those of OpenCV, with which mmcv reads training images; tests compare the two.
 """
 
 import contextlib
@@ -17,30 +17,29 @@ from mmrazor_byot.files import PathLike
 try:
     from PIL import Image
 except ImportError as e:
-    raise DeployError(f'images are read by Pillow ({e}): pip install pillow') from e
+    raise DeployError(f'reading images needs Pillow ({e}): pip install pillow') from e
 
-#: An image with more pixels than this is refused unless a larger limit is given.
+#: Default limit on the number of pixels of an image.
 MAX_PIXELS = 100_000_000
-#: What Pillow may open: none of the formats that start other programs.
+#: Formats that are read. Left out are those for which Pillow starts other programs.
 FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
 
 
 def read_image(path: PathLike, max_pixels: int = MAX_PIXELS, upright: bool = True) -> np.ndarray:
     """Read an image file.
 
-    The first frame of an animation, turned as its EXIF data say, without its transparency; of 16
-    bits the upper 8.
+    Of an animation the first frame is read, of 16 bits the upper 8; transparency is dropped.
 
     Args:
         path (str | Path): The file.
-        max_pixels (int): The most pixels that are decoded. Defaults to 100 million.
-        upright (bool): Turn it as its EXIF data say. Defaults to True.
+        max_pixels (int): Larger images are refused. Defaults to 100 million.
+        upright (bool): Apply the orientation in the EXIF data. Defaults to True.
 
     Returns:
         np.ndarray: (H, W, 3) uint8 RGB.
 
     Raises:
-        DatasetError: It is missing, truncated, too large, not an image, or has pixels that have no
+        DatasetError: The file is missing, truncated, too large, not an image, or its pixels have no
             8-bit equivalent.
     """
     path = os.fspath(path)
@@ -49,14 +48,14 @@ def read_image(path: PathLike, max_pixels: int = MAX_PIXELS, upright: bool = Tru
         raise DatasetError(f'image "{path}" {what}; check the path')
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # what is wrong with a file is an error or no matter
+            warnings.simplefilter('ignore')  # a file is either read or an error
             return _read(path, max_pixels, upright)
     except DatasetError:
         raise
     except Image.UnidentifiedImageError as e:
         raise DatasetError(
             f'"{path}" ({os.path.getsize(path)} bytes) is not an image, is truncated, or is not of '
-            f'a known kind ({", ".join(FORMATS)} with 8 or 16 bits a channel, not floats)'
+            f'a known format ({", ".join(FORMATS)} with 8 or 16 bits a channel, not floats)'
         ) from e
     except Exception as e:  # broken bytes make Pillow raise errors of many kinds
         reason = ' '.join(str(e).split())[:150]
@@ -71,13 +70,13 @@ def _read(path: str, max_pixels: int, upright: bool) -> np.ndarray:
                 f'image "{path}" is too large: {width} x {height} pixels are more than the limit '
                 f'of {max_pixels:,}; raise it with --max-pixels (in Python max_pixels)'
             )
-        pixels = _as_rgb(image, path)
-        # Only now, as those of a PNG may come after its pixels.
-        return _turned(pixels, image.info.get('exif', b'') if upright else b'')
+        pixels = _to_rgb(image, path)
+        # After decoding, as the EXIF data of a PNG may come after its pixels.
+        return _apply_orientation(pixels, image.info.get('exif', b'') if upright else b'')
 
 
-def _open(path: str) -> 'Image.Image':
-    """Open an image without Pillow's own limit, in whose place ours is."""
+def _open(path: str) -> Image.Image:
+    """Open an image without Pillow's own limit, which ``max_pixels`` replaces."""
     with _OPENING:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -86,15 +85,15 @@ def _open(path: str) -> 'Image.Image':
             Image.MAX_IMAGE_PIXELS = limit
 
 
-#: Threads open one after the other, or one would put back the limit that another has taken away.
+#: Pillow's limit is global: without a lock, one thread would restore it for another.
 _OPENING = threading.Lock()
 
 
-def _as_rgb(image: 'Image.Image', path: str) -> np.ndarray:
+def _to_rgb(image: Image.Image, path: str) -> np.ndarray:
     mode = image.mode
     if mode == 'F':
         raise DatasetError(f'image "{path}" has float pixels; save it with 8 or 16 bits a channel')
-    # Before Pillow 10 a PNG of 16 bits is opened as one of 32.
+    # Before Pillow 10 a 16-bit PNG is opened with 32 bits.
     if mode.startswith('I;16') or (mode == 'I' and image.format in ('PNG', 'PPM')):
         return np.dstack([(np.asarray(image) >> 8).astype(np.uint8)] * 3)
     if mode in ('I', 'LAB', 'HSV'):
@@ -105,8 +104,8 @@ def _as_rgb(image: 'Image.Image', path: str) -> np.ndarray:
     return np.asarray(image.convert('RGB'))
 
 
-def _turned(pixels: np.ndarray, exif: bytes) -> np.ndarray:
-    """A copy, turned upright by EXIF data unless these are missing or damaged."""
+def _apply_orientation(pixels: np.ndarray, exif: bytes) -> np.ndarray:
+    """A copy in the orientation that the EXIF data name; missing or damaged data are ignored."""
     fields, orientation = Image.Exif(), None
     with contextlib.suppress(Exception):  # the parser's errors have no common base
         fields.load(exif)

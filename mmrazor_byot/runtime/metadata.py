@@ -1,14 +1,14 @@
-"""What an exported file says about itself: ONNX ``metadata_props``.
+"""Metadata of an exported file, stored as ONNX ``metadata_props``.
 
-The last entry is the sha256 of all bytes before it: the graph and the other entries. In protobuf's
-encoding that entry has a fixed length, so it is found without the onnx package.
+The last entry is the sha256 of all bytes before it, the graph and the other entries. In protobuf's
+encoding that entry has a fixed length, so it can be checked without the onnx package.
 """
 
 import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 from mmrazor_byot.errors import DeployError
 from mmrazor_byot.files import PathLike
@@ -16,14 +16,14 @@ from mmrazor_byot.files import PathLike
 FORMAT = 'mmrazor_byot early-exit network'
 VERSION = '1'
 EXPORT = 'tools/deploy/export_onnx.py CONFIG CHECKPOINT --out model.onnx'
-#: Field 14 of 74 bytes; in it field 1, the key, and field 2 of 64 bytes, the digits.
-SEAL = b'\x72\x4a\x0a\x06sha256\x12\x40'
+#: Protobuf: field 14 of 74 bytes, with the key as field 1 and the digits, 64 bytes, as field 2.
+SHA256_ENTRY = b'\x72\x4a\x0a\x06sha256\x12\x40'
 DIGITS = 64
 
 
 @dataclasses.dataclass
 class Metadata:
-    """The entries: strings as they are, all else as JSON.
+    """Metadata of an exported file; all entries but strings are stored as JSON.
 
     Attributes:
         recipe (str): Name of the config.
@@ -31,19 +31,19 @@ class Metadata:
         num_exits (int): Exits of the trained network, C.
         num_classes (int): Classes, K.
         input_size (list[int]): Height and width of ``image``.
-        resize (list[dict]): How an image comes to that size, see
-            :func:`mmrazor_byot.runtime.resize.prepare`.
-        exits (list[dict]): Of each exit in the graph: ``exit``, its number from 1; ``macs`` of an
-            image that stops there, the heads before it included, a multiply-add being one;
-            ``top1``, its accuracy on the test images in percent, None if it was not measured.
-        thresholds (list[float]): The policy's; empty if the graph has no such input.
+        resize (list[dict]): Steps of :func:`mmrazor_byot.runtime.resize.prepare` that bring an
+            image to that size.
+        exits (list[dict]): For each exit in the graph ``exit``, its number from 1; ``macs`` of an
+            image that stops there, earlier heads included; ``top1``, its accuracy on the test
+            images in percent, or None if it was not measured.
+        thresholds (list[float]): Default thresholds; empty if the graph has no such input.
         policy (dict): ``type`` and arguments of the exit policy.
-        policy_top1 (float | None): Accuracy on the test images, in percent, with these thresholds.
+        policy_top1 (float | None): Accuracy on the test images with these thresholds, in percent.
         classes (list[str]): Names of the K classes, or their numbers.
         checkpoint (str): Name of the checkpoint.
-        checkpoint_sha256 (str): Its sha256; empty if it was not a file.
-        license (str): Of the weights, as the config states it.
-        version (str): Of mmrazor_byot.
+        checkpoint_sha256 (str): Its sha256; empty if it is not a file.
+        license (str): License of the weights, as stated in the config.
+        version (str): Version of mmrazor_byot.
     """
 
     recipe: str
@@ -63,47 +63,44 @@ class Metadata:
     version: str
 
     def props(self) -> Dict[str, str]:
-        """The entries as the file holds them."""
+        """The entries as they are stored."""
         entries = dict(format=FORMAT, format_version=VERSION, **dataclasses.asdict(self))
         return {k: v if isinstance(v, str) else json.dumps(v) for k, v in entries.items()}
 
     @classmethod
-    def of_props(cls, props: Dict[str, str], path: PathLike) -> 'Metadata':
-        """Read the entries of a file.
+    def from_props(cls, props: Mapping[str, str], path: PathLike) -> 'Metadata':
+        """Parse the entries of a file.
 
         Raises:
-            DeployError: They are of another version.
+            DeployError: They have another format version.
         """
         if props.get('format_version') != VERSION:
             raise DeployError(
                 f'"{path}" has format version {props.get("format_version")}, this mmrazor_byot '
                 f'reads {VERSION}; install version {props.get("version")} of it, or export again'
             )
-        return cls(
-            **{
-                field.name: props[field.name]
-                if field.type is str
-                else json.loads(props[field.name])
-                for field in dataclasses.fields(cls)
-            }
-        )
+        values: Dict[str, Any] = {
+            field.name: props[field.name] if field.type is str else json.loads(props[field.name])
+            for field in dataclasses.fields(cls)
+        }
+        return cls(**values)
 
     @property
     def exit_numbers(self) -> List[int]:
-        """Numbers of the exits in the graph, from 1, in their order."""
+        """Numbers of the exits in the graph, from 1."""
         return [row['exit'] for row in self.exits]
 
 
-def seal(data: bytes) -> bytes:
-    """Append the entry ``sha256`` to the bytes of a model."""
-    return data + SEAL + hashlib.sha256(data).hexdigest().encode()
+def append_sha256(data: bytes) -> bytes:
+    """Append the entry ``sha256`` to a serialized model."""
+    return data + SHA256_ENTRY + hashlib.sha256(data).hexdigest().encode()
 
 
-def read_sealed(path: PathLike) -> bytes:
-    """Read an exported file, and see that it is whole and as it was exported.
+def read_verified(path: PathLike) -> bytes:
+    """Read an exported file and verify its sha256.
 
     Raises:
-        DeployError: It is missing, truncated, changed, or not an exported file.
+        DeployError: The file is missing, truncated, changed, or not an exported file.
     """
     path = Path(path)
     if path.is_dir():
@@ -113,14 +110,14 @@ def read_sealed(path: PathLike) -> bytes:
         data = path.read_bytes()
     except OSError as e:
         raise DeployError(f'cannot read "{path}": {e.strerror or e}') from e
-    body, entry = data[: -len(SEAL) - DIGITS], data[-len(SEAL) - DIGITS :]
-    if not entry.startswith(SEAL):
+    body, entry = data[: -len(SHA256_ENTRY) - DIGITS], data[-len(SHA256_ENTRY) - DIGITS :]
+    if not entry.startswith(SHA256_ENTRY):
         raise DeployError(
             f'"{path}" ({len(data)} bytes) is truncated, or was not written by {EXPORT}'
         )
-    if seal(body) != data:
+    if append_sha256(body) != data:
         raise DeployError(
-            f'"{path}" was changed after its export: its sha256 is not the one that it names; copy '
-            'or export it again'
+            f'"{path}" was changed after its export: its sha256 differs from the one in its '
+            'metadata; copy or export it again'
         )
     return data

@@ -1,4 +1,4 @@
-"""A network that stops by itself, in one ONNX file."""
+"""An exported early-exit network in ONNX Runtime."""
 
 import os
 from types import ModuleType
@@ -9,21 +9,23 @@ import numpy as np
 from mmrazor_byot.errors import ConfigError, DeployError
 from mmrazor_byot.files import PathLike
 
-from .metadata import Metadata, read_sealed
+from .metadata import Metadata, read_verified
 
-#: Above every certainty, so that no image stops.
+#: One certainty at which images exit, or one for each exit but the last.
+Thresholds = Union[float, Sequence[float], np.ndarray]
+#: A threshold above every certainty: no image stops.
 NEVER = 2.0
 MAX_THREADS = max(64, os.cpu_count() or 1)
 
 
 class Result(NamedTuple):
-    """What came of a batch, in the order of its images.
+    """The predictions for a batch.
 
     Attributes:
         scores (np.ndarray): Probabilities (N, K), float32.
-        exits (np.ndarray): The exit that answered, from 1, (N,) int64.
-        exit_scores (np.ndarray | None): Probabilities of every exit (N, C, K), NaN where one was
-            not reached; of a file exported with ``--all-scores``.
+        exits (np.ndarray): The exits at which the images stopped, from 1, (N,) int64.
+        exit_scores (np.ndarray | None): Probabilities of every exit (N, C, K), NaN for exits that
+            were not reached. None unless the file was exported with ``--all-scores``.
     """
 
     scores: np.ndarray
@@ -35,8 +37,8 @@ class EarlyExitModel:
     """An exported network.
 
     Args:
-        path (str | Path): The file that tools/deploy/export_onnx.py wrote.
-        threads (int, optional): Of ONNX Runtime. Defaults to one a core.
+        path (str | Path): A file written by tools/deploy/export_onnx.py.
+        threads (int, optional): Threads of ONNX Runtime. Defaults to one per core.
 
     Raises:
         DeployError: The file is damaged, or the installed onnxruntime cannot load it.
@@ -50,12 +52,12 @@ class EarlyExitModel:
 
     def __init__(self, path: PathLike, threads: Optional[int] = None) -> None:
         if threads is not None and not 1 <= threads <= MAX_THREADS:
-            raise ConfigError(f'threads={threads}: from 1 to {MAX_THREADS}')
-        data = read_sealed(path)
+            raise ConfigError(f'threads={threads}: must be from 1 to {MAX_THREADS}')
+        data = read_verified(path)
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
-        options.log_severity_level = 3  # errors; they are raised anyway
+        options.log_severity_level = 3  # errors, which are raised as well
         try:
             self._session = onnxruntime.InferenceSession(
                 data, options, providers=['CPUExecutionProvider']
@@ -66,23 +68,19 @@ class EarlyExitModel:
                 f'({" ".join(str(e).split())[:200]}); install a newer onnxruntime'
             ) from e
         props = self._session.get_modelmeta().custom_metadata_map
-        self.metadata = Metadata.of_props(props, path)
+        self.metadata = Metadata.from_props(props, path)
         self._takes_thresholds = len(self._session.get_inputs()) == 2
         self._shape = (*self.metadata.input_size, 3)
         self._thresholds = np.array(self.metadata.thresholds, np.float32)
 
-    def __call__(
-        self,
-        images: np.ndarray,
-        thresholds: Union[float, Sequence[float], None] = None,
-    ) -> Result:
+    def __call__(self, images: np.ndarray, thresholds: Optional[Thresholds] = None) -> Result:
         """Classify a batch; each image stops at the first exit that is certain enough.
 
         Args:
             images (np.ndarray): (N, H, W, 3) uint8 RGB.
-            thresholds (float | Sequence[float], optional): Certainty from 0 to 1 at which an exit
-                answers, one for all exits or one for each but the last; 0 always stops there, a
-                number above 1 never. Defaults to those of the file.
+            thresholds (float | Sequence[float], optional): Certainty from 0 to 1 at which an image
+                exits, one for all exits or one for each but the last. All images stop at 0, none
+                above 1. Defaults to those of the file.
 
         Raises:
             ConfigError: Images or thresholds do not fit the network.
@@ -101,13 +99,13 @@ class EarlyExitModel:
         return Result(*self._session.run(None, feed))
 
     def stop_at(self, exit_number: int) -> Optional[np.ndarray]:
-        """The thresholds with which every image stops at one exit; None if there is no other.
+        """The thresholds with which all images stop at one exit; None if it is the only one.
 
         Args:
-            exit_number (int): Its number, from 1.
+            exit_number (int): Number of the exit, from 1.
 
         Raises:
-            ConfigError: The graph does not have it, or cannot be told to stop there.
+            ConfigError: The graph does not have this exit, or takes no thresholds.
         """
         numbers = self.metadata.exit_numbers
         if exit_number not in numbers:
@@ -119,11 +117,11 @@ class EarlyExitModel:
                 f'exit {exit_number}: a network with {self.metadata.policy["type"]} takes no '
                 f'thresholds; export it with --exit {exit_number}'
             )
-        place = numbers.index(exit_number)
-        return np.array([NEVER] * place + [0.0] * (len(numbers) - 1 - place), np.float32)
+        index = numbers.index(exit_number)
+        return np.array([NEVER] * index + [0.0] * (len(numbers) - 1 - index), np.float32)
 
     def warm_up(self) -> None:
-        """Run every exit once on a black image, as the first run of each is slower."""
+        """Run every exit once on a black image, as the first run is slower."""
         images = np.zeros((1, *self._shape), np.uint8)
         self(images, NEVER if self._takes_thresholds else None)
 
@@ -138,7 +136,7 @@ class EarlyExitModel:
             f'with at least one image, not {found}'
         )
 
-    def _check_thresholds(self, thresholds: Union[float, Sequence[float]]) -> np.ndarray:
+    def _check_thresholds(self, thresholds: Thresholds) -> np.ndarray:
         count = len(self._thresholds)
         try:
             found = np.asarray(thresholds, np.float32)
@@ -161,7 +159,7 @@ def import_onnxruntime() -> ModuleType:
         DeployError: It is not installed.
     """
     try:
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-untyped]
     except ImportError as e:
         raise DeployError(
             f'exported networks run on ONNX Runtime ({e}): pip install onnxruntime'

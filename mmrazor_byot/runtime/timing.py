@@ -1,38 +1,40 @@
-"""How long an exported network takes."""
+"""Timing of calls, and the machine they run on."""
 
 import os
 import platform
 import time
-from typing import Callable, Dict, Hashable, List, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Sequence, TypeVar
 
 import numpy as np
 
 from .model import import_onnxruntime
 
-#: Seconds of a turn.
+#: Seconds each call is timed before it is the turn of the next.
 TURN = 0.1
+
+Name = TypeVar('Name')
 
 
 def interleaved(
-    calls: Dict[Hashable, Callable[[], object]], seconds: float, at_least: int = 5
-) -> Dict[Hashable, List[float]]:
-    """Time calls in turn, so that what slows the machine slows them all.
+    calls: Mapping[Name, Callable[[], object]], seconds: float, at_least: int = 5
+) -> Dict[Name, List[float]]:
+    """Time calls in turn, so that other load on the machine slows them all alike.
 
-    A turn is as many calls as fit into a tenth of a second, the first of them not timed: on a
-    device one network runs again and again, and finds its weights in the processor's cache.
+    A turn is as many calls as fit into :data:`TURN` seconds. The first is not timed: on a device
+    the network runs repeatedly, with its weights in the processor's cache.
 
     Args:
-        calls (dict): Name to what is timed. Each is called twice before anything is timed.
-        seconds (float): How long each is timed, about.
-        at_least (int): Times each is timed, however long it takes. Defaults to 5.
+        calls (dict): Name to function. Each is called twice as a warm-up.
+        seconds (float): Approximate time spent on each.
+        at_least (int): Minimum number of timed calls of each. Defaults to 5.
 
     Returns:
-        dict: Name to seconds of each call.
+        dict: Name to the seconds of each call.
     """
     for call in calls.values():
         call()
         call()
-    times: Dict[Hashable, List[float]] = {name: [] for name in calls}
+    times: Dict[Name, List[float]] = {name: [] for name in calls}
     end = time.perf_counter() + seconds * len(calls)
     while time.perf_counter() < end or min(map(len, times.values())) < at_least:
         for name, call in calls.items():
@@ -40,25 +42,25 @@ def interleaved(
             now = time.perf_counter()
             turn = now + TURN
             while True:
-                begin = now
+                start = now
                 call()
                 now = time.perf_counter()
-                times[name].append(now - begin)
+                times[name].append(now - start)
                 if now >= turn:
                     break
     return times
 
 
 def summary(times: Sequence[float], batch: int) -> Dict[str, float]:
-    """What is reported of the times of a call.
+    """Statistics of the times of a call.
 
     Args:
         times (Sequence[float]): Seconds of each call.
-        batch (int): Images of a call.
+        batch (int): Images per call.
 
     Returns:
-        dict: ``median_ms`` and ``p95_ms`` of a call, ``images_per_s`` of all of them, and
-        ``calls``.
+        dict: ``median_ms``, ``p95_ms``, ``images_per_s`` from the mean time, and ``calls``, their
+        number.
     """
     median, p95 = np.percentile(times, [50, 95])
     return dict(
@@ -69,8 +71,8 @@ def summary(times: Sequence[float], batch: int) -> Dict[str, float]:
     )
 
 
-def describe_machine() -> dict:
-    """Processor, how busy it is, and versions."""
+def describe_machine() -> Dict[str, Any]:
+    """Processor, its load, and versions."""
     return dict(
         processor=processor_name(),
         cores=os.cpu_count(),
@@ -83,7 +85,7 @@ def describe_machine() -> dict:
 
 
 def processor_name() -> str:
-    """Name of the processor, as the system knows it."""
+    """Name of the processor as the operating system reports it."""
     if os.path.exists('/proc/cpuinfo'):
         with open('/proc/cpuinfo', encoding='utf-8') as f:
             names = [s.split(':')[1].strip() for s in f if 'model name' in s]

@@ -13,7 +13,7 @@ from mmrazor_byot.errors import ConfigError, DeployError
 from mmrazor_byot.export.export_onnx import write_model
 from mmrazor_byot.export.graph import early_exit_graph
 from mmrazor_byot.runtime import EarlyExitModel
-from mmrazor_byot.runtime.metadata import seal
+from mmrazor_byot.runtime.metadata import append_sha256
 
 
 @pytest.fixture(scope='module')
@@ -174,9 +174,9 @@ def test_a_changed_file_is_refused(file, place):
 def test_a_newer_format_and_a_newer_opset(file):
     path = file()
     data = path.read_bytes()[:-76].replace(b'format_version\x12\x011', b'format_version\x12\x012')
-    path.write_bytes(seal(data))
+    path.write_bytes(append_sha256(data))
     refused(path, 'format version 2, .* reads 1')
     model = onnx.load_from_string(data)
     model.opset_import[0].version = 999
-    path.write_bytes(seal(model.SerializeToString()))
+    path.write_bytes(append_sha256(model.SerializeToString()))
     refused(path, 'cannot load')

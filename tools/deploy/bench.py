@@ -1,4 +1,4 @@
-"""Time exported files: every exit, the policy, and a plain network beside them. No torch needed.
+"""Time exported files: every exit, the policy, and plain networks in turn. Needs no torch.
 
 Example:
     python tools/deploy/bench.py model.onnx int8.onnx plain.onnx --batch 1 64
@@ -32,31 +32,31 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('models', nargs='+', help='what export_onnx.py wrote')
+    parser.add_argument('models', nargs='+', help='files written by export_onnx.py')
     parser.add_argument('--threads', type=int, nargs='+', default=[1])
     parser.add_argument('--batch', type=int, nargs='+', default=[1, 64])
     parser.add_argument(
-        '--seconds', type=float, default=2, help='how long each is timed. Defaults to 2'
+        '--seconds', type=float, default=2, help='seconds to time each. Defaults to 2'
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         '--images',
-        help='folder of real images, labelled if its folders are named as the classes. Without '
-        'it pixels are random, and no policy is timed',
+        help='folder of images, labelled if its subfolders are named as the classes. By default '
+        'pixels are random, and no policy is timed',
     )
-    what.add_argument('--config', help='a recipe, whose test images are taken (this needs torch)')
+    what.add_argument('--config', help='take the test images of this config (needs torch)')
     parser.add_argument(
-        '--out', help='file for the numbers, as JSON; tools/calibrate_exits.py --costs reads it'
+        '--out', help='JSON file for the results; tools/calibrate_exits.py --costs reads it'
     )
     return parser.parse_args()
 
 
-def choose_images(args: argparse.Namespace, about: Metadata) -> Images:
-    """The images that the command line asks for."""
+def load_images(args: argparse.Namespace, metadata: Metadata) -> Images:
+    """The images chosen on the command line."""
     if args.images:
-        return read_images(args.images, about)
+        return read_images(args.images, metadata)
     if not args.config:
-        shape = (64, *about.input_size, 3)
+        shape = (64, *metadata.input_size, 3)
         return Images(np.random.default_rng(0).integers(0, 256, shape, np.uint8), None, '')
     from mmrazor_byot.export.recipe_images import first_images
 
@@ -73,15 +73,15 @@ def main() -> None:
     for threads in args.threads:
         models = {Path(path).name: EarlyExitModel(path, threads) for path in args.models}
         if len(models) < len(args.models):
-            raise ConfigError('two files have the same name: give each another')
+            raise ConfigError('two files have the same name: rename one')
         if not rows:
             first = next(iter(models.values())).metadata
-            images = choose_images(args, first)
-            found = {name: measure_accuracy(model, images) for name, model in models.items()}
+            images = load_images(args, first)
+            accuracy = {name: measure_accuracy(model, images) for name, model in models.items()}
         for batch in args.batch:
             timed = bench(models, images, batch, args.seconds)
             rows += [
-                dict(threads=threads, **found[r['file']].get(r['what'], {}), **r) for r in timed
+                dict(threads=threads, **accuracy[r['file']].get(r['what'], {}), **r) for r in timed
             ]
             if batch == 1 and costs is None:
                 costs = exit_costs(models, timed)
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def report(result: dict) -> None:
-    """Print what was measured, and on what."""
+    """Print the results, and the machine and images they were measured on."""
     machine = result['machine']
     print(
         f'{result["network"]} on {result["images"]}; {machine["processor"]}, {machine["cores"]} '
@@ -109,14 +109,14 @@ def report(result: dict) -> None:
     columns = (*COLUMNS, *labelled)
     print(format_table([columns, *([row[c] for c in columns] for row in result['rows'])]))
     print(
-        'ratio: how many times as fast, of the same threads and batch, as the network cut at the\n'
-        'deepest exit if there is such a file, else as the deepest exit of the first file'
+        'ratio: images per second, relative to the network cut at the deepest exit if there is\n'
+        'such a file, else to the deepest exit of the first file, for the same threads and batch'
     )
     for name in result['files']:
         row = next((r for r in result['rows'] if (r['file'], r['what']) == (name, 'policy')), None)
         if row:
             stops = ', '.join(f'{fraction:.1%}' for fraction in row['stops'])
-            print(f'{name}: of the images {stops} stop at its exits')
+            print(f'{name}: {stops} of the images stop at its exits')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Export a trained network as one ONNX file that stops by itself.
+"""Export a trained early-exit network as one ONNX file.
 
 Example:
     python tools/deploy/export_onnx.py CONFIG CHECKPOINT --out model.onnx --policy policy.json
@@ -24,22 +24,24 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file of the BYOT network')
     parser.add_argument('checkpoint', help='its checkpoint: file, URL or zoo://NAME')
     parser.add_argument('--out', required=True, help='file to write')
-    when = parser.add_mutually_exclusive_group()
-    when.add_argument(
+    stop = parser.add_mutually_exclusive_group()
+    stop.add_argument(
         '--policy',
-        help='policy file: when an image stops. Without one the deepest exit answers, unless the '
-        'caller gives thresholds',
+        help='exit policy file. Without one all images run to the deepest exit unless the caller '
+        'passes thresholds',
     )
-    when.add_argument('--exit', type=int, metavar='I', help='export the network cut at this exit')
-    parser.add_argument('--int8', action='store_true', help='write the network in 8 bits')
+    stop.add_argument('--exit', type=int, metavar='I', help='export the network cut at this exit')
+    parser.add_argument('--int8', action='store_true', help='quantize the network to 8 bits')
     parser.add_argument(
-        '--all-scores', action='store_true', help='give the scores of every exit that was reached'
+        '--all-scores',
+        action='store_true',
+        help='also output the scores of every exit that was reached',
     )
     parser.add_argument(
         '--no-data',
         action='store_true',
-        help="the recipe's images are not here: compare with torch on random pixels, and measure "
-        'no accuracy',
+        help='do not read the data set: compare with torch on random pixels, and measure no '
+        'accuracy',
     )
     add_config_options(parser)
     return parser.parse_args()
@@ -55,7 +57,7 @@ def main() -> None:
         import onnxscript  # noqa: F401
     except ImportError as e:
         raise DeployError(
-            f'the export needs more packages ({e}): pip install "mmrazor_byot[deploy]"'
+            f'the export needs additional packages ({e}): pip install "mmrazor_byot[deploy]"'
         ) from e
     from mmrazor_byot.export.export_onnx import export_onnx, format_export
 

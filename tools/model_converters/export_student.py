@@ -1,4 +1,4 @@
-"""Write a trained network, or what of it one exit needs, for mmpretrain.
+"""Export a trained network, or the classifier cut at one exit, to mmpretrain.
 
 Example:
     python tools/model_converters/export_student.py CONFIG CKPT --out DIR
@@ -28,8 +28,8 @@ def parse_args() -> argparse.Namespace:
         '--exit',
         type=int,
         metavar='I',
-        help='cut the network at this exit, 1 is the shallowest. Defaults to '
-        'the deepest: the full network, for which only mmpretrain is needed',
+        help='cut the network at this exit, 1 is the shallowest. Defaults to the deepest: the full '
+        'network, which needs mmpretrain alone',
     )
     parser.add_argument(
         '--force', action='store_true', help='replace another config of the same name'

@@ -1,4 +1,4 @@
-"""Make a checkpoint fit to be published: weights only, hash in the name."""
+"""Prepare a checkpoint for publishing: weights only, hash in the name."""
 
 import argparse
 
