@@ -1,1 +1,1 @@
-"""A trained network for others: one ONNX file, a classifier of mmpretrain, a checkpoint."""
+"""Export to ONNX, to mmpretrain, and to a checkpoint for publishing."""

@@ -32,7 +32,7 @@ from mmrazor_byot.zoo import download
 
 from .check import TOLERANCE, check_file
 from .graph import early_exit_graph
-from .policy_nodes import check_translatable, default_thresholds, used_exits
+from .policy_nodes import check_supported, default_thresholds, used_exits
 from .preprocessing import preprocessing, resize_steps
 from .quantize import quantize_stages
 from .recipe_images import labelled_batches, reference
@@ -143,7 +143,7 @@ def _policy(network: BYOT, policy: Optional[PathLike], exit_number: Optional[int
         return ConfidencePolicy(1.0)  # with thresholds above it
     content = read_policy(policy)
     content.check(count, network.num_classes)
-    check_translatable(content.policy)
+    check_supported(content.policy)
     return content.policy
 
 

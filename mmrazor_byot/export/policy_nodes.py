@@ -1,7 +1,7 @@
-"""Exit policies as ONNX nodes: what they answer with, and when a sample stops."""
+"""Exit policies as ONNX nodes: their predictions, and when a sample stops."""
 
 import math
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple, Union
 
 import numpy as np
 
@@ -14,25 +14,27 @@ from mmrazor_byot.early_exit import (
     PatiencePolicy,
 )
 from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.runtime.model import NEVER
 
 from .nodes import Graph
 from .stages import ExportedStage
 
+ThresholdPolicy = Union[ConfidencePolicy, MarginPolicy, EntropyPolicy]
 THRESHOLD_POLICIES = (ConfidencePolicy, MarginPolicy, EntropyPolicy)
-TRANSLATED = (*THRESHOLD_POLICIES, PatiencePolicy, FixedExitPolicy)
+SUPPORTED_POLICIES = (*THRESHOLD_POLICIES, PatiencePolicy, FixedExitPolicy)
 
 
-def check_translatable(policy: ExitPolicy) -> None:
-    """Refuse a policy that the graph cannot express.
+def check_supported(policy: ExitPolicy) -> None:
+    """Check that a policy can be exported.
 
     Raises:
-        ConfigError: It is a class of the user's own.
+        ConfigError: The policy is of a user-defined class.
     """
-    if type(policy) not in TRANSLATED:
+    if type(policy) not in SUPPORTED_POLICIES:
         raise ConfigError(
-            f'{policy.name} cannot be exported: a graph can express '
-            f'{", ".join(kind.__name__ for kind in TRANSLATED)}; leave --policy out, and decide by '
-            'the scores of the exits (--all-scores)'
+            f'{policy.name} cannot be exported, only '
+            f'{", ".join(cls.__name__ for cls in SUPPORTED_POLICIES)}; leave --policy out, and '
+            'decide by the scores of the exits (--all-scores)'
         )
 
 
@@ -45,30 +47,29 @@ def used_exits(policy: ExitPolicy, num_exits: int) -> List[int]:
 def default_thresholds(policy: ExitPolicy, num_exits: int) -> List[float]:
     """The thresholds of a policy as certainties, for each exit in the graph but the last.
 
-    A certainty is from 0 to 1, and higher is more certain: an entropy becomes 1 - entropy. No
-    sample stops at an exit whose threshold is 2.
+    A certainty is from 0 to 1; an entropy becomes 1 - entropy. None becomes :data:`NEVER`.
     """
-    if type(policy) not in THRESHOLD_POLICIES:
+    if not isinstance(policy, THRESHOLD_POLICIES):
         return []
-    given = [policy.threshold(i) for i in used_exits(policy, num_exits)[:-1]]
+    thresholds = [policy.threshold(i) for i in used_exits(policy, num_exits)[:-1]]
     if isinstance(policy, EntropyPolicy):
-        given = [None if t is None else 1 - t for t in given]
-    return [2.0 if t is None else t for t in given]
+        thresholds = [None if t is None else 1 - t for t in thresholds]
+    return [NEVER if t is None else t for t in thresholds]
 
 
 class PolicyNodes:
     """Adds the nodes of a policy to a graph, exit after exit.
 
-    What it remembers of each sample is in ``carried``, by name: ``total``, the sum of the
-    probabilities so far; ``label``, the class at the exit before; ``streak``, how many exits in a
-    row agreed. ``k`` counts the exits in the graph from 0.
+    The state of a policy is kept in ``state`` by name, one value per sample: ``total``, the sum of
+    the probabilities so far; ``label``, the class at the exit before; ``streak``, the number of
+    exits in a row that agree. ``k`` counts the exits in the graph from 0.
     """
 
-    REMEMBERED = ('total', 'label', 'streak')
+    STATE = ('total', 'label', 'streak')
 
     def __init__(self, policy: ExitPolicy, num_classes: int) -> None:
         self.policy, self.num_classes = policy, num_classes
-        self.takes_thresholds = type(policy) in THRESHOLD_POLICIES
+        self.takes_thresholds = isinstance(policy, THRESHOLD_POLICIES)
 
     def probabilities(self, graph: Graph, stage: ExportedStage) -> str:
         """Calibrated probabilities of an exit, (M, K)."""
@@ -78,18 +79,18 @@ class PolicyNodes:
             logits = graph.add('Div', logits, graph.constant(temperature, np.float32))
         return graph.add('Softmax', logits, axis=-1)
 
-    def answer(self, graph: Graph, k: int, carried: Dict[str, str], probabilities: str) -> str:
-        """The probabilities of this exit or, for the ensemble, of all so far: (M, K)."""
+    def answer(self, graph: Graph, k: int, state: Dict[str, str], probabilities: str) -> str:
+        """The probabilities of this exit or, for the ensemble, the mean of all so far: (M, K)."""
         if not self.policy.ensemble:
             return probabilities
-        total = graph.add('Add', carried['total'], probabilities) if k else probabilities
-        carried['total'] = total
+        total = graph.add('Add', state['total'], probabilities) if k else probabilities
+        state['total'] = total
         return graph.add('Div', total, graph.constant(k + 1, np.float32))
 
-    def stop_rule(
-        self, graph: Graph, k: int, carried: Dict[str, str], probabilities: str, answer: str
+    def stop_condition(
+        self, graph: Graph, k: int, state: Dict[str, str], probabilities: str, answer: str
     ) -> Optional[Tuple[str, str]]:
-        """A score of each sample (M,) and the bound from which on it stops; None if none can."""
+        """A score (M,) and the bound at which a sample stops; None if none stops at this exit."""
         if self.takes_thresholds:
             return self._certainty(graph, answer), f'threshold_{k}'
         if not isinstance(self.policy, PatiencePolicy):
@@ -97,16 +98,16 @@ class PolicyNodes:
         label = graph.add('ArgMax', probabilities, axis=-1, keepdims=0)
         if k:
             one = graph.constant(1)
-            longer = graph.add('Add', carried['streak'], one) if k > 1 else graph.constant(2)
-            same = graph.add('Equal', label, carried['label'])
-            carried['streak'] = graph.add('Where', same, longer, one)
-        carried['label'] = label
+            longer = graph.add('Add', state['streak'], one) if k > 1 else graph.constant(2)
+            same = graph.add('Equal', label, state['label'])
+            state['streak'] = graph.add('Where', same, longer, one)
+        state['label'] = label
         if k + 1 < self.policy.patience:
             return None
-        return carried['streak'], graph.constant(self.policy.patience)
+        return state['streak'], graph.constant(self.policy.patience)
 
     def _certainty(self, graph: Graph, answer: str) -> str:
-        """Of an answer (M, K), from 0 to 1: (M,)."""
+        """Certainty (M,) from 0 to 1 of an answer (M, K)."""
         if isinstance(self.policy, MarginPolicy):
             two, _ = graph.add_many('TopK', 2, answer, graph.constant([2]), axis=-1)
             return graph.add('MatMul', two, graph.constant([1, -1], np.float32))
@@ -116,6 +117,6 @@ class PolicyNodes:
         logs = graph.add('Log', graph.add('Max', answer, graph.constant(1e-30, np.float32)))
         negative = graph.add('ReduceSum', graph.add('Mul', answer, logs), last_axis, keepdims=0)
         largest = graph.constant(math.log(self.num_classes), np.float32)
-        rest = graph.add('Div', graph.add('Add', negative, largest), largest)
-        # Rounding may lead below 0, where a threshold of 0 would not stop a sample.
-        return graph.add('Relu', rest)
+        certainty = graph.add('Div', graph.add('Add', negative, largest), largest)
+        # A value rounded to below 0 would not stop at a threshold of 0.
+        return graph.add('Relu', certainty)

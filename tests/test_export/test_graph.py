@@ -23,7 +23,7 @@ from mmrazor_byot.early_exit import (
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.export.graph import early_exit_graph
 from mmrazor_byot.export.policy_nodes import (
-    check_translatable,
+    check_supported,
     default_thresholds,
     used_exits,
 )
@@ -149,7 +149,7 @@ def test_a_policy_of_ones_own_is_refused():
         pass
 
     with pytest.raises(ConfigError, match='Own cannot be exported'):
-        check_translatable(Own())
+        check_supported(Own())
     POLICY_TYPES.pop('Own')
 
 
