@@ -1,4 +1,4 @@
-"""A trained BYOT network, cut at one exit, as a plain classifier: a config and a checkpoint."""
+"""Export of a BYOT network, cut at one exit, to mmpretrain: a config and a checkpoint."""
 
 import copy
 from pathlib import Path
@@ -21,16 +21,15 @@ from mmrazor_byot.registry import MODELS
 
 from .publish import checkpoint_bytes, hashed_name, plain_meta
 
-OURS = 'mmrazor_byot.'
-RUNTIME = 'mmpretrain::_base_/default_runtime.py'
+PACKAGE = 'mmrazor_byot'
 
 
 class ExportedClassifier(NamedTuple):
-    """What :func:`export_classifier` has written.
+    """The result of :func:`export_classifier`.
 
     Attributes:
-        config (Path): Config file of mmpretrain.
-        checkpoint (Path): Its weights; the hash is in the name.
+        config (Path): Config file for mmpretrain.
+        checkpoint (Path): Checkpoint with a hash in its name.
         params (int): Number of parameters.
     """
 
@@ -46,24 +45,25 @@ def export_classifier(
     exit_number: Optional[int] = None,
     force: bool = False,
 ) -> ExportedClassifier:
-    """Write the network up to one exit as a plain classifier.
+    """Export the network up to one exit as a classifier of mmpretrain.
 
-    Before anything is written, the classifier is built from the text of its config and must answer
-    as the network does, bit for bit.
+    Before anything is written, the classifier is built from the text of its config, and its logits
+    must be equal to those of the network.
 
     Args:
         cfg (Config): Config of the trained BYOT network, read from a file.
-        checkpoint (str): Its checkpoint: file, URL or ``zoo://NAME``; one of MMRazor's too.
-        out (str | Path): Folder to write to, made if need be.
+        checkpoint (str): Its checkpoint, or one of MMRazor: file, URL or ``zoo://NAME``.
+        out (str | Path): Folder to write to; created if it does not exist.
         exit_number (int, optional): 1 to C. Defaults to the deepest, C.
-        force (bool): Replace another config of the same name.
+        force (bool): Replace another config of the same name. Defaults to False.
 
     Returns:
         ExportedClassifier: ``NAME_exitI.py`` and ``NAME_exitI-HASH.pth``.
 
     Raises:
-        ConfigError: No such exit; a network that cannot be cut there; a file that is in the way.
-        CheckpointError: The checkpoint is broken or does not fit.
+        ConfigError: There is no such exit, the network cannot be cut there, or a different config
+            exists.
+        CheckpointError: The checkpoint is damaged or does not fit the network.
     """
     model, state, meta = load_byot(cfg, checkpoint)
     count = model.num_exits
@@ -73,13 +73,13 @@ def export_classifier(
     source = Path(cfg.filename)
     text, classifier = _checked_classifier(cfg, model, state, exit_number)
     text = f'# Exit {exit_number}/{count} of {source.name}\n{text}'
-    about = dict(
+    checkpoint_meta = dict(
         **plain_meta(meta),
         exit=f'{exit_number}/{count}',
         config=source.name,
         input_size=tuple(model.input_size),
     )
-    data = checkpoint_bytes(about, classifier_weights(state, classifier, exit_number))
+    data = checkpoint_bytes(checkpoint_meta, classifier_weights(state, classifier, exit_number))
     name = f'{source.stem}_exit{exit_number}'
     config, weights = Path(out, f'{name}.py'), Path(out, hashed_name(name, data))
     if config.exists() and config.read_text() != text and not force:
@@ -95,7 +95,7 @@ def export_classifier(
 def _checked_classifier(
     cfg: Config, model: BYOT, state: Dict[str, Tensor], exit_number: int
 ) -> Tuple[str, nn.Module]:
-    """Text of the classifier's config, and what is built from it."""
+    """The text of the classifier's config, and the classifier built from it."""
     image = torch.rand(2, *model.input_size, generator=torch.Generator().manual_seed(0))
     where = f'exit {exit_number} of {type(model.architecture.backbone).__name__}'
     try:
@@ -109,16 +109,14 @@ def _checked_classifier(
         with torch.no_grad():
             logits = classifier(image)
             expected = model(image)[exit_number - 1]
-    except Exception as e:  # whatever the code of a backbone that was cut wrongly raises
+    except Exception as e:  # a backbone that is cut wrongly can raise anything
         raise ConfigError(
-            f'{where} cannot be exported: the network does not run without what comes after it '
-            f'({type(e).__name__}: {" ".join(str(e).split())[:200]}). The deepest exit can always '
-            'be: leave --exit out'
+            f'{where} cannot be exported: the network does not run without the modules after it '
+            f'({type(e).__name__}: {" ".join(str(e).split())[:200]}). Leave --exit out to export '
+            'the deepest exit'
         ) from e
     if not torch.equal(logits, expected):
-        raise ConfigError(
-            f'{where} cannot be exported: cut there, the network answers with other logits'
-        )
+        raise ConfigError(f'{where} cannot be exported: the logits of the cut network differ')
     return text, classifier
 
 
@@ -126,66 +124,63 @@ def classifier_config(cfg: dict, model: BYOT, exit_number: int) -> Dict[str, Any
     """Config of mmpretrain for the network up to one exit.
 
     Args:
-        cfg (dict): The whole config, of which ``model`` is one part; it is not changed.
-        model (BYOT): The network that it builds.
+        cfg (dict): The whole config; it is not changed.
+        model (BYOT): The network built from it.
         exit_number (int): 1 to C.
 
     Returns:
-        dict: ``model``, its ``data_preprocessor``, and what testing takes. Nothing of ours is in
-        the model of exit C, unless its backbone is.
+        dict: ``model``, its ``data_preprocessor``, and the settings for testing. The model of exit
+        C needs mmpretrain alone, unless the backbone is from this package.
     """
     cfg = copy.deepcopy(cfg)
     classifier = _architecture(cfg['model']['architecture'])
-    theirs = classifier.pop('data_preprocessor', None)
-    preprocessor = (
-        cfg['model'].get('data_preprocessor') or cfg.get('data_preprocessor') or theirs or {}
-    )
-    if preprocessor.get('type') == f'{OURS}BatchDataPreprocessor':  # in a test it does the same
-        own = 'type', 'transforms'
-        preprocessor = {k: v for k, v in preprocessor.items() if k not in own}
+    own = classifier.pop('data_preprocessor', None)
+    preprocessor = cfg['model'].get('data_preprocessor') or cfg.get('data_preprocessor') or own
+    preprocessor = dict(preprocessor or {})
+    if preprocessor.get('type') == f'{PACKAGE}.BatchDataPreprocessor':
+        # In a test it equals mmpretrain's ClsDataPreprocessor, the default.
+        del preprocessor['type']
+        preprocessor.pop('transforms', None)
     _cut(classifier, model, exit_number)
-    found: Dict[str, Any] = dict(_base_=RUNTIME)
+    exported: Dict[str, Any] = dict(_base_='mmpretrain::_base_/default_runtime.py')
     imports = (cfg.get('custom_imports') or {}).get('imports', [])
-    imports = [name for name in imports if name.split('.')[0] != OURS[:-1]]
-    if _mentions_ours(classifier):
-        imports.insert(0, OURS[:-1])
+    imports = [name for name in imports if name.split('.')[0] != PACKAGE]
+    if _needs_package(classifier):
+        imports.insert(0, PACKAGE)
     if imports:
-        found['custom_imports'] = dict(imports=imports)
-    found.update(data_preprocessor=preprocessor, model=classifier)
+        exported['custom_imports'] = dict(imports=imports)
+    exported.update(data_preprocessor=preprocessor, model=classifier)
     if cfg.get('test_dataloader'):
-        found.update(
+        exported.update(
             test_dataloader=per_image(cfg['test_dataloader']),
             test_evaluator=cfg['test_evaluator'],
             test_cfg=dict(),
         )
-    return _plain(found)
+    return _plain(exported)
 
 
 def classifier_weights(
     state: Dict[str, Tensor], classifier: nn.Module, exit_number: int
 ) -> Dict[str, Tensor]:
-    """The weights of the cut classifier, out of those of BYOT.
+    """The state dict of the cut classifier, on the CPU, taken from that of BYOT.
 
     Args:
         state (dict[str, Tensor]): State dict of the trained BYOT.
         classifier (nn.Module): Built from :func:`classifier_config`.
-        exit_number (int): The exit it was cut at, 1 to C.
-
-    Returns:
-        dict[str, Tensor]: Name to weight, in main memory, in the precision it had.
+        exit_number (int): The exit at which it is cut, 1 to C.
     """
     exit_head = 'head.exit_head.'
     weights = {}
     for name in classifier.state_dict():
-        origin = f'architecture.{name}'
+        source = f'architecture.{name}'
         if name.startswith(exit_head):
-            origin = f'exit_heads.{exit_number - 1}.{name[len(exit_head) :]}'
-        weights[name] = state[origin].detach().cpu().clone()
+            source = f'exit_heads.{exit_number - 1}.{name[len(exit_head) :]}'
+        weights[name] = state[source].detach().cpu().clone()
     return weights
 
 
 def _architecture(architecture: dict) -> dict:
-    """Spell out MMRazor's ``dict(cfg_path='mmpretrain::...')``."""
+    """Load MMRazor's ``dict(cfg_path='mmpretrain::...')``, and drop pretrained weights."""
     if 'type' not in architecture and 'cfg_path' in architecture:
         cfg = get_config(architecture['cfg_path'])
         architecture = cfg.model.to_dict()
@@ -193,14 +188,13 @@ def _architecture(architecture: dict) -> dict:
             architecture['data_preprocessor'] = cfg.data_preprocessor.to_dict()
     architecture.pop('pretrained', None)
     for part in (architecture, architecture['backbone']):
-        # The weights come from the checkpoint.
         if (part.get('init_cfg') or {}).get('type') == 'Pretrained':
             del part['init_cfg']
     return architecture
 
 
 def _cut(classifier: dict, model: BYOT, exit_number: int) -> None:
-    """Leave out of a classifier's config what the exit does not need."""
+    """Remove the parts after the exit from a classifier's config."""
     backbone, built = classifier['backbone'], model.architecture.backbone
     sections = (
         getattr(built, 'out_indices', None) or backbone.get('out_indices') or range(model.num_exits)
@@ -214,36 +208,36 @@ def _cut(classifier: dict, model: BYOT, exit_number: int) -> None:
             classifier['head']['in_channels'] = model.feature_channels
         return
     absent = modules_behind(MODELS.build(backbone), torch.zeros(1, *model.input_size))
-    classifier['backbone'] = dict(type=f'{OURS}CutBackbone', backbone=backbone, absent=absent)
+    classifier['backbone'] = dict(type=f'{PACKAGE}.CutBackbone', backbone=backbone, absent=absent)
     classifier['neck'] = None
     classifier['head'] = dict(
-        type=f'{OURS}ExitClsHead',
+        type=f'{PACKAGE}.ExitClsHead',
         exit_head=model.exit_head_configs[exit_number - 1],
         num_classes=model.num_classes,
     )
 
 
-def _mentions_ours(value: Any) -> bool:
-    return f"'{OURS}" in repr(value)
+def _needs_package(config: Any) -> bool:
+    return f"'{PACKAGE}." in repr(config)
 
 
 def _plain(value: Any) -> Any:
-    """The same settings, with mmpretrain's types if it has them."""
+    """Replace types of this package by those of mmpretrain, if there is one."""
     if isinstance(value, (list, tuple)):
         return type(value)(map(_plain, value))
     if not isinstance(value, dict):
         return value
-    kind = str(value.get('type'))
-    if kind == f'{OURS}BatchEvaluator':
+    scope, _, name = str(value.get('type')).rpartition('.')
+    if scope == PACKAGE and name == 'BatchEvaluator':
         return _plain(value['metrics'])
-    if kind == f'{OURS}ExitAccuracy':
+    if scope == PACKAGE and name == 'ExitAccuracy':
         value = {**value, 'type': 'Accuracy'}
-    elif kind.startswith(OURS) and hasattr(mmpretrain.datasets, kind[len(OURS) :]):
-        value = {**value, 'type': kind[len(OURS) :]}  # a data set that only adds messages
+    elif scope == PACKAGE and hasattr(mmpretrain.datasets, name):
+        value = {**value, 'type': name}  # a subclass that only adds error messages
     return {
-        name: _plain(part)
-        for name, part in value.items()
-        # The scope is mmpretrain anyway, and our seeds are for training.
-        if (name, part) != ('_scope_', 'mmpretrain')
-        and not (name == 'worker_init_fn' and _mentions_ours(part))
+        key: _plain(part)
+        for key, part in value.items()
+        # mmpretrain is the default scope, and worker_init_fn is for training.
+        if (key, part) != ('_scope_', 'mmpretrain')
+        and not (key == 'worker_init_fn' and _needs_package(part))
     }

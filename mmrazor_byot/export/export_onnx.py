@@ -1,8 +1,8 @@
-"""Export a trained network as one ONNX file that stops by itself."""
+"""Export a trained early-exit network as one ONNX file."""
 
 import os
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Union
 
 import torch
 from mmengine.config import Config
@@ -38,18 +38,20 @@ from .quantize import quantize_stages
 from .recipe_images import labelled_batches, reference
 from .stages import ExportedStage, StageSessions, export_stages
 
-#: So many images are compared with torch; with so many ONNX Runtime quantizes.
-CHECKED, QUANTIZED = 64, 256
-#: Rounding of two 8-bit numbers that are nearly halfway may differ from batch to batch.
+#: Number of images that are compared with torch.
+CHECKED = 64
+#: Number of images for the calibration of int8.
+QUANTIZED = 256
+#: 8-bit rounding of values close to a half may differ between batch sizes.
 INT8_TOLERANCE = 0.05
 
 
 class Accuracy(NamedTuple):
-    """What a precision reaches on the test images.
+    """Results of one precision on the test images.
 
     Attributes:
-        exits (dict): Number of an exit to its top-1, in percent.
-        policy (float): Top-1 of the policy, in percent.
+        exits (dict): Number of an exit to its top-1 in percent.
+        policy (float): Top-1 of the policy in percent.
         stops (dict): Number of an exit to the percentage of images that stop there.
     """
 
@@ -59,12 +61,12 @@ class Accuracy(NamedTuple):
 
 
 class Export(NamedTuple):
-    """What :func:`export_onnx` wrote.
+    """The result of :func:`export_onnx`.
 
     Attributes:
-        metadata (Metadata): What the file says about itself.
-        difference (float): Of a score from torch's, the largest in fp32.
-        accuracy (dict): Precision to its :class:`Accuracy`; empty without data.
+        metadata (Metadata): Metadata of the file.
+        difference (float): Largest difference of a score from torch's, in fp32.
+        accuracy (dict): Precision to its :class:`Accuracy`; empty with ``no_data``.
     """
 
     metadata: Metadata
@@ -76,40 +78,40 @@ def export_onnx(
     cfg: Config,
     checkpoint: str,
     out: PathLike,
-    policy: Optional[PathLike] = None,
+    policy: Union[str, Path, None] = None,
     exit_number: Optional[int] = None,
     int8: bool = False,
     all_scores: bool = False,
     no_data: bool = False,
 ) -> Export:
-    """Export a network; the file appears once it is written and checked.
+    """Export a network, and check the file against torch.
 
     Args:
         cfg (Config): Config of the trained BYOT network, read from a file.
         checkpoint (str): Its checkpoint: file, URL or ``zoo://NAME``.
-        out (str | Path): The file; an older one is replaced.
-        policy (str | Path, optional): Policy file. Without one all exits are there, and the deepest
-            answers unless the caller gives thresholds.
-        exit_number (int, optional): Export the network cut at this exit, in place of a policy.
-        int8 (bool): Write the network in 8 bits. Defaults to False.
-        all_scores (bool): Give the scores of every exit, too. Defaults to False.
-        no_data (bool): The recipe's images are not there: compare with torch on random pixels and
-            measure no accuracy. Defaults to False.
+        out (str | Path): File to write; an older one is replaced.
+        policy (str | Path, optional): Policy file. By default all exits are exported, and images
+            run to the deepest unless the caller passes thresholds.
+        exit_number (int, optional): Export the network cut at this exit instead of a policy.
+        int8 (bool): Quantize the network to 8 bits. Defaults to False.
+        all_scores (bool): Also output the scores of every exit. Defaults to False.
+        no_data (bool): Do not read the data set: compare with torch on random pixels and measure no
+            accuracy. Defaults to False.
 
     Raises:
-        ByotError: Something does not fit, or the file does not answer as torch does; then nothing
-            is written.
+        ByotError: The network cannot be exported with these arguments, or the file differs from
+            torch. Nothing is written.
     """
     if int8 and no_data:
         raise ConfigError('--int8 is calibrated on real images: leave --no-data out')
     with atomic_path(out) as temporary:
         network = get_model(cfg, checkpoint)
-        chosen = _policy(network, policy, exit_number)
+        chosen = _choose_policy(network, policy, exit_number)
         prepare = preprocessing(cfg, network)
-        metadata = _describe(cfg, checkpoint, network, chosen)
-        answering = chosen
+        metadata = _metadata(cfg, checkpoint, network, chosen)
+        measured = chosen
         if policy is None and exit_number is None:
-            answering = FixedExitPolicy()
+            measured = FixedExitPolicy()
             metadata.thresholds = [NEVER] * len(metadata.thresholds)
         images, logits = reference(cfg, network, QUANTIZED if int8 else CHECKED, no_data)
         exits = used_exits(chosen, network.num_exits)
@@ -121,10 +123,10 @@ def export_onnx(
         for precision, stages in variants.items():
             metadata.precision = precision
             if not no_data:
-                accuracy[precision] = found = _measure_accuracy(cfg, stages, answering)
-                metadata.policy_top1 = round(found.policy, 3)
+                result = accuracy[precision] = _measure_accuracy(cfg, stages, measured)
+                metadata.policy_top1 = round(result.policy, 3)
                 for row in metadata.exits:
-                    row['top1'] = round(found.exits[row['exit']], 3)
+                    row['top1'] = round(result.exits[row['exit']], 3)
             if precision == 'int8':
                 logits, tolerance = StageSessions(stages).logits(images), INT8_TOLERANCE
             write_model(temporary, early_exit_graph(stages, chosen, all_scores), metadata)
@@ -133,24 +135,26 @@ def export_onnx(
     return Export(metadata, difference, accuracy)
 
 
-def _policy(network: BYOT, policy: Optional[PathLike], exit_number: Optional[int]) -> ExitPolicy:
+def _choose_policy(
+    network: BYOT, policy: Union[str, Path, None], exit_number: Optional[int]
+) -> ExitPolicy:
     count = network.num_exits
     if exit_number is not None:
         if not 1 <= exit_number <= count:
             raise ConfigError(f'--exit {exit_number}: the network has the exits 1 to {count}')
         return FixedExitPolicy(exit_number)
     if policy is None:
-        return ConfidencePolicy(1.0)  # with thresholds above it
-    content = read_policy(policy)
-    content.check(count, network.num_classes)
-    check_supported(content.policy)
-    return content.policy
+        return ConfidencePolicy(1.0)  # export_onnx replaces the thresholds
+    file = read_policy(policy)
+    file.check(count, network.num_classes)
+    check_supported(file.policy)
+    return file.policy
 
 
-def _describe(cfg: Config, checkpoint: str, network: BYOT, policy: ExitPolicy) -> Metadata:
-    """All of the metadata that is known before the export."""
+def _metadata(cfg: Config, checkpoint: str, network: BYOT, policy: ExitPolicy) -> Metadata:
+    """The metadata of an fp32 file, without accuracies."""
     costs = stage_flops(network, network.input_size)
-    file = checkpoint
+    file: PathLike = checkpoint
     if checkpoint.startswith('zoo://'):
         file = download(checkpoint[len('zoo://') :], progress=False)
     exits, heads = [], 0
@@ -179,46 +183,46 @@ def _describe(cfg: Config, checkpoint: str, network: BYOT, policy: ExitPolicy) -
 def _measure_accuracy(cfg: Config, stages: List[ExportedStage], policy: ExitPolicy) -> Accuracy:
     """Accuracy on the recipe's test images, through ONNX Runtime."""
 
-    def percent(hits: Tensor) -> float:
-        return 100 * hits.double().mean().item()
+    def percentage(mask: Tensor) -> float:
+        return 100 * mask.double().mean().item()
 
     sessions = StageSessions(stages)
-    found = [(sessions.logits(images), numbers) for images, numbers in labelled_batches(cfg)]
-    logits, labels = map(torch.cat, zip(*found))
-    outcome = RecordedNetwork(logits).run(policy)
+    batches = [(sessions.logits(images), labels) for images, labels in labelled_batches(cfg)]
+    logits, labels = map(torch.cat, zip(*batches))
+    result = RecordedNetwork(logits).run(policy)
     used = [stage.number for stage in stages]
     return Accuracy(
-        exits={i: percent(logits[:, i - 1].argmax(-1) == labels) for i in used},
-        policy=percent(outcome.scores.argmax(-1) == labels),
-        stops={i: percent(outcome.exits == i) for i in used},
+        exits={i: percentage(logits[:, i - 1].argmax(-1) == labels) for i in used},
+        policy=percentage(result.scores.argmax(-1) == labels),
+        stops={i: percentage(result.exits == i) for i in used},
     )
 
 
 def write_model(path: PathLike, model: ModelProto, metadata: Metadata) -> None:
-    """Write a graph with its metadata and their seal."""
+    """Write a graph with its metadata and sha256."""
     for key, value in metadata.props().items():
         model.metadata_props.add(key=key, value=value)
     Path(path).write_bytes(append_sha256(model.SerializeToString()))
 
 
 def format_export(export: Export) -> str:
-    """A table of the exits and the policy, in every precision."""
-    about = export.metadata
+    """Format a table of the exits and the policy, in every precision."""
+    metadata = export.metadata
     head = ['exit', 'threshold', 'MACs (G)']
-    thresholds = [f'{t:.4g}' for t in about.thresholds] + ['-'] * len(about.exits)
+    thresholds = [f'{t:.4g}' for t in metadata.thresholds] + ['-'] * len(metadata.exits)
     rows = [
-        [f'{row["exit"]}/{about.num_exits}', threshold, f'{row["macs"] / 1e9:.3g}']
-        for row, threshold in zip(about.exits, thresholds)
+        [f'{row["exit"]}/{metadata.num_exits}', threshold, f'{row["macs"] / 1e9:.3g}']
+        for row, threshold in zip(metadata.exits, thresholds)
     ]
-    last = [about.policy['type'], '', '-']
-    for precision, found in export.accuracy.items():
+    last = [metadata.policy['type'], '', '-']
+    for precision, accuracy in export.accuracy.items():
         head += [f'stop here, {precision} (%)', f'top-1, {precision} (%)']
-        for cells, row in zip(rows, about.exits):
-            cells += [f'{found.stops[row["exit"]]:.1f}', f'{found.exits[row["exit"]]:.2f}']
-        macs = sum(found.stops[row['exit']] * row['macs'] for row in about.exits) / 100
+        for cells, row in zip(rows, metadata.exits):
+            cells += [f'{accuracy.stops[row["exit"]]:.1f}', f'{accuracy.exits[row["exit"]]:.2f}']
+        macs = sum(accuracy.stops[row['exit']] * row['macs'] for row in metadata.exits) / 100
         last[2] = f'{macs / 1e9:.3g}'
-        last += ['', f'{found.policy:.2f}']
+        last += ['', f'{accuracy.policy:.2f}']
     return (
-        f"{about.recipe} in {about.precision}: scores within {export.difference:.2g} of torch's "
-        f'in fp32\n{format_table([head, *rows, last])}'
+        f'{metadata.recipe} in {metadata.precision}: scores in fp32 within {export.difference:.2g} '
+        f'of torch\n{format_table([head, *rows, last])}'
     )

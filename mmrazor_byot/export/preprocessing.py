@@ -1,4 +1,4 @@
-"""What a recipe does to an image before the network sees it."""
+"""Preprocessing of a recipe, as steps of the runtime and as a part of the graph."""
 
 from typing import List, Sequence, Union
 
@@ -12,26 +12,27 @@ from mmrazor_byot.datasets import network_order
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.runtime.resize import check_interpolation
 
-#: Transforms of a test pipeline that leave the picture as it is.
+#: Transforms of a test pipeline that do not change the pixels.
 NO_CHANGE = ('PackInputs', 'LoadAnnotations', 'Collect')
 
 
 class Preprocessing(nn.Module):
-    """Images as they are in files to what the network takes: the first part of the graph.
-
-    Colours in the network's order, minus the mean, over the standard deviation.
+    """The data preprocessor as the first part of the graph: channel order and normalization.
 
     Args:
-        model (BaseModel): With the ``data_preprocessor`` of its recipe.
-        order (str): ``'RGB'`` or ``'BGR'``: what the network takes.
+        model (BaseModel): The network with its ``data_preprocessor``.
+        order (str): Channel order that the network expects, ``'RGB'`` or ``'BGR'``.
     """
+
+    mean: Tensor
+    variance: Tensor
 
     def __init__(self, model: BaseModel, order: str) -> None:
         super().__init__()
         preprocessor = model.data_preprocessor
-        self.turned = order == 'BGR'
-        self.normalized = bool(getattr(preprocessor, '_enable_normalize', False))
-        if self.normalized:
+        self.to_bgr = order == 'BGR'
+        self.normalize = bool(getattr(preprocessor, '_enable_normalize', False))
+        if self.normalize:
             mean, std = (getattr(preprocessor, n).detach().cpu().flatten() for n in ('mean', 'std'))
             self.register_buffer('mean', mean.clone())
             self.register_buffer('variance', std.square())
@@ -45,12 +46,12 @@ class Preprocessing(nn.Module):
         Returns:
             Tensor: (N, 3, H, W) float32.
         """
-        if self.turned:
+        if self.to_bgr:
             images = images.flip(-1)
-        # Bytes are quicker to transpose than floats, planes to normalise than pixels.
+        # uint8 is faster to transpose than float32, and NCHW faster to normalize than NHWC.
         images = images.permute(0, 3, 1, 2).contiguous().to(torch.float32)
-        if self.normalized:
-            # One ONNX node; a difference and a quotient are two.
+        if self.normalize:
+            # One ONNX node instead of two, Sub and Div.
             images = functional.batch_norm(images, self.mean, self.variance, eps=0)
         return images
 
@@ -59,37 +60,33 @@ def preprocessing(cfg: Config, model: BaseModel) -> Preprocessing:
     """The preprocessing of a recipe and the model that was built from it.
 
     Raises:
-        ConfigError: The images are not of three colours, or nothing says in which order they are.
+        ConfigError: The images do not have three channels, or the config has no test pipeline.
     """
     if not cfg.get('test_dataloader'):
         raise ConfigError(
-            'the config has no test_dataloader, whose pipeline says how images are read; give it '
-            'one'
+            'the config has no test_dataloader; the export needs its pipeline, which reads images'
         )
     if model.input_size[0] != 3:
         raise ConfigError(
-            f'the network takes images of {model.input_size[0]} channels; only those of three '
-            'colours can be exported'
+            f'the network takes images of {model.input_size[0]} channels; only networks of three '
+            'channels can be exported'
         )
     return Preprocessing(model, network_order(cfg))
 
 
 def resize_steps(pipeline: Sequence[dict]) -> List[dict]:
-    """How a test pipeline brings an image to the input size.
+    """Translate a test pipeline into steps of :func:`mmrazor_byot.runtime.resize.prepare`.
 
     Args:
         pipeline (Sequence[dict]): Configs of transforms.
 
-    Returns:
-        list[dict]: For :func:`mmrazor_byot.runtime.resize.prepare`.
-
     Raises:
-        ConfigError: It does something that is not known there.
+        ConfigError: A transform has no equivalent there.
     """
-    steps = []
+    steps: List[dict] = []
     for transform in pipeline:
         name = str(transform['type']).split('.')[-1]
-        how = dict(
+        method = dict(
             interpolation=transform.get('interpolation', 'bilinear'),
             backend=transform.get('backend', 'cv2'),
         )
@@ -101,31 +98,31 @@ def resize_steps(pipeline: Sequence[dict]) -> List[dict]:
             steps.append(dict(step='crop', size=_size(transform['crop_size'])))
         elif name == 'ResizeEdge':
             edge = transform.get('edge', 'short')
-            steps.append(dict(step='resize_edge', scale=transform['scale'], edge=edge, **how))
+            steps.append(dict(step='resize_edge', scale=transform['scale'], edge=edge, **method))
         elif name == 'Resize' and transform.get('scale') and not transform.get('keep_ratio'):
-            steps.append(dict(step='resize', size=_size(transform['scale']), **how))
+            steps.append(dict(step='resize', size=_size(transform['scale']), **method))
         else:
             raise ConfigError(
-                f'the test pipeline has {dict(transform)}, which the runtime without torch cannot '
-                'do; it knows ResizeEdge, Resize with scale and without keep_ratio, and CenterCrop '
+                f'the test pipeline has {dict(transform)}, which the runtime does not support; '
+                'it has ResizeEdge, Resize with scale and without keep_ratio, and CenterCrop '
                 'without auto_pad'
             )
         if name in ('Resize', 'ResizeEdge'):
-            check_interpolation(**how)
+            check_interpolation(**method)
     return steps
 
 
 def _check_loader(transform: dict) -> None:
-    """Refuse what would read an image otherwise than the runtime does."""
+    """Refuse arguments with which an image would differ from what the runtime reads."""
     expected = dict(color_type='color', imdecode_backend='cv2', to_float32=False)
     for name, value in expected.items():
         if transform.get(name, value) != value:
             raise ConfigError(
-                f'LoadImageFromFile has {name}={transform[name]!r}, and the runtime reads images '
-                f'as with {value!r}: test the network with that before you export it'
+                f'LoadImageFromFile has {name}={transform[name]!r}, but the runtime reads images '
+                f'as with {value!r}: test the network with that before the export'
             )
 
 
 def _size(scale: Union[int, Sequence[int]]) -> List[int]:
-    """mmcv's S or (W, H) as [H, W]."""
+    """Convert mmcv's S or (W, H) to [H, W]."""
     return [scale, scale] if isinstance(scale, int) else list(scale)[::-1]

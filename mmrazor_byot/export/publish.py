@@ -1,4 +1,4 @@
-"""A checkpoint fit to be published: weights, plain metadata, hash in name."""
+"""Checkpoints for publishing: weights, plain metadata, and a hash in the name."""
 
 import hashlib
 import io
@@ -16,21 +16,21 @@ from mmrazor_byot.version import __version__
 
 
 def publish(checkpoint: str, out: Union[str, Path], name: str) -> Path:
-    """Write the weights of a training checkpoint, all exits, for others.
+    """Publish the weights of a training checkpoint, with all exits.
 
-    Optimizer, message hub and schedulers are left out, numbers keep their precision.
+    Optimizer, message hub and schedulers are left out; the weights keep their dtypes.
 
     Args:
         checkpoint (str): File or URL of the training checkpoint.
-        out (str | Path): Folder to write to, made if need be.
+        out (str | Path): Folder to write to; created if it does not exist.
         name (str): Name of the recipe.
 
     Returns:
-        Path: ``NAME-HASH.pth``, the first 8 digits of its sha256.
+        Path: ``NAME-HASH.pth``, with the first 8 digits of its sha256.
 
     Raises:
-        CheckpointError: It is broken, or has no weights.
-        ConfigError: The folder cannot be written to.
+        CheckpointError: The checkpoint is damaged, or has no weights.
+        ConfigError: The folder is not writable.
     """
     loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
     state = loaded.get('state_dict')
@@ -45,11 +45,11 @@ def publish(checkpoint: str, out: Union[str, Path], name: str) -> Path:
 
 
 def plain_meta(meta: Dict[str, Any]) -> Dict[str, Any]:
-    """Classes and versions of a checkpoint as plain data, which loads wherever torch does."""
+    """Classes and versions of a checkpoint as plain types, which ``weights_only`` loads."""
     classes = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
-    named = dict(dataset_meta=dict(classes=tuple(map(str, classes)))) if classes else {}
+    dataset = dict(dataset_meta=dict(classes=tuple(map(str, classes)))) if classes else {}
     return dict(
-        **named,
+        **dataset,
         mmrazor_byot_version=__version__,
         mmpretrain_version=mmpretrain.__version__,
         mmengine_version=mmengine.__version__,
@@ -58,8 +58,8 @@ def plain_meta(meta: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def checkpoint_bytes(meta: Dict[str, Any], state: Dict[str, Any]) -> bytes:
-    """The content of a checkpoint file."""
-    buffer = io.BytesIO()  # a file's own name would go into its content
+    """Serialize a checkpoint."""
+    buffer = io.BytesIO()  # torch.save to a path would store the file name
     torch.save(dict(meta=meta, state_dict=state), buffer)
     return buffer.getvalue()
 

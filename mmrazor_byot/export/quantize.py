@@ -1,4 +1,4 @@
-"""A network in 8 bits: static quantization of its stages by ONNX Runtime."""
+"""Static 8-bit quantization of the stages by ONNX Runtime."""
 
 import logging
 import tempfile
@@ -8,7 +8,7 @@ from typing import Dict, List, Optional
 import numpy as np
 import onnx
 from onnx import ModelProto
-from onnxruntime.quantization import (
+from onnxruntime.quantization import (  # type: ignore[import-untyped]
     CalibrationDataReader,
     QuantFormat,
     QuantType,
@@ -24,7 +24,7 @@ BATCH = 32
 
 
 class _Feeds(CalibrationDataReader):
-    """Hands out what a model is calibrated on."""
+    """Inputs that a model is calibrated on, one batch after another."""
 
     def __init__(self, feeds: List[Feed]) -> None:
         self.feeds = iter(feeds)
@@ -34,17 +34,14 @@ class _Feeds(CalibrationDataReader):
 
 
 def quantize_stages(stages: List[ExportedStage], images: np.ndarray) -> List[ExportedStage]:
-    """Quantize every stage, calibrated on what the fp32 stages before it give.
+    """Quantize every stage, calibrated on the outputs of the fp32 stages before it.
 
     Args:
-        stages (list[ExportedStage]): Of the network, in fp32.
-        images (np.ndarray): To calibrate on, (N, H, W, 3) uint8 RGB.
-
-    Returns:
-        list[ExportedStage]: The same in 8 bits.
+        stages (list[ExportedStage]): Stages in fp32.
+        images (np.ndarray): Calibration images, (N, H, W, 3) uint8 RGB.
 
     Raises:
-        DeployError: ONNX Runtime cannot quantize one.
+        DeployError: ONNX Runtime cannot quantize a stage.
     """
     sessions = StageSessions(stages)
     values = [sessions.run(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
@@ -57,12 +54,8 @@ def quantize_stages(stages: List[ExportedStage], images: np.ndarray) -> List[Exp
 
 
 def _quantize(model: ModelProto, feeds: List[Feed]) -> ModelProto:
-    """Quantize a model: weights by channel, activations by their range.
-
-    QuantizeLinear and DequantizeLinear come around what runs in 8 bits; inputs and outputs stay as
-    they are.
-    """
-    logging.disable(logging.WARNING)  # it advises to optimize first, which torch has done
+    """Quantize a model (QDQ): weights per channel, activations by range, inputs and outputs not."""
+    logging.disable(logging.WARNING)  # its advice to optimize first: torch has done it
     try:
         with tempfile.TemporaryDirectory() as folder:
             fp32, int8 = Path(folder, 'fp32.onnx'), Path(folder, 'int8.onnx')
@@ -73,11 +66,11 @@ def _quantize(model: ModelProto, feeds: List[Feed]) -> ModelProto:
                 _Feeds(feeds),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
-                # What onnxruntime can join with a ReLU to one kernel.
+                # onnxruntime fuses this type with a ReLU.
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                # Processors without VNNI add two products in 16 bits: weights of 7 bits cannot
-                # overflow there, so all answer alike.
+                # Without VNNI, CPUs add two products in 16 bits. Weights of 7 bits cannot overflow,
+                # so all CPUs give the same scores.
                 reduce_range=True,
             )
             return onnx.load(int8)

@@ -1,12 +1,12 @@
-"""Images of a recipe, as files hold them, and what the network answers to them in torch."""
+"""Images of a recipe as uint8 RGB, and their logits in torch."""
 
 import copy
 import warnings
-from typing import Iterator, Tuple
+from typing import Iterable, Iterator, Tuple
 
 import numpy as np
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
@@ -25,22 +25,23 @@ from mmrazor_byot.structures import BatchSamples
 def reference(
     cfg: Config, model: BYOT, count: int, random: bool = False
 ) -> Tuple[np.ndarray, Tensor]:
-    """Training images and what torch makes of them, preprocessing included.
+    """Training images and their logits in torch.
 
     Args:
         cfg (Config): The recipe.
-        model (BYOT): For evaluation, on the CPU.
-        count (int): How many images at most.
-        random (bool): Draw the pixels instead of reading images. Defaults to False.
+        model (BYOT): The network in evaluation mode, on the CPU.
+        count (int): At most this many images.
+        random (bool): Use random pixels instead of images. Defaults to False.
 
     Returns:
         tuple: Images (N, H, W, 3) uint8 RGB, and the logits of every exit, (N, C, K) float32.
 
     Raises:
-        ConfigError: No images, or they are not of the network's size.
+        ConfigError: There are no images, or their size is not the network's ``input_size``.
     """
+    loader: Iterable[dict]
     if random:
-        settings, loader = cfg.test_dataloader, [_random_batch(model.input_size, count)]
+        loader, settings = [_random_batch(model.input_size, count)], cfg.test_dataloader
     else:
         loader, settings = _training_loader(cfg)
     images, logits = [], []
@@ -56,7 +57,7 @@ def reference(
 
 
 def labelled_batches(cfg: Config) -> Iterator[Tuple[np.ndarray, Tensor]]:
-    """The recipe's test images (N, H, W, 3) uint8 RGB and labels (N,); shows how far it is."""
+    """Test images (N, H, W, 3) uint8 RGB and labels (N,) of a recipe, with a progress bar."""
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
     for batch in track(loader, 'Test images', transient=True):
@@ -65,50 +66,49 @@ def labelled_batches(cfg: Config) -> Iterator[Tuple[np.ndarray, Tensor]]:
 
 
 def first_images(config: str, count: int) -> Tuple[np.ndarray, np.ndarray]:
-    """At most ``count`` test images (N, H, W, 3) uint8 RGB of a recipe's file, and labels (N,).
+    """At most ``count`` test images (N, H, W, 3) uint8 RGB and labels (N,) of a config file.
 
     Raises:
         ConfigError: The file does not exist or does not parse.
     """
     images, labels = [], []
-    for pictures, numbers in labelled_batches(load_config(config)):
-        images.append(pictures)
-        labels.append(numbers.numpy())
+    for batch_images, batch_labels in labelled_batches(load_config(config)):
+        images.append(batch_images)
+        labels.append(batch_labels.numpy())
         if sum(map(len, images)) >= count:
             break
     return np.concatenate(images)[:count], np.concatenate(labels)[:count]
 
 
-def rgb_images(batch: dict, settings: dict) -> np.ndarray:
-    """The images of a batch as files hold them.
+def rgb_images(batch: dict, settings: ConfigDict) -> np.ndarray:
+    """The images of a batch before the data preprocessor.
 
     Args:
-        batch (dict): With ``inputs``, images (3, H, W) in the order of the pipeline.
-        settings (dict): Config of the data loader.
+        batch (dict): A batch with ``inputs``, images (3, H, W) in the pipeline's channel order.
+        settings (ConfigDict): Config of the data loader.
 
     Returns:
         np.ndarray: (N, H, W, 3) uint8 RGB.
 
     Raises:
-        ConfigError: The pipeline changes the pixels' type.
+        ConfigError: The images are not uint8, or differ in size.
     """
     inputs = batch['inputs']
     if any(x.dtype != torch.uint8 or x.shape != inputs[0].shape for x in inputs):
         raise ConfigError(
             'the pipeline does not give uint8 images of one size: end it with PackInputs, and '
-            'normalise in the data_preprocessor'
+            'normalize in the data_preprocessor'
         )
-    pictures = torch.stack(list(inputs)).permute(0, 2, 3, 1).cpu().numpy()
+    images = torch.stack(list(inputs)).permute(0, 2, 3, 1).cpu().numpy()
     bgr = reads_bgr(per_image(settings).dataset.pipeline)
-    return np.ascontiguousarray(pictures[..., ::-1] if bgr else pictures)
+    return np.ascontiguousarray(images[..., ::-1] if bgr else images)
 
 
-def _training_loader(cfg: Config) -> Tuple[DataLoader, dict]:
-    """The held-out training images of a recipe, or if it holds none out, any, as in a test."""
+def _training_loader(cfg: Config) -> Tuple[DataLoader, ConfigDict]:
+    """The held-out training images or, if there are none, all, with the pipeline of the test."""
     if cfg.get('calibration_dataloader'):
         with warnings.catch_warnings():
-            # Ranges and differences may be seen on images that were trained on, too.
-            warnings.simplefilter('ignore')
+            warnings.simplefilter('ignore')  # images that were trained on serve here as well
             return calibration_loader(cfg), cfg.calibration_dataloader
     settings = copy.deepcopy(per_image(cfg.test_dataloader))
     dataset = copy.deepcopy(per_image(cfg.train_dataloader).dataset)
@@ -118,16 +118,16 @@ def _training_loader(cfg: Config) -> Tuple[DataLoader, dict]:
 
 
 def _random_batch(size: Tuple[int, int, int], count: int) -> dict:
-    """Patches of colour, as pixels that are all noise look alike to a network."""
+    """Random colour gradients, as a network gives all images of pixel noise similar scores."""
     small = torch.rand(count, size[0], 4, 4, generator=torch.Generator().manual_seed(0)) * 255
     inputs = list(torch.nn.functional.interpolate(small, size[1:], mode='bilinear').byte())
     return dict(inputs=inputs, data_samples=[DataSample() for _ in inputs])
 
 
-def _check_size(inputs: Tensor, pictures: np.ndarray, model: BYOT) -> None:
+def _check_size(inputs: Tensor, images: np.ndarray, model: BYOT) -> None:
     expected = tuple(model.input_size)
-    if inputs.shape[1:] != expected or pictures.shape[1:3] != expected[1:]:
+    if inputs.shape[1:] != expected or images.shape[1:3] != expected[1:]:
         raise ConfigError(
-            f'the recipe shows the network images of {tuple(inputs.shape[1:])}, its input_size is '
+            f'the recipe gives the network images of {tuple(inputs.shape[1:])}, its input_size is '
             f'{expected}: set --cfg-options model.input_size to what the test pipeline gives'
         )

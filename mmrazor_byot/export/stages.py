@@ -1,4 +1,4 @@
-"""The stages of a network as ONNX, from one exit that is used to the next."""
+"""Export of the stages of a network to ONNX; a stage leads from one used exit to the next."""
 
 import warnings
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -6,7 +6,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 import torch
 from onnx import ModelProto
-from onnxruntime import InferenceSession
+from onnxruntime import InferenceSession  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
@@ -14,17 +14,16 @@ from mmrazor_byot.early_exit import StagedNetwork
 from mmrazor_byot.errors import DeployError
 
 OPSET = 18
-ADAPTIVE = torch.ops.aten.adaptive_avg_pool2d.default
 
 
 class ExportedStage(NamedTuple):
-    """What leads from one exit that is used to the next, as ONNX.
+    """The part of a network from one used exit to the next, as ONNX.
 
     Attributes:
-        model (ModelProto): Takes the state by its names; gives what it computes of the next state,
-            and ``logits_I`` (N, K).
-        inputs (list[str]): Names of the state it takes.
-        outputs (list[str]): Names of the state it leaves; what it only passes on keeps its name.
+        model (ModelProto): The inputs are the tensors of the state, the outputs those of the next
+            state that it computes, and ``logits_I`` (N, K).
+        inputs (list[str]): Names of the state before the stage.
+        outputs (list[str]): Names of the state after it; a tensor passed through keeps its name.
         number (int): The exit, I, 1 to C.
         num_exits, num_classes (int): C and K.
         image_size (tuple[int, int]): Height and width of the images.
@@ -40,10 +39,7 @@ class ExportedStage(NamedTuple):
 
 
 class _Stage(nn.Module):
-    """What leads from an exit that is used (``before``, or 0) to the next, as torch.onnx wants it.
-
-    ``preprocessing`` is None unless the stage takes images, ``last`` says whether it is the last.
-    """
+    """The part of a network from the used exit ``before`` (0: the images) to exit ``number``."""
 
     def __init__(
         self,
@@ -59,8 +55,8 @@ class _Stage(nn.Module):
         self.head = network.heads[number - 1]
         self.deepest = number == network.num_exits
         self.last = last
-        #: Numbers of the new state that are computed here.
-        self.kept: Sequence[int] = ()
+        #: Indices of the tensors in the new state that this stage computes.
+        self.computed: Sequence[int] = ()
 
     def parts(self, *state: Tensor) -> Tuple[Tuple[Tensor, ...], Tensor]:
         """The state after the stage, and the logits."""
@@ -74,42 +70,42 @@ class _Stage(nn.Module):
 
     def forward(self, *state: Tensor) -> Tuple[Tensor, ...]:
         after, logits = self.parts(*state)
-        return (*(after[i] for i in self.kept), logits)
+        return (*(after[i] for i in self.computed), logits)
 
 
 def export_stages(
     network: StagedNetwork, preprocessing: nn.Module, exits: Sequence[int]
 ) -> List[ExportedStage]:
-    """Export what leads to each exit that is used, with a free batch size.
+    """Export the stage of each used exit, with a dynamic batch size.
 
     Args:
-        network (StagedNetwork): On the CPU; its poolings are rewritten, see :func:`pool_plainly`.
-        preprocessing (nn.Module): Images (N, H, W, 3) uint8 to what the network takes.
-        exits (Sequence[int]): Numbers of the exits that are used, from 1; no other head is
-            exported.
+        network (StagedNetwork): The network on the CPU; :func:`use_avg_pool` is applied in place.
+        preprocessing (nn.Module): Takes images (N, H, W, 3) uint8.
+        exits (Sequence[int]): Numbers of the used exits, from 1; other heads are not exported.
 
     Returns:
-        list[ExportedStage]: One for each of them.
+        list[ExportedStage]: One for each of ``exits``.
 
     Raises:
-        DeployError: torch cannot export it.
+        DeployError: torch cannot export a stage.
     """
     size = tuple(network.input_size[1:])
     generator = torch.Generator().manual_seed(0)
-    state = (torch.randint(256, (2, *size, 3), dtype=torch.uint8, generator=generator),)
+    images = torch.randint(256, (2, *size, 3), dtype=torch.uint8, generator=generator)
+    state: Tuple[Tensor, ...] = (images,)
     names, stages = ['image'], []
     for before, number in zip([0, *exits], exits):
         first = None if before else preprocessing
         stage = _Stage(network, before, number, number == exits[-1], first)
         for module in (*stage.trunks, stage.head):
-            pool_plainly(module)
+            use_avg_pool(module)
         with torch.no_grad():
             after, logits = stage.parts(*state)
-        known = {id(x): name for x, name in zip(state, names)}  # it passes through
+        known = {id(x): name for x, name in zip(state, names)}  # passed through
         outputs = [known.get(id(x), f'state_{number}_{i}') for i, x in enumerate(after)]
-        stage.kept = [i for i, name in enumerate(outputs) if name not in names]
-        given = [*(outputs[i] for i in stage.kept), f'logits_{number}']
-        model = _export(stage, state, names, given)
+        stage.computed = [i for i, name in enumerate(outputs) if name not in names]
+        computed = [*(outputs[i] for i in stage.computed), f'logits_{number}']
+        model = _export(stage, state, names, computed)
         stages.append(
             ExportedStage(model, names, outputs, number, network.num_exits, logits.shape[1], size)
         )
@@ -118,23 +114,23 @@ def export_stages(
 
 
 class StageSessions:
-    """Stages in ONNX Runtime, all of them run for every image."""
+    """Stages in ONNX Runtime, all run on every image."""
 
     def __init__(self, stages: Sequence[ExportedStage]) -> None:
         self.stages = stages
         self.sessions = [InferenceSession(stage.model.SerializeToString()) for stage in stages]
 
     def run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
-        """All inputs and outputs of the stages, (N, ...) each, for images (N, H, W, 3)."""
+        """Run images (N, H, W, 3); return all inputs and outputs of the stages, (N, ...) each."""
         values = dict(image=images)
         for stage, session in zip(self.stages, self.sessions):
             names = [output.name for output in session.get_outputs()]
-            given = {name: values[name] for name in stage.inputs}
-            values.update(zip(names, session.run(names, given)))
+            feed = {name: values[name] for name in stage.inputs}
+            values.update(zip(names, session.run(names, feed)))
         return values
 
     def logits(self, images: np.ndarray) -> Tensor:
-        """The logits of every exit, (N, C, K); NaN for those that are not used."""
+        """The logits of every exit, (N, C, K); NaN for exits that are not used."""
         values, first = self.run(images), self.stages[0]
         logits = torch.full((len(images), first.num_exits, first.num_classes), torch.nan)
         for stage in self.stages:
@@ -142,14 +138,16 @@ class StageSessions:
         return logits
 
 
-def pool_plainly(module: GraphModule) -> None:
-    """Say of each global pooling how large its window is.
+def use_avg_pool(module: GraphModule) -> None:
+    """Replace global ``adaptive_avg_pool2d`` by ``avg_pool2d``, in place.
 
-    torch takes ``adaptive_avg_pool2d`` apart before it exports it, and what it leaves becomes ten
-    ONNX nodes; this becomes one. The module is changed in place.
+    torch decomposes the former into ten ONNX nodes; the latter is one.
     """
     for node in module.graph.nodes:
-        if node.target is ADAPTIVE and list(node.args[1]) == [1, 1]:
+        if node.target is torch.ops.aten.adaptive_avg_pool2d.default and list(node.args[1]) == [
+            1,
+            1,
+        ]:
             size = node.args[0].meta['val'].shape[2:]
             if all(isinstance(n, int) for n in size):
                 node.target = torch.ops.aten.avg_pool2d.default
@@ -161,7 +159,7 @@ def _export(
     stage: _Stage, state: Tuple[Tensor, ...], names: List[str], outputs: List[str]
 ) -> ModelProto:
     batch = torch.export.Dim('batch')
-    what = f'the stage that gives {outputs[-1]}'
+    what = f'the stage of {outputs[-1]}'
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter('ignore')
@@ -180,9 +178,10 @@ def _export(
         raise DeployError(
             f'torch {torch.__version__} cannot export {what} to ONNX: {reason}'
         ) from e
-    found = {x.domain: x.version for x in program.model_proto.opset_import}
-    if found != {'': OPSET}:  # torch keeps its own if it cannot convert
+    assert program is not None  # with dynamo=True
+    opsets = {x.domain: x.version for x in program.model_proto.opset_import}
+    if opsets != {'': OPSET}:  # torch keeps its own if it cannot convert
         raise DeployError(
-            f'torch {torch.__version__} gives {what} the operators {found}, not opset {OPSET}'
+            f'torch {torch.__version__} exports {what} with opsets {opsets}, not opset {OPSET}'
         )
     return program.model_proto
