@@ -76,11 +76,8 @@ def separating_policy(policy: ThresholdPolicy, logits: Tensor) -> ThresholdPolic
     """A policy of the same type with thresholds at which samples stop at every exit.
 
     About as many samples stop at each exit. A threshold is the middle of the widest gap between two
-    scores near the quantile that this needs, so that rounding changes no exit.
-
-    Args:
-        policy (ThresholdPolicy): A policy that compares a score with thresholds.
-        logits (Tensor): Logits of every exit, (N, C, K).
+    scores near the quantile that this needs, so that rounding changes no exit. ``logits`` are those
+    of every exit, (N, C, K).
     """
     count = logits.shape[1]
     used = used_exits(policy, count)

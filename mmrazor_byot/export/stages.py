@@ -1,7 +1,7 @@
 """Export of the stages of a network to ONNX; a stage leads from one used exit to the next."""
 
 import warnings
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -42,15 +42,10 @@ class _Stage(nn.Module):
     """The part of a network from the used exit ``before`` (0: the images) to exit ``number``."""
 
     def __init__(
-        self,
-        network: StagedNetwork,
-        before: int,
-        number: int,
-        last: bool,
-        preprocessing: Optional[nn.Module],
+        self, network: StagedNetwork, before: int, number: int, last: bool, preprocessing: nn.Module
     ) -> None:
         super().__init__()
-        self.preprocessing = preprocessing
+        self.preprocessing = None if before else preprocessing
         self.trunks = network.trunks[before:number]  # the deepest exit has none
         self.head = network.heads[number - 1]
         self.deepest = number == network.num_exits
@@ -95,8 +90,7 @@ def export_stages(
     state: Tuple[Tensor, ...] = (images,)
     names, stages = ['image'], []
     for before, number in zip([0, *exits], exits):
-        first = None if before else preprocessing
-        stage = _Stage(network, before, number, number == exits[-1], first)
+        stage = _Stage(network, before, number, number == exits[-1], preprocessing)
         for module in (*stage.trunks, stage.head):
             use_avg_pool(module)
         with torch.no_grad():
@@ -143,11 +137,9 @@ def use_avg_pool(module: GraphModule) -> None:
 
     torch decomposes the former into ten ONNX nodes; the latter is one.
     """
+    adaptive = torch.ops.aten.adaptive_avg_pool2d.default
     for node in module.graph.nodes:
-        if node.target is torch.ops.aten.adaptive_avg_pool2d.default and list(node.args[1]) == [
-            1,
-            1,
-        ]:
+        if node.target is adaptive and list(node.args[1]) == [1, 1]:
             size = node.args[0].meta['val'].shape[2:]
             if all(isinstance(n, int) for n in size):
                 node.target = torch.ops.aten.avg_pool2d.default

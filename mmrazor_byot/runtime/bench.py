@@ -55,13 +55,8 @@ def read_images(folder: PathLike, metadata: Metadata) -> Images:
 def run_modes(model: EarlyExitModel, policy: bool) -> Dict[str, Optional[np.ndarray]]:
     """The modes in which a file can be run, with their thresholds.
 
-    Args:
-        model (EarlyExitModel): The file.
-        policy (bool): Whether to include its policy.
-
-    Returns:
-        dict: ``'1/4'`` and so on, in which all images stop at that exit, and ``'policy'``, which
-        has the thresholds of the file (None).
+    In ``'1/4'`` and so on all images stop at that exit. If asked for, ``'policy'`` has the
+    thresholds of the file (None).
     """
     metadata = model.metadata
     single = len(metadata.exits) == 1
