@@ -1,4 +1,4 @@
-"""Checkpoints: read safely, written whole."""
+"""Safe loading of checkpoints, and atomic writing."""
 
 import codecs
 import os
@@ -14,24 +14,23 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
 from .errors import CheckpointError
-from .files import write_bytes
+from .files import PathLike, write_bytes
 
-# Stubs of classes that a file may name, but not call.
+# Stubs for classes that a file may name but not call.
 _NDARRAY = object()
 _ONE_CYCLE = object()
 
 
 def mmengine_globals() -> Dict[str, Any]:
-    """What a checkpoint of MMEngine holds beyond tensors and plain data.
+    """What a checkpoint of MMEngine holds besides tensors and plain data.
 
     Its message hub pickles ``HistoryBuffer`` objects: NumPy arrays, and their statistics methods by
     ``getattr(HistoryBuffer, 'mean')``. Schedulers may hold NumPy scalars, OneCycleLR its annealing
-    function. What could do more than that has a stub: ``getattr`` finds those methods alone, and
-    arrays begin empty, because ``numpy.ndarray`` itself would build one on any address in memory.
+    function. Whatever could do more is restricted: ``getattr`` returns those methods only, and
+    arrays start empty, because ``numpy.ndarray`` itself can be given any memory as its buffer.
 
     Returns:
-        dict: Full name in the file to object. NumPy 1 and 2 name the same functions differently,
-        and a file of either must load.
+        dict: Objects by their full name in the file, in NumPy 1 and in NumPy 2.
     """
     allowed = {
         '_codecs.encode': codecs.encode,  # how pickle writes bytes
@@ -40,7 +39,7 @@ def mmengine_globals() -> Dict[str, Any]:
         'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
         'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler': _ONE_CYCLE,
         'numpy.ndarray': _NDARRAY,
-        # No file can name this; torch asks whether the type of an array may have its state set.
+        # No file can name this; torch checks the type of an array before it sets its state.
         'ndarray': np.ndarray,
         'numpy.dtype': np.dtype,
     }
@@ -75,11 +74,11 @@ def allow_mmengine_globals() -> None:
 
 
 def load_from_local(filename: str, map_location: Any = None) -> dict:
-    """Load a checkpoint file, and refuse one that would run code; MMEngine's loader of local files.
+    """Load a checkpoint file without running code; replaces MMEngine's loader of local files.
 
     Args:
         filename (str): Path of the file; ``~`` is expanded.
-        map_location (Any): As in ``torch.load``.
+        map_location: See ``torch.load``.
 
     Raises:
         CheckpointError: The file is missing, truncated, not a checkpoint, or carries more than
@@ -92,7 +91,7 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
         checkpoint = torch.load(filename, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as e:
         raise _refused(filename, str(e)) from e
-    except Exception as e:  # what broken bytes lead to can be anything
+    except Exception as e:  # a truncated file can raise anything
         raise _broken(filename, str(e) or type(e).__name__) from e
     if not isinstance(checkpoint, dict):
         raise CheckpointError(
@@ -110,7 +109,7 @@ def _refused(filename: str, reason: str) -> CheckpointError:
             'neither a weight nor training state, and loading it can run code. Ask its author for '
             'a file with the weights only.'
         )
-    # torch's own text before this advises to load it all the same.
+    # torch's text before this advises to load the file without the check.
     _, _, detail = reason.rpartition('WeightsUnpickler error:')
     return _broken(filename, detail.strip() or 'it is not a zip archive')
 
@@ -124,14 +123,13 @@ def _broken(filename: str, reason: str) -> CheckpointError:
 
 @register_backend('atomic', force=True)
 class AtomicBackend(LocalBackend):
-    """Local files that appear whole or not at all.
+    """Local files, written to a temporary file first and then renamed.
 
     MMEngine writes a checkpoint in place, so a crash or a full disk leaves a truncated one under
-    its final name. This writes beside it and renames. Use it by
-    ``checkpoint=dict(type='CheckpointHook', backend_args=dict(backend='atomic'))``, as our configs
-    do.
+    its final name. Our configs use this backend:
+    ``checkpoint=dict(type='CheckpointHook', backend_args=dict(backend='atomic'))``.
     """
 
-    def put(self, obj: bytes, filepath) -> None:
-        """Write bytes to a file, which is replaced only when all is written."""
+    def put(self, obj: bytes, filepath: PathLike) -> None:
+        """Write bytes to a file; see :func:`mmrazor_byot.files.atomic_path`."""
         write_bytes(filepath, obj)

@@ -1,18 +1,19 @@
-"""Patches of the OpenMMLab packages, seen as needed with MMEngine 0.10.7 and MMRazor 1.0.0.
+"""Patches for torch 2 of MMEngine 0.10.7, mmpretrain 1.2.0 and MMRazor 1.0.0.
 
 1. ``import mmrazor.models`` fails on torch 2: ``mmrazor.structures.quantization`` builds tables of
-   names that ``torch.ao.quantization`` has dropped. If (and only if) it fails to import, a stub
-   takes its place, whose use raises an error that says so.
+   names that ``torch.ao.quantization`` has dropped. If it fails to import, and only then, it is
+   replaced by a stub, whose use raises an error that says so.
 2. MMEngine loads checkpoints by a bare ``torch.load``, which refuses MMEngine's own files and, from
    a URL, runs whatever code a file carries. See :mod:`mmrazor_byot.checkpoint`.
 3. ``mmrazor_byot::NAME`` as a config's base, or for ``mmengine.hub.get_config``: MMEngine has a
-   fixed list of packages, finds no editable install, and would look up bare types in our scope.
-4. MMEngine selects a CUDA device whatever the backend, see :func:`no_cuda_device`.
-5. Swin's blocks in mmpretrain fix the batch size for torch.export, see :func:`symbolic_batch`.
-6. oneDNN overwrites memory in NHWC, see :func:`check_narrow_convolutions`.
+   fixed list of packages, misses editable installs, and would look up bare types in our scope.
+4. The models of :mod:`mmrazor_byot.zoo` are added to mmpretrain's ``ModelHub``.
+5. MMEngine selects a CUDA device whatever the backend, see :func:`no_cuda_device`.
+6. Swin's blocks in mmpretrain fix the batch size for torch.export, see :func:`symbolic_batch`.
+7. oneDNN overwrites memory in NHWC, see :func:`check_narrow_convolutions`.
 
-The first three run when the module in question is imported, so that this file needs neither torch
-nor any OpenMMLab package. mmpretrain learns of the models in :mod:`mmrazor_byot.zoo` the same way.
+The first four are applied when the module in question is imported, so this file itself imports
+neither torch nor an OpenMMLab package.
 """
 
 import contextlib
@@ -23,16 +24,18 @@ import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 from unittest import mock
+
+from .errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
 
-#: oneDNN's block of channels; 8 without AVX-512.
+#: Channels in a block of oneDNN; 8 without AVX-512.
 BLOCK = 16
 QUANTIZATION = 'mmrazor.structures.quantization'
-#: Warnings at every start, of code that none of our users can change.
+#: Warnings at every import, about code that users cannot change.
 _NOISE = (
     'pkg_resources is deprecated',
     'Fail to import ``MultiScaleDef',
@@ -66,12 +69,14 @@ def no_cuda_device() -> Iterator[None]:
 
 @contextlib.contextmanager
 def symbolic_batch() -> Iterator[None]:
-    """Let torch.export follow the batch size through Swin's windows."""
+    """Keep the batch size symbolic in Swin's windows for torch.export."""
     from mmpretrain.models.utils.attention import ShiftWindowMSA
 
-    def window_reverse(windows, height, width, size):
+    def window_reverse(
+        windows: 'torch.Tensor', height: int, width: int, size: int
+    ) -> 'torch.Tensor':
         rows, columns = height // size, width // size
-        # mmpretrain divides floats to find the batch size.
+        # mmpretrain computes the batch size by dividing floats.
         windows = windows.view(
             windows.shape[0] // (rows * columns), rows, columns, size, size, windows.shape[-1]
         )
@@ -82,22 +87,20 @@ def symbolic_batch() -> Iterator[None]:
 
 
 def check_narrow_convolutions(model: 'torch.nn.Module', switch: str) -> None:
-    """Refuse a network that would overwrite memory in NHWC on a CPU.
+    """Check that a network can be trained in NHWC on a CPU.
 
-    The weight gradient of a 1 x 1 convolution with a stride is computed in a buffer that is too
-    small if there are fewer channels than a block (oneDNN issue 6035): the run crashes, hangs or
-    learns nonsense.
+    The weight gradient of a strided 1 x 1 convolution with fewer input channels than a block is
+    computed in a buffer that is too small (oneDNN issue 6035): the run crashes, hangs or learns
+    nothing.
 
     Args:
         model (nn.Module): The network.
-        switch (str): What would bring it to NHWC, for the message.
+        switch (str): The setting that would convert it to NHWC, for the message.
 
     Raises:
-        ConfigError: It has such a convolution, and is on a CPU.
+        ConfigError: The network is on a CPU and has such a convolution.
     """
     from torch import nn
-
-    from .errors import ConfigError
 
     for name, module in model.named_modules():
         if (
@@ -110,23 +113,29 @@ def check_narrow_convolutions(model: 'torch.nn.Module', switch: str) -> None:
             raise ConfigError(
                 f'{switch}: on a CPU, torch overwrites memory in 1 x 1 convolutions with a stride '
                 f'and fewer than {BLOCK} input channels, such as {name} with {module.in_channels} '
-                f'(oneDNN issue 6035); leave {switch} out, or take a wider network'
+                f'(oneDNN issue 6035); remove {switch} or use a wider network'
             )
 
 
 class _PatchFinder(importlib.abc.MetaPathFinder):
-    """Finds the modules to patch as usual, and patches them after they are executed."""
+    """Finds the modules to patch as Python does, and patches them after they are executed."""
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(
+        self,
+        name: str,
+        path: Optional[Sequence[str]] = None,
+        target: Optional[ModuleType] = None,
+    ) -> Optional[importlib.machinery.ModuleSpec]:
         if name not in _PATCHES and name != QUANTIZATION:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader.exec_module = _patched(name, spec.loader.exec_module)
+        loader: Any = spec and spec.loader  # one of its methods is replaced
+        if loader is not None:
+            loader.exec_module = _patched(name, loader.exec_module)
         return spec
 
 
-def _patched(name: str, execute: Callable) -> Callable:
+def _patched(name: str, execute: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
     def exec_module(module: ModuleType) -> None:
         execute(module)
         _PATCHES[name](module)
@@ -141,7 +150,7 @@ def _patched(name: str, execute: Callable) -> Callable:
 
 
 class _Stub:
-    """What cannot be imported; every use raises and names it."""
+    """A name that cannot be imported; every use of it raises an error."""
 
     def __init__(self, name: str, cause: Exception) -> None:
         self._message = (
@@ -150,25 +159,25 @@ class _Stub:
             'with torch 1.13.'
         )
 
-    def _fail(self, *args, **kwargs):
+    def _fail(self, *args: object, **kwargs: object) -> None:
         raise ImportError(self._message)
 
     __call__ = __getitem__ = _fail
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> None:
         if name.startswith('__'):  # inspection, not use
             raise AttributeError(name)
         self._fail()
 
 
-def _stub_quantization(module: ModuleType, cause: Exception) -> None:
-    """Let any name be imported from a module that failed to load."""
+def _stub_quantization(module: Any, cause: Exception) -> None:
+    """Make every name importable from a module that failed to load."""
     for name in [name for name in sys.modules if name.startswith(f'{QUANTIZATION}.')]:
         del sys.modules[name]
     for name in [name for name in vars(module) if not name.startswith('__')]:
         delattr(module, name)
 
-    def __getattr__(name):
+    def __getattr__(name: str) -> _Stub:
         if name.startswith('__'):
             raise AttributeError(name)
         return _Stub(name, cause)
@@ -176,7 +185,7 @@ def _stub_quantization(module: ModuleType, cause: Exception) -> None:
     module.__getattr__ = __getattr__
 
 
-def _load_checkpoints_safely(module: ModuleType) -> None:
+def _load_checkpoints_safely(module: Any) -> None:
     from .checkpoint import allow_mmengine_globals, load_from_local
     from .zoo import load_from_zoo
 
@@ -186,24 +195,24 @@ def _load_checkpoints_safely(module: ModuleType) -> None:
     module.load_url = functools.partial(module.load_url, weights_only=True)
 
 
-def _find_our_bases(module: ModuleType) -> None:
-    theirs = module.Config._get_cfg_path
+def _resolve_our_bases(module: Any) -> None:
+    get_cfg_path = module.Config._get_cfg_path
 
-    def _get_cfg_path(cfg_path, filename):
-        # No scope: our configs say mmpretrain's for bare types, and prefix our own.
+    def _get_cfg_path(cfg_path: str, filename: str) -> Tuple[str, Optional[str]]:
+        # Without a scope: bare types in our configs are mmpretrain's, our own are prefixed.
         ours = _our_config(cfg_path)
-        return (ours, None) if ours else theirs(cfg_path, filename)
+        return (ours, None) if ours else get_cfg_path(cfg_path, filename)
 
     module.Config._get_cfg_path = staticmethod(_get_cfg_path)
 
 
-def _get_our_configs(module: ModuleType) -> None:
-    theirs = module.get_config
+def _resolve_our_configs(module: Any) -> None:
+    mmengine_get_config = module.get_config
 
-    def get_config(cfg_path, pretrained=False):
+    def get_config(cfg_path: str, pretrained: bool = False) -> Any:
         ours = _our_config(cfg_path)
         if ours is None:
-            return theirs(cfg_path, pretrained)
+            return mmengine_get_config(cfg_path, pretrained)
         from mmengine.config import Config
 
         cfg = Config.fromfile(ours)
@@ -215,7 +224,7 @@ def _get_our_configs(module: ModuleType) -> None:
 
 
 def _our_config(name: str) -> Optional[str]:
-    """The file that ``mmrazor_byot::NAME`` means; None for other names."""
+    """The path of the config ``mmrazor_byot::NAME``; None for other names."""
     package, _, path = name.partition('::')
     if package != 'mmrazor_byot':
         return None
@@ -225,7 +234,6 @@ def _our_config(name: str) -> Optional[str]:
 
 
 def _register_zoo(module: ModuleType) -> None:
-    """Let mmpretrain know the models of the zoo by name."""
     from . import zoo
 
     with contextlib.suppress(FileNotFoundError):  # a copy of the package alone has no index
@@ -233,8 +241,8 @@ def _register_zoo(module: ModuleType) -> None:
 
 
 _PATCHES: Dict[str, Callable[[ModuleType], None]] = {
-    'mmengine.config.config': _find_our_bases,
-    'mmengine.hub': _get_our_configs,
+    'mmengine.config.config': _resolve_our_bases,
+    'mmengine.hub': _resolve_our_configs,
     'mmengine.runner.checkpoint': _load_checkpoints_safely,
     'mmpretrain.apis.model': _register_zoo,
 }

@@ -1,33 +1,32 @@
-"""Errors that tell the user what was wrong and what to do.
+"""Errors caused by invalid input, which say what is wrong and how to fix it.
 
-The tools print these as one line, without a traceback. Anything else that is raised is a bug, and
-keeps its traceback.
+The tools print them as one line; any other exception is a bug and keeps its traceback.
 """
 
 
 class ByotError(Exception):
-    """Base of all errors that bad input can cause."""
+    """Base class of all errors that are caused by invalid input."""
 
 
 class ConfigError(ByotError, ValueError):
-    """A setting that does not fit: a section, a head, a weight, a launch."""
+    """An invalid setting of a config, a flag or an argument."""
 
 
 class DatasetError(ByotError, RuntimeError):
-    """Data that is missing, truncated, or labelled out of range."""
+    """Data that are missing, truncated, or have a label out of range."""
 
 
 class CheckpointError(ByotError, RuntimeError):
-    """A checkpoint that is missing, truncated, unsafe or does not fit."""
+    """A checkpoint that is missing, truncated, unsafe, or does not fit the model."""
 
 
 class ZooError(ByotError, RuntimeError):
-    """A model of the zoo that is unknown, out of reach or damaged."""
+    """A model of the zoo that is unknown, cannot be downloaded, or is damaged."""
 
 
 class NonFiniteLossError(ByotError, RuntimeError):
-    """A loss that became NaN or infinite."""
+    """A loss that is NaN or infinite."""
 
 
 class DeployError(ByotError, RuntimeError):
-    """An exported network that is damaged, unfit or cannot be made."""
+    """A network that cannot be exported, or an exported file that cannot be run."""

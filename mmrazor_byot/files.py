@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, hashed, and listed."""
+"""Write files atomically, hash them, and list images."""
 
 import contextlib
 import hashlib
@@ -18,16 +18,13 @@ IMAGE_ENDINGS = ('.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif'
 
 @contextlib.contextmanager
 def atomic_path(path: PathLike) -> Iterator[Path]:
-    """A temporary path beside a file, which becomes the file if all goes well.
+    """Give a temporary path in the folder of a file, and rename it to the file at the end.
 
-    Missing folders are made. Whatever goes wrong, these and the temporary file are removed, and an
-    older file stays as it was.
-
-    Args:
-        path (str | Path): The file.
+    Missing folders are created. On an error these and the temporary file are removed, and an
+    existing file is not changed.
 
     Raises:
-        ConfigError: It cannot be written.
+        ConfigError: The file cannot be written.
     """
     path = Path(path)
     check_writable(path)
@@ -41,7 +38,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     except OSError as e:
         about = str(path if e.filename is None else e.filename)
         if not about.startswith(str(temporary)) and not path.is_relative_to(about):
-            raise  # about neither this file nor a folder that it is in
+            raise  # about another file
         raise ConfigError(f'cannot write "{path}": {e.strerror or e}') from e
     finally:
         with contextlib.suppress(OSError):
@@ -63,10 +60,10 @@ def write_text(path: PathLike, text: str) -> None:
 
 
 def check_writable(path: PathLike) -> None:
-    """Check before the work that a file can be written after it.
+    """Check that a file can be written, before the work whose result it will hold.
 
     Raises:
-        ConfigError: It is a folder, or is not in a folder that can be written to.
+        ConfigError: The path is a folder, or its folder is not writable.
     """
     path = Path(path)
     if path.is_dir():
@@ -81,7 +78,7 @@ def check_writable(path: PathLike) -> None:
 
 
 def sha256(path: PathLike) -> str:
-    """The sha256 of a file, 64 hexadecimal digits."""
+    """The sha256 of a file as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, 'rb') as f:
         while block := f.read(1 << 20):
@@ -90,21 +87,21 @@ def sha256(path: PathLike) -> str:
 
 
 def list_images(paths: Sequence[PathLike]) -> List[str]:
-    """Spell out folders: all image files in them and in the folders within, sorted by path.
+    """Replace folders by all image files in them and in their subfolders, sorted by path.
 
-    Hidden files and folders are left out, and links to folders are not followed.
+    Hidden files and folders are skipped, and links to folders are not followed.
 
     Args:
-        paths (Sequence[str | Path]): Files, which are taken as they are, and folders.
+        paths (Sequence[str | Path]): Files, which are returned as they are, and folders.
 
     Raises:
-        DatasetError: One does not exist, or a folder has no images.
+        DatasetError: A path does not exist, or a folder has no images.
     """
     files: List[str] = []
-    for path in map(os.fspath, paths):
+    for path in (os.fspath(item) for item in paths):
         if not os.path.exists(path):
             raise DatasetError(f'image "{path}" does not exist; check the path')
-        found = sorted(_images_within(path)) if os.path.isdir(path) else [path]
+        found = sorted(_images_in(path)) if os.path.isdir(path) else [path]
         if not found:
             endings = ' '.join(IMAGE_ENDINGS)
             raise DatasetError(
@@ -114,7 +111,7 @@ def list_images(paths: Sequence[PathLike]) -> List[str]:
     return files
 
 
-def _images_within(folder: str) -> Iterator[str]:
+def _images_in(folder: str) -> Iterator[str]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith('.')]
         for name in names:
@@ -123,5 +120,5 @@ def _images_within(folder: str) -> Iterator[str]:
 
 
 def clean_up_on_sigterm() -> None:
-    """Let SIGTERM end this process as an exception does, so that temporary files are removed."""
+    """Raise SystemExit on SIGTERM, so that temporary files are removed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

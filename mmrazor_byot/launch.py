@@ -1,4 +1,4 @@
-"""What the tools share: flags, configs, processes, and how errors look."""
+"""Shared by the tools: flags, configs, processes and the output of errors."""
 
 import argparse
 import atexit
@@ -24,17 +24,17 @@ from .errors import ByotError, ConfigError
 from .files import PathLike
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-#: So long a rank waits before it reports what rank 0 may have reported, after which the launcher
-#: ends it.
+#: Seconds that other ranks wait before they report an error. If rank 0 has reported the same one,
+#: the launcher ends them before that.
 REPORT_DELAY_S = 15
-#: Exit status by which tools/dist_run.py knows that the error is reported.
+#: Exit status that tells tools/dist_run.py that the error has been reported.
 REPORTED = 3
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool; an error of the user's is one line, and exit status 1.
+    """Run a tool, and print a :class:`ByotError` as one line, with exit status 1.
 
-    If all ranks meet the same error, only the first reports it.
+    An error that all ranks raise is printed by rank 0 only.
     """
     try:
         main()
@@ -45,18 +45,17 @@ def run_tool(main: Callable[[], None]) -> None:
             time.sleep(REPORT_DELAY_S)
         sys.stdout.flush()
         print(f'error: {e}', file=sys.stderr, flush=True)
-        # Without clean-up, which would wait for the other ranks.
+        # The usual clean-up would wait for the other ranks.
         os._exit(REPORTED if 'TORCHELASTIC_RUN_ID' in os.environ else 1)
 
 
 def leave_processes() -> None:
-    """End this process when all that work together are done.
+    """Destroy the process group once all ranks are done.
 
-    With gloo it ends without torch's last clean-up, in which gloo's threads sometimes abort a
-    process that has finished.
+    With gloo the process ends here, without torch's own clean-up, in which gloo's threads sometimes
+    abort a process that has finished.
     """
-    # A rank that leaves while others still talk to it crashes.
-    dist.barrier()
+    dist.barrier()  # a rank that leaves while others send to it makes them fail
     backend = dist.get_backend()
     dist.destroy_process_group()
     if backend == 'gloo':
@@ -67,7 +66,7 @@ def leave_processes() -> None:
 
 
 def only_warnings() -> None:
-    """Keep MMEngine from logging each data set and checkpoint."""
+    """Set the level of MMEngine's logger to WARNING."""
     MMLogger.get_instance('mmengine').setLevel('WARNING')
 
 
@@ -80,7 +79,7 @@ def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_config_options(parser)
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
-    # torch.distributed.launch passes it as a flag, torchrun as a variable.
+    # torch.distributed.launch passes this flag, torchrun an environment variable.
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
 
 
@@ -98,29 +97,29 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(path: PathLike, options: Optional[dict] = None) -> Config:
-    """Read a config, with changes.
+    """Read a config file.
 
     Args:
-        path (str | Path): Its file.
-        options (dict, optional): Dotted names of settings to their values, as ``--cfg-options``
-            gives them.
+        path (str | Path): The file.
+        options (dict, optional): Settings to change, by their dotted names, as given to
+            ``--cfg-options``.
 
     Raises:
-        ConfigError: The file is missing or does not parse.
+        ConfigError: The file is missing or cannot be read.
     """
     if not os.path.isfile(path):
         raise ConfigError(f'config "{path}" does not exist; check the path')
     try:
         cfg = Config.fromfile(path)
         cfg.merge_from_dict(options or {})
-    except Exception as e:  # a config is code: anything can go wrong in it
+    except Exception as e:  # a config is code, which can raise anything
         reason = str(e).strip() or 'no message'
         raise ConfigError(f'config "{path}" cannot be read: {type(e).__name__}: {reason}') from e
     return cfg
 
 
 def apply_runner_arguments(cfg: Config, args: argparse.Namespace) -> None:
-    """Bring the flags of :func:`add_runner_arguments` into the config."""
+    """Set the flags of :func:`add_runner_arguments` in the config."""
     cfg.launcher = args.launcher
     name = os.path.splitext(os.path.basename(args.config))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', name)
@@ -158,16 +157,14 @@ def build_runner(cfg: Config, config: str) -> Runner:
 
 
 def start_processes(cfg: Config, args: argparse.Namespace) -> None:
-    """Join the other processes, on gloo if there is no GPU.
-
-    With GPUs MMEngine's Runner does all of it.
+    """Initialize the process group with gloo if there is no GPU; else the Runner does it.
 
     Args:
-        cfg (Config): Without a GPU it is changed to run on the CPU.
-        args (argparse.Namespace): With ``launcher`` and ``local_rank``.
+        cfg (Config): Changed to run on the CPU if there is no GPU.
+        args (argparse.Namespace): Of :func:`add_runner_arguments`.
 
     Raises:
-        ConfigError: More processes than GPUs.
+        ConfigError: There are more processes than GPUs.
     """
     if args.local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -189,7 +186,7 @@ def start_processes(cfg: Config, args: argparse.Namespace) -> None:
         broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
-    # MMEngine would give DDP a GPU's number.
+    # MMEngine's default would be the number of a GPU.
     cfg.model_wrapper_cfg = {**(cfg.get('model_wrapper_cfg') or default), 'device_ids': None}
     set_multi_processing(**cfg.env_cfg.get('mp_cfg', {}), distributed=True)
     with no_cuda_device():

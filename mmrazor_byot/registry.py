@@ -1,7 +1,7 @@
-"""Child registries of MMEngine's, scope ``mmrazor_byot``.
+"""Children of MMEngine's registries, with scope ``mmrazor_byot``.
 
-MMEngine imports this file by itself when it meets ``type='mmrazor_byot.X'`` in a config, and then
-imports the ``locations`` of the registry it searches.
+For ``type='mmrazor_byot.X'`` in a config, MMEngine imports this module, and then the ``locations``
+of the registry that it searches.
 """
 
 from mmengine import registry as root

@@ -1,9 +1,9 @@
 """The model zoo: list, download and verify published checkpoints.
 
-Its models are in ``model-index.yml`` and the metafiles that it imports. ``Weights`` of a model are
-a URL, or the path of a file that ships with the project; as mim knows URLs only, the path may be
-``Shipped Weights`` under ``Metadata``. Downloads are kept in ``$MMRAZOR_BYOT_HOME``, or
-``mmrazor_byot`` in torch's hub folder. ``$MMRAZOR_BYOT_MIRROR`` replaces published URLs.
+The models are listed in ``model-index.yml`` and the metafiles that it imports. ``Weights`` of a
+model are a URL. Weights that ship with the project are ``Shipped Weights`` under ``Metadata``, a
+path, because mim accepts only URLs. Downloads are cached in ``$MMRAZOR_BYOT_HOME``, by default
+``mmrazor_byot`` in torch's hub folder. ``$MMRAZOR_BYOT_MIRROR`` replaces the published URLs.
 """
 
 import os
@@ -26,13 +26,13 @@ from .errors import ConfigError, ZooError
 from .files import PathLike, check_writable, sha256
 
 INDEX = 'model-index.yml'
-TIMEOUT_S = 30  # without any byte, and to connect
-_BUFFERS = ('running_mean', 'running_var', 'num_batches_tracked')  # saved, but not learned
+TIMEOUT_S = 30  # to connect, and between two blocks of data
+_BUFFERS = ('running_mean', 'running_var', 'num_batches_tracked')
 
 
 @dataclass(frozen=True)
 class ZooModel:
-    """A model of the zoo; paths start at ``root``, and what is not known is None."""
+    """A model of the zoo; paths are relative to ``root``, and unknown values are None."""
 
     name: str
     root: Path
@@ -44,15 +44,16 @@ class ZooModel:
     flops: Optional[int] = None
 
     @property
-    def file_name(self) -> Optional[str]:
-        """Name of the checkpoint's file: the end of its URL."""
-        return self.weights and PurePosixPath(unquote(urlsplit(self.weights).path)).name
+    def file_name(self) -> str:
+        """Name of the checkpoint file, the end of its URL; empty without weights."""
+        return PurePosixPath(unquote(urlsplit(self.weights or '').path)).name
 
     @property
     def shipped(self) -> Optional[Path]:
-        """The checkpoint's file if it ships with the project."""
-        is_path = self.weights and not urlsplit(self.weights).scheme
-        return self.root / self.weights if is_path else None
+        """Path of the checkpoint if it ships with the project."""
+        if not self.weights or urlsplit(self.weights).scheme:
+            return None
+        return self.root / self.weights
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,15 @@ class CheckedFile:
     path: Path
     size: int
     sha256: str
-    expected_sha256: str  #: Its beginning, from the file's name, if any.
+    expected_sha256: str  #: The first digits, from the file name; empty if it has none.
     tensors: int
-    parameters: int  #: Values, without the running statistics of batch normalization.
+    parameters: int  #: Without the running statistics of batch normalization.
     meta: Dict[str, Any]
-    others: List[str]  #: Keys beside weights and ``meta``.
+    others: List[str]  #: Keys other than ``state_dict`` and ``meta``.
 
 
 def find_root() -> Path:
-    """The folder of ``model-index.yml``: ``.mim`` when installed, else the checkout."""
+    """The folder of ``model-index.yml``: ``.mim`` if installed, else the repository."""
     package = Path(__file__).resolve().parent
     return package / '.mim' if (package / '.mim' / INDEX).is_file() else package.parent
 
@@ -98,7 +99,7 @@ def list_models() -> List[ZooModel]:
 
 
 def find_model(name: str) -> ZooModel:
-    """The model of that name; a :class:`ZooError` names close ones if there is none."""
+    """The model of a name; if there is none, a :class:`ZooError` suggests similar names."""
     models = {model.name: model for model in list_models()}
     if name in models:
         return models[name]
@@ -108,15 +109,15 @@ def find_model(name: str) -> ZooModel:
 
 
 def hash_in_name(file_name: str) -> str:
-    """The digits of the sha256 that end a name, as in ``net-0251084e.pth``; maybe none."""
+    """The first digits of the sha256, as in ``net-0251084e.pth``; empty if there are none."""
     found = re.search(r'-([0-9a-fA-F]{8,64})\.\w+$', file_name)
     return found.group(1).lower() if found else ''
 
 
 def cached_file(model: ZooModel, dest: Optional[PathLike] = None) -> Path:
-    """Where :func:`download` puts a model's checkpoint."""
+    """The path to which :func:`download` writes a model's checkpoint."""
     home = os.getenv('MMRAZOR_BYOT_HOME') or os.path.join(torch.hub.get_dir(), 'mmrazor_byot')
-    return Path(dest or home).expanduser() / str(model.file_name)
+    return Path(dest or home).expanduser() / model.file_name
 
 
 def download(
@@ -125,21 +126,22 @@ def download(
     base_url: Optional[PathLike] = None,
     progress: bool = True,
 ) -> Path:
-    """Download a model's checkpoint, unless a good copy is there already.
+    """Download a model's checkpoint, unless the file exists and has the right sha256.
 
-    The file appears whole and with the sha256 of its name, or an older one stays as it was.
+    The sha256 is checked before the file gets its name; on an error an existing file is not
+    changed.
 
     Args:
         name (str): Name of a model in the zoo.
-        dest (str | Path, optional): Folder for the file, made if need be. Defaults to the cache
-            folder, where ``zoo://NAME`` looks too.
-        base_url (str | Path, optional): A mirror with files of the same names, a URL or a folder;
-            not for what ships with the project. Defaults to ``$MMRAZOR_BYOT_MIRROR``.
-        progress (bool): Whether to show a progress bar on the standard error.
+        dest (str | Path, optional): Folder for the file, created if missing. Defaults to the cache
+            folder, which ``zoo://NAME`` uses too.
+        base_url (str | Path, optional): A mirror, URL or folder, with files of the same names; not
+            used for weights that ship with the project. Defaults to ``$MMRAZOR_BYOT_MIRROR``.
+        progress (bool): Whether to show a progress bar on stderr. Defaults to True.
 
     Raises:
-        ZooError: The name is unknown, or the file out of reach, damaged, without a hash in its
-            name, or cannot be written.
+        ZooError: The name is unknown, or the file cannot be downloaded or written, is damaged, or
+            has no hash in its name.
     """
     model = find_model(name)
     if model.weights is None:
@@ -153,12 +155,12 @@ def download(
         url = f'{base.rstrip("/")}/{quote(file.name)}'
     if not expected:
         raise ZooError(f'{url} cannot be checked: end its name in the digits of its sha256')
-    endless = socket.getdefaulttimeout() is None
+    no_timeout = socket.getdefaulttimeout() is None
     try:
         if not (file.is_file() and sha256(file).startswith(expected)):
             check_writable(file)
             file.parent.mkdir(parents=True, exist_ok=True)
-            if endless:  # torch.hub sets no timeout
+            if no_timeout:  # torch.hub does not set one
                 socket.setdefaulttimeout(TIMEOUT_S)
             torch.hub.download_url_to_file(url, str(file), expected, progress)
     except ConfigError as e:
@@ -168,19 +170,19 @@ def download(
     except OSError as e:
         raise ZooError(f'cannot write {file}: {e.strerror or e}; name another: --dest DIR') from e
     except RuntimeError as e:
-        raise ZooError(f'{url} is damaged or broke off: {e}. Try again, or another mirror') from e
+        raise ZooError(f'{url} is damaged or truncated: {e}. Try again, or another mirror') from e
     finally:
-        if endless:
+        if no_timeout:
             socket.setdefaulttimeout(None)
     return file
 
 
 def verify(path: PathLike) -> CheckedFile:
-    """Check a checkpoint: its hash, and that it is weights and no code.
+    """Check the hash of a checkpoint, and that it holds weights and no code.
 
     Raises:
-        ZooError: It is missing, damaged or renamed, or has no state dict.
-        CheckpointError: It is not a checkpoint, or carries code.
+        ZooError: The file is missing, damaged or renamed, or has no state dict.
+        CheckpointError: The file is not a checkpoint, or carries code.
     """
     path = Path(path).expanduser()
     expected = hash_in_name(path.name)
@@ -211,9 +213,9 @@ def verify(path: PathLike) -> CheckedFile:
 
 
 def load_from_zoo(filename: str, map_location: Any = None) -> Dict[str, Any]:
-    """Load ``zoo://NAME`` in MMEngine; the first process of a node downloads, the others wait.
+    """Load ``zoo://NAME`` in MMEngine; the first process of each node downloads it.
 
-    They wait for the process group's timeout at most. All raise the error of one.
+    The others wait, at most for the timeout of the process group. If one fails, all raise an error.
     """
     name, error = filename.removeprefix('zoo://'), None
     if int(os.getenv('LOCAL_RANK', '0')) == 0:
@@ -228,12 +230,12 @@ def load_from_zoo(filename: str, map_location: Any = None) -> Dict[str, Any]:
 
 
 def register() -> None:
-    """Let ``get_model`` and ``list_models`` of mmpretrain find the zoo's models."""
+    """Add the zoo's models to ``get_model`` and ``list_models`` of mmpretrain."""
     from mmpretrain.apis.model import ModelHub
 
     root, models = find_root(), list_models()
     if not ModelHub.has(models[0].name):
         ModelHub.register_model_index(root / INDEX, config_prefix=root)
     for model in models:
-        if model.weights:  # by the zoo, which checks the hash
+        if model.weights:  # loaded by load_from_zoo, which checks the hash
             ModelHub._models_dict[model.name].weights = f'zoo://{model.name}'

@@ -158,7 +158,7 @@ def test_damaged_content_never_gets_the_name(server, name, dest):
 
 def test_line_that_breaks_off_or_stays_silent(server, name, dest, monkeypatch):
     server.cut = 70_000
-    check_refused(dest, 'is damaged or broke off')
+    check_refused(dest, 'is damaged or truncated')
     monkeypatch.setattr(zoo_module, 'TIMEOUT_S', 0.2)
     server.silent = True
     check_refused(dest, 'cannot fetch', 'timed out')
