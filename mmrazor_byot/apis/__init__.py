@@ -1,4 +1,4 @@
-"""Trained networks at work: answers for images."""
+"""Inference with trained networks."""
 
 from .inferencer import ByotInferencer
 from .model import get_model

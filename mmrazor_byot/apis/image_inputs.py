@@ -1,4 +1,4 @@
-"""The images that a user means: paths, folders, arrays."""
+"""Inputs of the inferencer: paths, folders and arrays."""
 
 import os
 from typing import Any, List, Union
@@ -14,20 +14,21 @@ Image = Union[str, np.ndarray]
 
 
 def list_images(inputs: Any) -> List[Image]:
-    """List the images, before any work is done on them.
+    """List and check the images of an input without reading their files.
 
     Args:
-        inputs: A path, a folder (see :func:`mmrazor_byot.files.list_images`), an array as in
-            :func:`as_bgr`, or a list of these.
+        inputs (str | Path | np.ndarray | list): A file, a folder (see
+            :func:`mmrazor_byot.files.list_images`), an array as in :func:`as_bgr`, or a list of
+            these.
 
     Returns:
-        list: Paths of files that exist, and arrays (H, W, 3).
+        list: Paths of existing files, and arrays (H, W, 3) uint8 BGR.
 
     Raises:
-        DatasetError: One is missing, or is not an image; a folder has none.
+        DatasetError: An input is missing, is not an image, or is a folder without images.
     """
     is_list = isinstance(inputs, (list, tuple))
-    images = []
+    images: List[Image] = []
     for number, item in enumerate(inputs if is_list else [inputs]):
         if isinstance(item, np.ndarray):
             images.append(as_bgr(item, f'image {number} of the list' if is_list else 'the image'))
@@ -41,10 +42,18 @@ def list_images(inputs: Any) -> List[Image]:
 
 
 def as_bgr(image: np.ndarray, name: str) -> np.ndarray:
-    """BGR (H, W, 3), BGRA (H, W, 4), whose transparency is dropped, or grey (H, W) or (H, W, 1).
+    """Convert an array to BGR.
+
+    Args:
+        image (np.ndarray): uint8; BGR (H, W, 3), BGRA (H, W, 4), whose alpha channel is dropped, or
+            grayscale (H, W) or (H, W, 1).
+        name (str): What the error calls the array.
+
+    Returns:
+        np.ndarray: (H, W, 3).
 
     Raises:
-        DatasetError: The array, called ``name`` in the message, has another type or shape.
+        DatasetError: The array has another type or shape.
     """
     channels = 1 if image.ndim == 2 else image.shape[2] if image.ndim == 3 else 0
     if image.dtype != np.uint8 or channels not in (1, 3, 4) or not image.size:

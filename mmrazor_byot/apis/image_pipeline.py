@@ -1,4 +1,4 @@
-"""An image as the network's data set would give it."""
+"""Prepare an image as the data set of the config does."""
 
 from typing import List, Sequence, Tuple
 
@@ -15,23 +15,23 @@ from mmrazor_byot.runtime.resize import prepare
 
 from .image_inputs import Image
 
-#: What ``color_type`` of LoadImageFromFile may be.
+#: Supported values of ``color_type`` of LoadImageFromFile.
 COLOURS = ('color', 'color_ignore_orientation', 'grayscale', 'grayscale_ignore_orientation')
 
 
 class ImagePipeline:
-    """Reads an image and runs the data set's transforms on it.
+    """Reads an image and applies the transforms of the test data set.
 
-    A data set in memory gives RGB images of the network's size, so its transforms neither open
-    files nor resize; for them an image is converted to RGB and resized first.
+    A data set in memory gives RGB images of the network's input size, so its transforms neither
+    read files nor resize; an image is converted to RGB and resized before them.
 
     Args:
-        transforms (Sequence[dict]): Configs of the test data set's.
+        transforms (Sequence[dict]): Configs of the transforms.
         input_size (tuple): (C, H, W) of the network.
         max_pixels (int): The largest file that is read. Defaults to 100 million pixels.
 
     Raises:
-        ConfigError: They read images in a way that is not supported here.
+        ConfigError: A setting of LoadImageFromFile is not supported.
     """
 
     def __init__(
@@ -41,16 +41,15 @@ class ImagePipeline:
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         loaders = [t for t in transforms if reads_bgr([t])]
-        self.input_size, self.max_pixels = tuple(input_size), max_pixels
-        self.bgr = bool(loaders)
         loader = loaders[0] if loaders else {}
+        self.input_size, self.max_pixels, self.bgr = input_size, max_pixels, bool(loaders)
         self.colour = loader.get('color_type', 'color')
         self.to_float32 = loader.get('to_float32', False)
         backend = loader.get('imdecode_backend', 'cv2')
         if self.colour not in COLOURS or backend != 'cv2':
             raise ConfigError(
-                f"LoadImageFromFile has color_type='{self.colour}', imdecode_backend='{backend}'; "
-                f"images are read here as with one of {', '.join(COLOURS)}, and 'cv2'"
+                f"LoadImageFromFile: color_type='{self.colour}', imdecode_backend='{backend}'; "
+                f"supported are {', '.join(COLOURS)}, and 'cv2'"
             )
         steps = [TRANSFORMS.build(t) for t in transforms if not reads_bgr([t])]
         probe = np.zeros((self.input_size[1] + 8, self.input_size[2] + 16, 3), np.uint8)
@@ -67,7 +66,7 @@ class ImagePipeline:
 
         Raises:
             DatasetError: The file is missing, truncated or not an image.
-            ConfigError: What comes out is not of the network's size.
+            ConfigError: The transforms do not give the network's input size.
         """
         if isinstance(image, str):
             upright = not self.colour.endswith('ignore_orientation')
@@ -81,21 +80,20 @@ class ImagePipeline:
         found = tuple(packed['inputs'].shape)
         if found != self.input_size:
             raise ConfigError(
-                f'the pipeline of the test data makes an image of {image.shape[:2]} to {found}, '
-                f'but the network was built for input_size={self.input_size}: set one of them to '
-                'the other'
+                f'the pipeline of the test data turns an image of {image.shape[:2]} to {found}, '
+                f'but the network was built for input_size={self.input_size}: make them equal'
             )
         return packed
 
     def _fit(self, results: dict) -> dict:
-        """Bring an image to the network's size, whatever its proportions."""
+        """Resize an image to the network's input size, without keeping its aspect ratio."""
         results['img'] = prepare(results['img'], [], self.input_size[1:])
         results['img_shape'] = results['img'].shape[:2]
         return results
 
 
 def data_transforms(cfg: Config) -> List[dict]:
-    """Configs of the transforms that test images go through.
+    """Configs of the transforms of the test data.
 
     Raises:
         ConfigError: The config has no test data.

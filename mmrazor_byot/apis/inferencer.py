@@ -1,10 +1,10 @@
-"""Answers for images, each from the exit at which it left."""
+"""Classify images with early exits."""
 
 import os
 import time
 from fnmatch import fnmatch
 from math import ceil
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Union
 
 import torch
 from mmengine.config import Config
@@ -34,27 +34,26 @@ from .image_pipeline import ImagePipeline, data_transforms
 from .model import Recipe, check_built, class_names, get_model, move_model
 from .pictures import draw_pictures, picture_files
 
-#: A policy, its config, or a policy file; None: as ``predict`` answers.
+#: A policy, its config, or a policy file; None for the model's ``predict_with``.
 Policy = Union[ExitPolicy, dict, PathLike, None]
 
 
 class ByotInferencer(ImageClassificationInferencer):
-    """Classifies images; an easy one leaves the network early.
+    """Inferencer for networks with exits, which stops at an early exit for easy images.
 
     Args:
-        model (BaseModel | str | Config): A config, its file, a name in the model zoo, or a built
-            network.
-        pretrained (bool | str | None): A checkpoint or ``zoo://NAME``. True: the weights that the
-            zoo has. None or False: untrained. Defaults to True.
-        device (str | torch.device, optional): Defaults to the GPU where there is one, and for a
-            built network to where it is.
-        classes (Sequence[str], optional): Names of the classes. Defaults to those of the
-            checkpoint, else of the config, else to numbers.
-        policy (ExitPolicy | dict | str | None): The exit policy, its config, or a policy file.
-            None: what the model's ``predict_with`` says, which is the deepest exit unless changed.
-            It can be set later: ``inferencer.policy = ...``.
-        config (str | Config, optional): The recipe of a built network that does not carry it.
-        show_progress (bool): Show a bar, on the standard error. Defaults to True.
+        model (BaseModel | str | Config): A config, a config file, a name in the model zoo, or a
+            built network.
+        pretrained (bool | str | None): A checkpoint or ``zoo://NAME``; if True, the weights that
+            the zoo has for the config; if False or None, the weights are random. Defaults to True.
+        device (str | torch.device, optional): Defaults to the GPU if there is one; a built network
+            stays on its device.
+        classes (Sequence[str], optional): Names of the classes. Defaults to those in the checkpoint
+            or the config, else to numbers.
+        policy (ExitPolicy | dict | str | None): The exit policy, its config, or a policy file; if
+            None, the model's ``predict_with``. ``inferencer.policy`` can be set later too.
+        config (str | Config, optional): The config of a built network without ``_config``.
+        show_progress (bool): Show a progress bar on stderr. Defaults to True.
         max_pixels (int): The largest image file that is read. Defaults to 100 million pixels.
 
     Raises:
@@ -74,7 +73,7 @@ class ByotInferencer(ImageClassificationInferencer):
     def __init__(
         self,
         model: Union[BaseModel, Recipe],
-        pretrained: Union[bool, str, os.PathLike, None] = True,
+        pretrained: Union[bool, PathLike, None] = True,
         device: Union[str, torch.device, None] = None,
         classes: Optional[Sequence[str]] = None,
         policy: Policy = None,
@@ -96,21 +95,21 @@ class ByotInferencer(ImageClassificationInferencer):
         self.device = next(self.model.parameters()).device
         self.network = StagedNetwork(self.model)
         self.show_progress = show_progress
-        self._warm = set()
+        self._warmed_up: Set[torch.Size] = set()
 
     @property
     def policy(self) -> ExitPolicy:
-        """The exit policy; a :class:`ConfigError` is raised if a new one does not fit."""
+        """The exit policy; setting one that does not fit raises a :class:`ConfigError`."""
         return self._policy
 
     @policy.setter
     def policy(self, policy: Policy) -> None:
         if policy is None:
             answer = getattr(self.model, 'predict_with', 'deepest')
-            number = -1 if answer in ('deepest', 'ensemble') else answer
-            policy = FixedExitPolicy(number, ensemble=answer == 'ensemble')
+            exit_number = answer if isinstance(answer, int) else -1
+            policy = FixedExitPolicy(exit_number, ensemble=answer == 'ensemble')
         elif isinstance(policy, (str, os.PathLike)):
-            file = read_policy(policy)
+            file = read_policy(os.fspath(policy))
             file.check(self.model.num_exits, self.model.num_classes)
             policy = file.policy
         elif not isinstance(policy, ExitPolicy):
@@ -124,53 +123,46 @@ class ByotInferencer(ImageClassificationInferencer):
         return_datasamples: bool = False,
         batch_size: int = 1,
         skip_bad: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> list:
         """Classify images.
 
         Args:
-            inputs: A path, a folder (all images in it, sorted), an array (H, W, 3) uint8, or a list
-                of these. An array is BGR, as cv2.imread reads it, whatever the network was trained
-                on; grey and RGBA images are converted.
+            inputs (str | Path | np.ndarray | list): A file, a folder, an array (H, W, 3) uint8 BGR
+                as from cv2.imread, or a list of these; grayscale and BGRA arrays are converted.
             return_datasamples (bool): Return ``DataSample`` instead of dict: ``pred_score`` (K,),
                 ``pred_label``, ``exit``, ``ensemble``, ``time_ms``, and ``exit_scores`` (C, K), NaN
-                for exits that were not read. Defaults to False.
-            batch_size (int): Images that go through the network together. Defaults to 1.
-            skip_bad (bool): Go on after a file that cannot be read: its result is None, and
-                ``inferencer.skipped`` says what is wrong with it. Defaults to False.
-            topk (int): How many classes of each exit. Defaults to 3.
-            show (bool): Show pictures in a window. Defaults to False.
-            wait_time (float): Seconds for each; 0 waits for a key.
-            show_dir (str, optional): Folder to write pictures to.
-            draw_score (bool): Write scores on them. Defaults to True.
-            resize, rescale_factor: Size of the image on the picture, see :func:`draw_exits`.
-                Defaults to a legible size.
+                for exits whose head was not run. Defaults to False.
+            batch_size (int): Defaults to 1.
+            skip_bad (bool): Skip files that cannot be read: their result is None, and
+                ``inferencer.skipped`` has the reason. Defaults to False.
+            topk (int): Number of classes in ``exits``. Defaults to 3.
+            show, wait_time, show_dir: As in mmpretrain's inferencer.
+            draw_score, resize, rescale_factor: See :func:`draw_exits`.
 
         Returns:
             list[dict]: For each image, in the order of the inputs:
 
             - ``pred_scores`` (np.ndarray (K,)), ``pred_label``, ``pred_score``, ``pred_class``: the
-              answer;
-            - ``exit``, ``num_exits``: where it left, from 1, and C;
-            - ``ensemble``: whether the answer is the mean of the exits read;
-            - ``exits``: for each exit that was reached and read its number ``exit`` and ``top``, a
-              list of ``label``, ``class``, ``score``;
-            - ``time_ms``: milliseconds from the pixels of network size to the answer. In a batch,
-              the batch's time divided by its images.
+              prediction;
+            - ``exit``, ``num_exits``: the exit that it left at, from 1, and C;
+            - ``ensemble``: whether the prediction is the mean over the exits in ``exits``;
+            - ``exits``: for each exit whose head was run its number ``exit`` and ``top``, a list of
+              ``label``, ``class``, ``score``;
+            - ``time_ms``: milliseconds from the resized image to the prediction; in a batch, the
+              batch's time divided by its size.
 
         Raises:
-            DatasetError: An image is missing, truncated or of another kind.
-            ConfigError: A setting does not fit.
+            DatasetError: An image is missing, truncated or not supported.
+            ConfigError: A setting is invalid.
         """
-        for name in ('batch_size', 'topk', 'resize', 'rescale_factor'):
-            value = dict(kwargs, batch_size=batch_size).get(name)
-            if value is not None and value <= 0:
+        for name, value in dict(kwargs, batch_size=batch_size).items():
+            positive = name in ('batch_size', 'topk', 'resize', 'rescale_factor')
+            if positive and value is not None and value <= 0:
                 raise ConfigError(f'{name}={value}: it must be positive')
         _, _, visualize, postprocess = self._dispatch_kwargs(**kwargs)
         images = list_images(inputs)
-        picture_files(
-            images, visualize.get('show_dir')
-        )  # before the work, if one cannot be written
+        picture_files(images, visualize.get('show_dir'))  # raises before the inference
         batches = track(
             self.preprocess(images, batch_size, skip_bad),
             'Inference',
@@ -180,31 +172,33 @@ class ByotInferencer(ImageClassificationInferencer):
             disable=not self.show_progress,
         )
         samples = [sample for batch in batches for sample in self.forward(batch)]
-        results = self.postprocess(samples, **postprocess)
-        for place in self.skipped:
-            results.insert(place, None)
-            samples.insert(place, None)
+        results: List[Optional[dict]] = list(self.postprocess(samples, **postprocess))
+        for index in self.skipped:
+            results.insert(index, None)
+            samples.insert(index, None)
         self.visualize(images, results, **visualize)
         return samples if return_datasamples else results
 
     def _init_pipeline(self, cfg: Config) -> ImagePipeline:
         return ImagePipeline(data_transforms(cfg), self.model.input_size, self.max_pixels)
 
-    def preprocess(self, inputs: List[Image], batch_size: int = 1, skip_bad: bool = False):
-        """An iterator over collated batches of the images; see :meth:`__call__`."""
-        #: Place of each image that was skipped, in rising order, and what is wrong with it.
+    def preprocess(
+        self, inputs: List[Image], batch_size: int = 1, skip_bad: bool = False
+    ) -> Iterator[dict]:
+        """Iterate over collated batches of the images; see :meth:`__call__`."""
+        #: Why images were skipped, by their index, in ascending order.
         self.skipped: Dict[int, str] = {}
         chunks = self._get_chunk_data(self._prepared(inputs, skip_bad), batch_size)
         return map(default_collate, chunks)
 
     def _prepared(self, images: List[Image], skip_bad: bool) -> Iterator[dict]:
-        for place, image in enumerate(images):
+        for index, image in enumerate(images):
             try:
                 packed = self.pipeline(image)
             except DatasetError as e:
                 if not skip_bad:
                     raise
-                self.skipped[place] = str(e)
+                self.skipped[index] = str(e)
             else:
                 yield packed
         if len(self.skipped) == len(images):
@@ -214,24 +208,17 @@ class ByotInferencer(ImageClassificationInferencer):
 
     @torch.no_grad()
     def forward(self, data: dict) -> List[DataSample]:
-        """Classify a batch.
-
-        Args:
-            data (dict): ``inputs`` (N, C, H, W) and ``data_samples``.
-
-        Returns:
-            list[DataSample]: See :meth:`__call__`.
-        """
+        """Classify a batch, ``inputs`` (N, C, H, W) and ``data_samples``; see :meth:`__call__`."""
         shape = data['inputs'].shape
-        if shape not in self._warm:  # the first batches of a shape are slow, and not worth timing
+        if shape not in self._warmed_up:  # the first batches of a shape are slow
             for _ in range(2):
                 self.network(torch.zeros(shape, device=self.device))
-            self._warm.add(shape)
-        self._wait()
+            self._warmed_up.add(shape)
+        self._synchronize()
         start = time.perf_counter()
         images = self.model.data_preprocessor(data, False)['inputs']
         outcome = run_policy(self.network, images, self.policy)
-        self._wait()
+        self._synchronize()
         time_ms = (time.perf_counter() - start) * 1000 / len(images)
         scores, exit_scores = outcome.scores.cpu(), outcome.exit_scores.cpu()
         samples = data['data_samples']
@@ -244,18 +231,20 @@ class ByotInferencer(ImageClassificationInferencer):
         return samples
 
     def postprocess(self, preds: List[DataSample], topk: int = 3) -> List[dict]:
-        """Turn predictions into dicts, see :meth:`__call__`."""
+        """Convert predictions to dicts, see :meth:`__call__`."""
         return [exit_result(sample, self.classes, topk) for sample in preds]
 
-    def visualize(self, ori_inputs: List[Image], preds: List[Optional[dict]], **settings) -> None:
-        """Draw results, with the settings of :meth:`__call__`."""
-        draw_pictures(ori_inputs, preds, max_pixels=self.max_pixels, **settings)
+    def visualize(
+        self, ori_inputs: List[Image], preds: List[Optional[dict]], **kwargs: Any
+    ) -> None:
+        """Draw results; see :meth:`__call__` for the settings."""
+        draw_pictures(ori_inputs, preds, max_pixels=self.max_pixels, **kwargs)
 
-    def _wait(self) -> None:
+    def _synchronize(self) -> None:
         if self.device.type == 'cuda':
             torch.cuda.synchronize(self.device)
 
     @staticmethod
     def list_models(pattern: Optional[str] = None) -> List[str]:
-        """Names in the zoo that have weights and fit a pattern such as ``'*resnet*'``."""
+        """Names of the zoo's models with weights that match a pattern such as ``'*resnet*'``."""
         return [m.name for m in list_models() if m.weights and fnmatch(m.name, pattern or '*')]

@@ -1,7 +1,7 @@
-"""A trained network by its config or by its name in the zoo."""
+"""Build a network from its config or its name in the zoo."""
 
 import os
-from typing import Any, List, Optional, Sequence, Union
+from typing import List, Optional, Sequence, Union
 
 import torch
 from mmengine.config import Config
@@ -15,7 +15,7 @@ from mmrazor_byot.launch import load_config
 from mmrazor_byot.models.loading import build_model, load_byot
 from mmrazor_byot.zoo import find_model, list_models
 
-#: A recipe: its name in the zoo, its file, or its content.
+#: A name in the zoo, a config file, or a config.
 Recipe = Union[PathLike, Config]
 
 
@@ -26,33 +26,34 @@ def get_model(
 ) -> BaseModel:
     """Build a network with exits and load its weights, as mmpretrain's ``get_model`` does.
 
-    In contrast to that, the weights must fit, all of them.
+    Unlike there, all weights must fit.
 
     Args:
         model (str | Path | Config): A name in the zoo, a config file, or a config.
-        pretrained (bool | str | Path, optional): A checkpoint or ``zoo://NAME``. True: the weights
-            that the zoo has for the recipe. False or None: none, the network is untrained. Defaults
-            to True.
-        device (str | torch.device, optional): Where to move the network. Defaults to the CPU.
+        pretrained (bool | str | Path, optional): A checkpoint or ``zoo://NAME``; if True, the
+            weights that the zoo has for the config; if False or None, the weights are random.
+            Defaults to True.
+        device (str | torch.device, optional): Defaults to the CPU.
 
     Returns:
-        BaseModel: For evaluation, with ``_config`` and ``_dataset_meta`` as mmpretrain sets them.
+        BaseModel: In evaluation mode, with ``_config`` and ``_dataset_meta`` as in mmpretrain.
 
     Raises:
-        ConfigError: The recipe is missing, has no weights in the zoo, or no exits; or the device is
+        ConfigError: The config is missing, has no exits or no weights in the zoo, or the device is
             not available.
-        CheckpointError: The weights are missing, broken or do not fit.
-        ZooError: There is no such name.
+        CheckpointError: The weights are missing, damaged or do not fit.
+        ZooError: The zoo does not have the name.
     """
-    cfg, meta = read_recipe(model), {}
+    cfg = read_recipe(model)
+    network: BaseModel
     if pretrained:
         checkpoint = _zoo_weights(cfg) if pretrained is True else os.fspath(pretrained)
         network, _, meta = load_byot(cfg, checkpoint)
     else:
-        network = build_model(cfg).eval()
+        network, meta = build_model(cfg).eval(), {}
         _check_exits(network)
     network._config = cfg
-    # CLASSES is of mmcls 0.x, and so of MMRazor.
+    # mmcls 0.x, and so MMRazor, writes CLASSES.
     classes = dict(classes=meta['CLASSES']) if 'CLASSES' in meta else {}
     network._dataset_meta = {**classes, **(meta.get('dataset_meta') or {})}
     if device is not None:
@@ -67,19 +68,18 @@ def _check_exits(model: BaseModel) -> None:
         )
 
 
-def check_built(model: BaseModel, pretrained: Any, config: Optional[Recipe]) -> None:
-    """Give a built network its recipe, and check it."""
+def check_built(model: BaseModel, pretrained: object, config: Optional[Recipe]) -> None:
+    """Set the config of a built network, and check the network."""
     if pretrained not in (True, False, None):
         raise ConfigError(
-            f'pretrained={pretrained}: a built network has its weights; give its config instead, '
-            'or load them'
+            f'pretrained={pretrained}: a built network has its weights; give a config instead, '
+            'or load them before'
         )
     if config is not None:
         model._config = read_recipe(config)
     if getattr(model, '_config', None) is None:
         raise ConfigError(
-            'the network does not carry its recipe, which says how images are prepared for it; '
-            'give it as config='
+            'a built network needs its config, which says how to prepare images; give it as config='
         )
     _check_exits(model)
 
@@ -88,8 +88,8 @@ def recipe_path(model: PathLike) -> str:
     """The config file of a name in the zoo; a path is returned as it is.
 
     Raises:
-        ConfigError: The zoo has no config of that name.
-        ZooError: There is no such name.
+        ConfigError: The zoo has no config for the name.
+        ZooError: The zoo does not have the name.
     """
     path = os.fspath(model)
     if path.endswith('.py') or os.path.dirname(path) or os.path.exists(path):
@@ -101,23 +101,22 @@ def recipe_path(model: PathLike) -> str:
 
 
 def read_recipe(model: Recipe) -> Config:
-    """Read a recipe, see :func:`get_model`; a Config is returned as it is."""
+    """Read a config, see :func:`get_model`; a Config is returned as it is."""
     if isinstance(model, Config):
         return model
     if not isinstance(model, (str, os.PathLike)):
         raise ConfigError(
-            'the model is a config, its file, a name in the zoo or a built network, not a '
+            'model must be a config, a config file, a name in the zoo or a built network, not a '
             f'{type(model).__name__}'
         )
     return load_config(recipe_path(model))
 
 
 def move_model(model: BaseModel, device: Union[str, torch.device]) -> None:
-    """Move a network; a :class:`ConfigError` if there is no such device."""
+    """Move a network to a device; a :class:`ConfigError` if it is not available."""
     try:
         model.to(device)
-    # AssertionError: torch was built without CUDA.
-    except (RuntimeError, AssertionError) as e:
+    except (RuntimeError, AssertionError) as e:  # AssertionError: torch was built without CUDA
         reason = str(e).strip().splitlines()[0]
         raise ConfigError(f'device {str(device)!r} cannot be used: {reason[:150]}') from e
 
@@ -127,18 +126,17 @@ def class_names(model: BaseModel, classes: Optional[Sequence[str]] = None) -> Li
 
     Args:
         model (BaseModel): With ``_config``.
-        classes (Sequence[str], optional): The user's. Defaults to those of the checkpoint, the
-            recipe or its data set, else to numbers.
+        classes (Sequence[str], optional): Defaults to the names in the checkpoint, the config or
+            its data set, else to numbers.
 
     Raises:
-        ConfigError: The user's are not K.
+        ConfigError: ``classes`` are not K names.
     """
     count = model.num_classes
     if classes is not None:
         if isinstance(classes, str) or len(classes) != count:
             raise ConfigError(
-                f'classes={classes!r}: the network has {count} classes; give a list with a name '
-                'for each'
+                f'classes={classes!r}: the network has {count} classes; give a list of names for them'
             )
         return [str(name) for name in classes]
     loader = model._config.get('test_dataloader') or {}
@@ -156,7 +154,7 @@ def class_names(model: BaseModel, classes: Optional[Sequence[str]] = None) -> Li
 
 
 def _zoo_weights(cfg: Config) -> str:
-    """Where the zoo has the weights of a recipe, which is known by its file."""
+    """The zoo's weights for a config, which is identified by its file."""
     path = os.path.realpath(cfg.filename or '')
     for entry in list_models():
         if entry.weights and entry.config and os.path.realpath(entry.root / entry.config) == path:

@@ -1,8 +1,8 @@
-"""Pictures of results: files in a folder, or a window."""
+"""Draw results to files or in a window."""
 
 import os
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import cv2
 
@@ -14,18 +14,17 @@ from .image_inputs import Image
 
 
 def picture_files(images: Sequence[Image], show_dir: Optional[PathLike]) -> List[Path]:
-    """The files of the pictures; their names alone if no folder is given.
+    """Paths of the pictures, relative without a folder.
 
     Raises:
-        ConfigError: A picture would replace an image that it is made from.
+        ConfigError: A picture would replace one of the images.
     """
     files = [Path(show_dir or '', f'{name}.png') for name in _names(images)]
     originals = {os.path.realpath(image) for image in images if isinstance(image, str)}
     for file in files if show_dir is not None else ():
         if os.path.realpath(file) in originals:
             raise ConfigError(
-                f'the picture {file} would replace an image that it is made from; choose another '
-                'folder to show them in'
+                f'the picture {file} would replace an image of the input; choose another folder'
             )
     return files
 
@@ -37,16 +36,16 @@ def draw_pictures(
     wait_time: float = 0,
     show_dir: Optional[PathLike] = None,
     max_pixels: int = MAX_PIXELS,
-    **drawing,
+    **drawing: Any,
 ) -> None:
-    """Draw results, None for an image that was skipped; settings as of :class:`ByotInferencer`.
+    """Draw results, None for a skipped image; see ``ByotInferencer.__call__`` for the settings.
 
     Raises:
         ConfigError: The folder cannot be written to.
     """
     if not show and show_dir is None:
         return
-    # These import matplotlib, which takes a while.
+    # Imported here because matplotlib takes a second.
     from mmpretrain.visualization import UniversalVisualizer
 
     from mmrazor_byot.visualization.draw import draw_exits
@@ -66,13 +65,12 @@ def draw_pictures(
 
 
 def _names(images: Sequence[Image]) -> List[str]:
-    """Different names for the pictures: of a file its own, of an array its number."""
-    names, taken = [], set()
+    """Unique names for the pictures: the name of the file, or the number of the array."""
+    names: Dict[str, str] = {}  # by their lower case, as some file systems ignore the case
     for number, image in enumerate(images):
         stem = name = Path(image).stem if isinstance(image, str) else str(number)
         copy = 2
-        while name.lower() in taken:  # not all file systems keep the case
+        while name.lower() in names:
             name, copy = f'{stem}_{copy}', copy + 1
-        taken.add(name.lower())
-        names.append(name)
-    return names
+        names[name.lower()] = name
+    return list(names.values())
