@@ -136,7 +136,7 @@ def class_names(model: BaseModel, classes: Optional[Sequence[str]] = None) -> Li
     if classes is not None:
         if isinstance(classes, str) or len(classes) != count:
             raise ConfigError(
-                f'classes={classes!r}: the network has {count} classes; give a list of names for them'
+                f'classes={classes!r}: the network has {count} classes; give a list of {count}'
             )
         return [str(name) for name in classes]
     loader = model._config.get('test_dataloader') or {}

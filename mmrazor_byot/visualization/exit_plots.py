@@ -1,27 +1,27 @@
-"""Figures of a network that stops early."""
+"""Figures of early exiting."""
 
-from typing import Dict, List, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from .figures import exit_colours, short_name, tidy
 
-#: Of a policy, and of an image that is classified wrongly.
+#: Color of policies and of wrong predictions.
 RED = '#d1495b'
 
 
 def plot_trade_off(
     curve: Sequence[dict], exits: Sequence[dict], policies: Sequence[dict], cost: str, label: str
 ) -> Figure:
-    """Accuracy against cost: a curve over thresholds, the exits as points.
+    """Plot accuracy over cost: a curve over the thresholds, and the exits as points.
 
     Args:
         curve (Sequence[dict]): For each threshold ``top1`` in percent and the cost.
         exits (Sequence[dict]): The same with ``name``, for each exit and then the ensemble.
         policies (Sequence[dict]): The same with ``name``, for calibrated policies; may be empty.
         cost (str): Key of the cost.
-        label (str): Title of its axis, with the unit.
+        label (str): Label of the cost's axis, with the unit.
     """
     figure = Figure(figsize=(4.6, 3.4))
     axes = figure.subplots()
@@ -29,7 +29,7 @@ def plot_trade_off(
     points = sorted(curve, key=lambda p: p[cost])
     axes.plot([p[cost] for p in points], [p['top1'] for p in points], color=RED, label='early exit')
 
-    def mark(point: dict, marker: str, size: float, **style) -> None:
+    def mark(point: dict, marker: str, size: float, **style: Any) -> None:
         axes.plot(point[cost], point['top1'], marker, markersize=size, zorder=3, **style)
 
     *single, ensemble = exits
@@ -45,11 +45,11 @@ def plot_trade_off(
 
 
 def plot_exit_fractions(curve: Sequence[dict], count: int) -> Figure:
-    """The percentage of images that leave at each exit, over the threshold.
+    """Plot the percentage of images that leave at each of C exits over the threshold.
 
     Args:
-        curve (Sequence[dict]): For each threshold ``threshold`` and ``exit_shares`` (C), fractions.
-        count (int): Number of exits, C.
+        curve (Sequence[dict]): ``threshold`` and ``exit_shares``, C fractions, of each threshold.
+        count (int): C.
     """
     figure = Figure(figsize=(4.6, 3.0))
     axes = figure.subplots()
@@ -65,13 +65,12 @@ def plot_exit_fractions(curve: Sequence[dict], count: int) -> Figure:
     return figure
 
 
-def plot_gallery(rows: Sequence[List[Dict]], columns: int) -> Figure:
-    """Images by the exit they left at, from easy to hard.
+def plot_gallery(rows: Sequence[Sequence[dict]], columns: int) -> Figure:
+    """Plot images in one row per exit, from easy to hard.
 
     Args:
-        rows (Sequence[list[dict]]): For each exit its images: ``image`` (H, W, 3) uint8 RGB,
-            ``answer`` (str), ``right`` (bool).
-        columns (int): Images in a row.
+        rows (Sequence[Sequence[dict]]): See :func:`gallery_rows`.
+        columns (int): Images per row.
     """
     figure = Figure(figsize=(0.95 * columns + 0.9, 1.12 * len(rows) + 0.1))
     grid = figure.subplots(len(rows), columns, squeeze=False)

@@ -1,15 +1,16 @@
-"""The result of ``ByotInferencer`` for an image, as plain data and as text."""
+"""Results of ``ByotInferencer`` as dicts and as text."""
 
 import math
-from typing import Sequence
+from typing import List, Sequence
 
 from mmpretrain.structures import DataSample
+from torch import Tensor
 
 
 def exit_result(sample: DataSample, classes: Sequence[str], topk: int) -> dict:
-    """The prediction for an image as a dict, as ``ByotInferencer`` returns it."""
+    """Convert the prediction for an image to a dict, see ``ByotInferencer.__call__``."""
 
-    def top_classes(scores) -> list:
+    def top_classes(scores: Tensor) -> List[dict]:
         values, labels = scores.topk(min(topk, len(scores)))
         return [
             {'label': label, 'class': classes[label], 'score': score}
@@ -35,20 +36,20 @@ def exit_result(sample: DataSample, classes: Sequence[str], topk: int) -> dict:
 
 
 def exit_state(result: dict, number: int) -> str:
-    """``'read'``, ``'not read'`` (passed, as the policy does not use it) or ``'not run'``."""
+    """``'read'``, ``'not read'`` (reached, but not used by the policy) or ``'not run'``."""
     if any(row['exit'] == number for row in result['exits']):
         return 'read'
     return 'not read' if number < result['exit'] else 'not run'
 
 
 def percent(score: float) -> str:
-    """A probability as text; only certainty itself is called 100.0 %."""
+    """Format a probability; only 1 itself is rounded to 100.0 %."""
     shown = math.floor(score * 1000) / 10 if 0.999 < score < 1 else score * 100
     return f'{shown:.1f} %'
 
 
 def left_at(result: dict) -> str:
-    """The exit at which the image left, and the number of exits averaged, if several."""
+    """The exit at which the image left, and how many exits are averaged, if more than one."""
     text = f'left at exit {result["exit"]}/{result["num_exits"]}'
     if result['ensemble'] and len(result['exits']) > 1:
         text += f', mean of {len(result["exits"])} exits'
@@ -56,13 +57,12 @@ def left_at(result: dict) -> str:
 
 
 def result_text(name: str, result: dict, width: int = 24) -> str:
-    """A result as lines: the answer, then each exit with its top classes.
+    """Format a result: a line for the prediction, and one for the top classes of each exit.
 
     Args:
         name (str): Name of the image.
         result (dict): The result.
-        width (int): Columns for the name of a class, of :func:`class_width` to align the results of
-            several images; longer names are cut.
+        width (int): Width to which class names are padded or cut. Defaults to 24.
     """
     count = result['num_exits']
     lines = [
@@ -74,20 +74,18 @@ def result_text(name: str, result: dict, width: int = 24) -> str:
         columns = [
             f'{one_line(top["class"], width):<{width}}{percent(top["score"]):>8}'
             for top in tops.get(number, ())
-        ]
-        lines.append(
-            f'  exit {number}/{count}  ' + '   '.join(columns or [exit_state(result, number)])
-        )
+        ] or [exit_state(result, number)]
+        lines.append(f'  exit {number}/{count}  ' + '   '.join(columns))
     return '\n'.join(lines)
 
 
 def class_width(results: Sequence[dict], most: int = 24) -> int:
-    """Columns that the longest name of a class takes, at most ``most``."""
+    """Length of the longest class name, at most ``most``."""
     tops = (top for result in results for row in result['exits'] for top in row['top'])
     return min(most, max((len(top['class']) for top in tops), default=most))
 
 
 def one_line(name: str, width: int = 1000) -> str:
-    """A name without line breaks, of at most ``width`` characters."""
+    """Remove the line breaks of a name, and cut it to ``width`` characters."""
     name = ' '.join(name.split())
     return name if len(name) <= width else name[: width - 1].rstrip(' ,') + '…'

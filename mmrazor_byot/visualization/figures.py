@@ -1,4 +1,4 @@
-"""One look for all figures, and how they are written with their numbers."""
+"""A common style for figures, and functions to write them with their data."""
 
 import io
 import json
@@ -16,33 +16,25 @@ from mmrazor_byot.files import PathLike, write_bytes, write_text
 
 
 def exit_colours(count: int) -> List[tuple]:
-    """A colour for each of ``count`` exits, from light (the first) to dark."""
+    """One color per exit, from light (the first) to dark."""
     return [tuple(colour) for colour in colormaps['viridis_r'](np.linspace(0.15, 0.9, count))]
 
 
 def tidy(axes: Axes) -> None:
-    """Remove the upper and the right border; add a faint grid."""
+    """Remove the top and right spines, and add a light grid."""
     axes.spines[['top', 'right']].set_visible(False)
     axes.grid(True, color='0.92', linewidth=0.8)
     axes.set_axisbelow(True)
 
 
 def short_name(name: str, length: int = 14) -> str:
-    """The first of a class's names, cut to ``length`` characters."""
+    """The first of the comma-separated names of a class, cut to ``length`` characters."""
     name = name.split(',')[0]
     return name if len(name) <= length else name[: length - 1] + '…'
 
 
 def save_figure(figure: Figure, path: PathLike) -> List[Path]:
-    """Write a figure as PNG and as SVG.
-
-    Args:
-        figure (Figure): The figure.
-        path (str | Path): Without its ending.
-
-    Returns:
-        list[Path]: The files.
-    """
+    """Write a figure as PNG and SVG to ``path`` plus the suffix, and return the files."""
     files = [Path(f'{path}.png'), Path(f'{path}.svg')]
     for file in files:
         content = io.BytesIO()
@@ -52,27 +44,27 @@ def save_figure(figure: Figure, path: PathLike) -> List[Path]:
 
 
 def output_folder(path: PathLike) -> Path:
-    """Make the folder of ``--out``.
+    """Create the folder of ``--out``.
 
     Raises:
-        ConfigError: It cannot be made.
+        ConfigError: The folder cannot be created.
     """
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise ConfigError(f'--out {path} cannot be made: {e.strerror or e}') from e
+        raise ConfigError(f'--out {path} cannot be created: {e.strerror or e}') from e
     return folder
 
 
 def write_results(folder: Path, figures: Dict[str, Figure], name: str, found: dict) -> None:
-    """Write figures and their numbers, and print the paths.
+    """Write figures and a JSON file with their data, and print the paths.
 
     Args:
-        folder (Path): Of :func:`output_folder`.
-        figures (dict[str, Figure]): By name of the files, without ending.
-        name (str): Name of the JSON file with the numbers, without ending.
-        found (dict): The numbers.
+        folder (Path): The folder, see :func:`output_folder`.
+        figures (dict[str, Figure]): Figures by file name, without suffix.
+        name (str): Name of the JSON file, without suffix.
+        found (dict): The data.
     """
     for figure_name, figure in figures.items():
         print(*save_figure(figure, folder / figure_name), sep='\n')
@@ -81,7 +73,7 @@ def write_results(folder: Path, figures: Dict[str, Figure], name: str, found: di
 
 
 def json_ready(value: object) -> object:
-    """Arrays as lists, and numbers that are not finite, which JSON does not have, as None."""
+    """Convert arrays to lists, and non-finite numbers, which JSON does not have, to None."""
     if isinstance(value, dict):
         return {key: json_ready(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -32,7 +32,7 @@ def test_results_are_plain_json(tmp_path, capsys):
     assert sorted(p.name for p in folder.iterdir()) == sorted(names)
     shutil.rmtree(folder)
     folder.touch()
-    with pytest.raises(ConfigError, match='cannot be made'):
+    with pytest.raises(ConfigError, match='cannot be created'):
         output_folder(str(folder))
 
 
