@@ -1,4 +1,4 @@
-"""Find the exit policy for a target, on images held out of training."""
+"""Calibrate an exit policy for a target on images held out of training."""
 
 import argparse
 import json
@@ -37,41 +37,42 @@ def parse_args() -> argparse.Namespace:
         '--max-drop',
         type=float,
         metavar='POINTS',
-        help='lose at most so many points of accuracy against the deepest exit, at the least cost',
+        help='lose at most so many percentage points of accuracy against the deepest exit, at the '
+        'least cost',
     )
     target.add_argument(
         '--budget',
         type=float,
         metavar='FRACTION',
-        help="spend at most this fraction of the deepest exit's FLOPs (or time, with --costs)",
+        help="use at most this fraction of the deepest exit's FLOPs (or time, with --costs)",
     )
     target.add_argument(
         '--latency-ms',
         type=float,
         metavar='MS',
-        help='spend at most so many ms an image, one by one, in torch on this '
-        'machine (on the device, with --costs)',
+        help='use at most so many ms per image, with batch size 1, in torch on this machine '
+        '(on the device, with --costs)',
     )
     parser.add_argument('--out', default='policy.json', help='file for the policy')
     parser.add_argument(
         '--costs',
         metavar='FILE',
-        help='reckon with the times of a device, as tools/deploy/bench.py '
-        '--out FILE measured them there, instead of FLOPs',
+        help='use the times that tools/deploy/bench.py --out FILE measured on a device, instead '
+        'of FLOPs',
     )
     parser.add_argument(
         '--score',
         nargs='+',
         choices=KINDS,
         default=['confidence'],
-        help='what is compared with the thresholds; of several, the best is '
-        'taken. Defaults to confidence',
+        help='what is compared with the thresholds; if more than one is given, the best is used. '
+        'Defaults to confidence',
     )
     parser.add_argument(
         '--answer',
         choices=ANSWERS,
         default='best',
-        help='answer with the last exit or with the mean of those reached. '
+        help='predict with the last exit or with the mean of those reached. '
         'Defaults to the better one',
     )
     parser.add_argument(
@@ -95,7 +96,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def read_costs(path: str, num_exits: int) -> Costs:
-    """The times that tools/deploy/bench.py wrote, for a network of so many exits."""
+    """Read the times that tools/deploy/bench.py measured for a network of ``num_exits`` exits."""
     try:
         found = json.loads(Path(path).read_text())['costs']
         cumulative, fixed = (np.array(found[name], float) for name in ('cumulative', 'fixed'))

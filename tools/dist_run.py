@@ -1,7 +1,7 @@
-"""Run a tool by torchrun, one process a GPU, or several on the CPU.
+"""Run a tool with torchrun, in one process per GPU, or in more than one on the CPU.
 
-dist_train.sh and dist_test.sh call it. It is torchrun itself; only what goes wrong is said in one
-line instead of torchrun's report of every rank, in which the reason is hard to find.
+Called by dist_train.sh and dist_test.sh. An error is printed as one line instead of torchrun's
+report of every rank, in which the reason is hard to find.
 
 usage: dist_run.py TOOL PROCESSES [ARGUMENT ...]
 """
@@ -17,15 +17,15 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
 HERE = Path(__file__).resolve().parent
-#: How a tool ends that has reported its error, see mmrazor_byot.launch.
+#: Exit status of a tool that has reported its error, see mmrazor_byot.launch.
 REPORTED = 3
 
 
 def checked_count(processes: str) -> int:
-    """The number of processes, if this machine can run so many."""
+    """The number of processes, if this machine has enough GPUs."""
     count = int(processes) if processes.isdecimal() else 0
     if count < 1:
-        fail(f'"{processes}" processes: give a number from 1 on, one for each GPU')
+        fail(f'"{processes}" processes: give a number from 1, one per GPU')
     gpus = torch.cuda.device_count()
     if gpus and count > gpus:
         fail(
@@ -35,8 +35,8 @@ def checked_count(processes: str) -> int:
     return count
 
 
-def share_cores(count: int) -> None:
-    """Give each process its share; torchrun alone would give it one."""
+def divide_cores(count: int) -> None:
+    """Divide the cores between the processes; torchrun gives each one thread."""
     threads = str(max(1, (os.cpu_count() or 1) // count))
     os.environ.setdefault('OMP_NUM_THREADS', threads)
     os.environ.setdefault('MKL_NUM_THREADS', os.environ['OMP_NUM_THREADS'])
@@ -50,7 +50,7 @@ def fail(message: str, status: int = 2) -> None:
 def main() -> None:
     tool, processes, *arguments = sys.argv[1:]
     count = checked_count(processes)
-    share_cores(count)
+    divide_cores(count)
     path = [str(HERE.parent), os.environ.get('PYTHONPATH', '')]
     os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, path))
     variable = os.environ.get
@@ -77,12 +77,12 @@ def main() -> None:
         how = f'exit status {failure.exitcode}'
         if failure.exitcode < 0:
             how = signal.Signals(-failure.exitcode).name
-        fail(f'rank {rank} ended with {how}; see above what it said last', status=1)
+        fail(f'rank {rank} ended with {how}; see its last output above', status=1)
     except RuntimeError as e:
         if 'EADDRINUSE' not in str(e) and 'in use' not in str(e):
             raise
         fail(
-            f'port {port} is in use, by another run perhaps: choose another, for example '
+            f'port {port} is in use, perhaps by another run: choose another, for example '
             'PORT=29501 sh tools/dist_train.sh ...'
         )
 

@@ -1,4 +1,4 @@
-"""Params and FLOPs of the network cut at each exit."""
+"""Count params and FLOPs of the network cut at each exit."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
         '--shape',
         type=int,
         nargs='+',
-        help='size of an image: S, or H W. Defaults to what the config says (input_size), or 32',
+        help='size of an image: S, or H W. Defaults to input_size of the config, or 32',
     )
     parser.add_argument('--out', help='file for the numbers, as JSON')
     add_config_options(parser)

@@ -1,4 +1,4 @@
-"""Classify images; each leaves the network at the exit its policy says.
+"""Classify images; each leaves the network at the exit that the policy chooses.
 
 Example:
     python tools/infer.py three.png --model byot_resnet18_2xb64_digits
@@ -9,6 +9,7 @@ Example:
 import argparse
 import json
 import sys
+from typing import Union
 
 from mmrazor_byot.early_exit import ExitPolicy, FixedExitPolicy
 from mmrazor_byot.errors import ConfigError
@@ -25,8 +26,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--model', required=True, help='config file, or a name in the zoo')
     parser.add_argument(
         '--weights',
-        help='checkpoint: file, address or zoo://NAME. Defaults to those that '
-        'the zoo has for the model',
+        help='checkpoint: file, URL or zoo://NAME. Defaults to those that the zoo has for the '
+        'model',
     )
     parser.add_argument('--policy', help='policy file')
     parser.add_argument(
@@ -38,16 +39,18 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--ensemble',
         action='store_true',
-        help='answer with the mean of all exits, with --exit of those up to it',
+        help='predict with the mean of all exits; with --exit, of the exits up to it',
     )
-    parser.add_argument('--batch-size', type=int, default=1, help='images at a time')
-    parser.add_argument('--device', help='such as cuda:0 or cpu. Defaults to the GPU if any')
-    parser.add_argument('--topk', type=int, default=3, help='classes to show of each exit')
+    parser.add_argument('--batch-size', type=int, default=1, help='images per batch')
+    parser.add_argument(
+        '--device', help='such as cuda:0 or cpu. Defaults to the GPU if there is one'
+    )
+    parser.add_argument('--topk', type=int, default=3, help='classes to print for each exit')
     parser.add_argument('--show-dir', help='folder to write pictures to')
     parser.add_argument(
         '--skip-bad',
         action='store_true',
-        help='go on after a file that cannot be read, and list these at the end',
+        help='skip files that cannot be read, and list them at the end',
     )
     parser.add_argument(
         '--max-pixels', type=int, default=MAX_PIXELS, help='largest image that is read'
@@ -57,12 +60,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def chosen_policy(args: argparse.Namespace):
-    """The policy of the flags; None if they name none."""
+def chosen_policy(args: argparse.Namespace) -> Union[ExitPolicy, str, None]:
+    """The policy of the flags; None without any."""
     by_flags = args.exit is not None or args.ensemble
     if args.policy and by_flags:
         raise ConfigError(
-            '--policy says where to stop and with what to answer; leave --exit and --ensemble out'
+            '--policy sets the exit and the ensemble; leave --exit and --ensemble out'
         )
     if by_flags:
         return FixedExitPolicy(-1 if args.exit is None else args.exit, ensemble=args.ensemble)
@@ -82,7 +85,7 @@ def write_results(path: str, policy: ExitPolicy, images: list, results: list) ->
 def main() -> None:
     args = parse_args()
     only_warnings()
-    # Imported here because it takes seconds, which --help need not wait for.
+    # Imported here because it takes seconds, which would delay --help.
     from mmrazor_byot.apis import ByotInferencer
     from mmrazor_byot.apis.image_inputs import list_images
     from mmrazor_byot.apis.model import recipe_path

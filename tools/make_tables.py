@@ -1,4 +1,4 @@
-"""Write docs/model_table.md: what each exit of each BYOT recipe costs."""
+"""Write docs/model_table.md: params and FLOPs of each exit of each BYOT recipe."""
 
 import argparse
 from pathlib import Path
@@ -62,7 +62,7 @@ def parse_args() -> argparse.Namespace:
         '--check',
         nargs='+',
         metavar='NAME',
-        help='write nothing; count these recipes again and fail if the table says something else',
+        help='write nothing; count these recipes again and fail if the table differs',
     )
     parser.add_argument('--table', type=Path, default=TABLE, help='the file; %(default)s')
     return parser.parse_args()
@@ -105,7 +105,7 @@ def whole_table() -> str:
 
 
 def recipe_rows(name: str, cfg: Config) -> List[List[str]]:
-    """One recipe's params, FLOPs, and the paper's accuracies if it has any."""
+    """Params and FLOPs of a recipe, and the accuracies if the paper has any."""
     model = MODELS.build(cfg.model)
     costs = exit_complexity(model, model.input_size)
     link = f'[{name}](../{RECIPES.relative_to(ROOT)}/{name}.py)'
@@ -121,19 +121,19 @@ def recipe_rows(name: str, cfg: Config) -> List[List[str]]:
 
 
 def data_of(cfg: Config) -> str:
-    """Name of the data set that has the images."""
+    """Type of the data set that loads the images."""
     return image_settings(cfg.train_dataloader.dataset).type.split('.')[-1]
 
 
 def cells(costs: Sequence[dict], key: str) -> List[str]:
-    """The plain network, each exit, the ensemble; an exit too few is a –."""
+    """The plain network, each exit and the ensemble; – for a missing exit."""
     *exits, ensemble = [f'{cost[key]:,}' for cost in costs]
     missing = ['–'] * (EXITS - len(exits))
     return [exits[-1], *exits, *missing, ensemble]
 
 
 def paper_row(name: str, dataset: str) -> Optional[List[str]]:
-    """The paper's six accuracies and the mark after them."""
+    """The paper's six accuracies and their mark."""
     text = PAPER.get((dataset, network_of(name)))
     if text is None or name.endswith('_strong'):  # not the paper's recipe
         return None
@@ -142,14 +142,14 @@ def paper_row(name: str, dataset: str) -> Optional[List[str]]:
 
 
 def network_of(name: str) -> str:
-    """``byot_logits_resnet18_...`` is about resnet18, resnet18-fast too."""
+    """``resnet18`` for ``byot_logits_resnet18_...`` and for ``byot_resnet18-fast_...``."""
     first = ('byot', 'logits', 'mmrazor')
     network = next(part for part in name.split('_') if part not in first)
     return network.removesuffix('-fast')
 
 
 def paper_order(name: str) -> tuple:
-    """Networks in the paper's order, others after them."""
+    """Sort key: the networks in the paper's order, then the others."""
     networks = [network for _, network in PAPER]
     network = network_of(name)
     known = network in networks

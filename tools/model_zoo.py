@@ -8,15 +8,16 @@ Examples:
 
 import argparse
 import sys
+from typing import Optional, Sequence, Tuple, Union
 
 from mmrazor_byot.errors import ByotError
 from mmrazor_byot.table import format_table
-from mmrazor_byot.zoo import cached_file, download, list_models, verify
+from mmrazor_byot.zoo import ZooModel, cached_file, download, list_models, verify
 
 HEADER = ('name', 'dataset', 'top-1', 'params', 'FLOPs', 'size', 'where')
 
 
-def parse_args(argv=None):
+def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -31,19 +32,19 @@ def parse_args(argv=None):
     command = commands.add_parser(
         'download',
         help='download a checkpoint and print its path',
-        description='Download a checkpoint and print its path. The hash in the name '
-        'of the file is checked before the file gets its name.',
+        description='Download a checkpoint and print its path. The file gets its name only after '
+        'its hash has been checked.',
     )
     command.add_argument('name', metavar='NAME', help='a name from the list')
     command.add_argument(
         '--dest',
         metavar='DIR',
-        help='folder to put the file in (default: the cache folder, where zoo://NAME looks too)',
+        help='folder for the file (default: the cache folder, which zoo://NAME uses too)',
     )
     command.add_argument(
         '--mirror',
         metavar='BASE',
-        help='fetch BASE/FILE instead of the published URL; an http://, https:// or file:// '
+        help='download BASE/FILE instead of the published URL; an http://, https:// or file:// '
         'URL, or a folder',
     )
     command.add_argument('--quiet', action='store_true', help='show no progress bar')
@@ -51,21 +52,21 @@ def parse_args(argv=None):
 
     command = commands.add_parser(
         'verify',
-        help='check a checkpoint: hash, no code, what is in it',
-        description='Check the content of a file against the hash in its '
-        'name, and that it holds weights and no code; show what is in it.',
+        help='check the hash of a checkpoint, and that it holds no code; show its content',
+        description='Check a file against the hash in its name, and that it holds weights and no '
+        'code; show its content.',
     )
     command.add_argument('file', metavar='FILE', help='a checkpoint')
     command.set_defaults(run=run_verify)
     return parser.parse_args(argv)
 
 
-def run_list(args):
+def run_list(args: argparse.Namespace) -> None:
     print(format_table([HEADER, *map(describe, list_models())]))
 
 
-def describe(model):
-    """One row of the table, a dash for what is not known."""
+def describe(model: ZooModel) -> Tuple[str, ...]:
+    """A row of the table, with a dash for unknown values."""
     size, where = '-', model.weights or 'no weights published'
     if model.weights is not None:
         copies = [(model.shipped, ' (in the package)'), (cached_file(model), ' (downloaded)')]
@@ -84,7 +85,7 @@ def describe(model):
     )
 
 
-def human(number, unit=''):
+def human(number: Union[int, float, None], unit: str = '') -> str:
     """11220132 as '11.22 M', None as '-'."""
     if number is None:
         return '-'
@@ -94,11 +95,11 @@ def human(number, unit=''):
     return f'{number:g} {unit}'.strip()
 
 
-def run_download(args):
+def run_download(args: argparse.Namespace) -> None:
     print(download(args.name, args.dest, args.mirror, progress=not args.quiet))
 
 
-def run_verify(args):
+def run_verify(args: argparse.Namespace) -> None:
     found = verify(args.file)
     compared = (
         'as in the name' if found.expected_sha256 else 'not compared: the name carries no hash'
@@ -108,7 +109,7 @@ def run_verify(args):
     print(f'sha256      {found.sha256} ({compared})')
     print(f'tensors     {found.tensors}')
     print(f'parameters  {found.parameters}')
-    # As Python writes them: a file can not send codes to the terminal.
+    # Printed by repr(), so that a file cannot send control codes to the terminal.
     for key in found.others:
         print(f'also holds  {key!r}')
     for key, value in found.meta.items():
@@ -117,7 +118,7 @@ def run_verify(args):
         print(f'meta        {key!r}: {text}')
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     args = parse_args(argv)
     try:
         args.run(args)

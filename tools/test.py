@@ -1,6 +1,6 @@
 """Test a checkpoint: accuracy of every exit and of the ensemble.
 
-With --policy: accuracy, FLOPs and time of a network that stops early.
+With --policy: accuracy, FLOPs and time of early exiting.
 """
 
 import argparse
@@ -33,8 +33,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument(
         '--policy',
-        help='exit policy, a file of tools/calibrate_exits.py: images leave '
-        'early, and this is timed against the deepest exit',
+        help='policy file of tools/calibrate_exits.py: test early exiting, and time it against '
+        'the deepest exit',
     )
     parser.add_argument('--out', help='file for the results')
     parser.add_argument(
@@ -42,10 +42,10 @@ def parse_args() -> argparse.Namespace:
         choices=['metrics', 'pred'],
         help='what --out holds: metrics (JSON) or predictions (pickle). Defaults to predictions',
     )
-    parser.add_argument('--show-dir', help='folder for pictures with their predictions')
+    parser.add_argument('--show-dir', help='folder for images with their predictions')
     parser.add_argument('--show', action='store_true', help='show them in a window')
     parser.add_argument('--interval', type=int, default=1, help='show every n-th image')
-    parser.add_argument('--wait-time', type=float, default=2, help='seconds of each window')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds to show each image')
     add_runner_arguments(parser)
     return parser.parse_args()
 
@@ -56,7 +56,7 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
     if args.amp:
         cfg.test_cfg.fp16 = True
     if args.out_item and not args.out:
-        raise ConfigError('--out-item: say in which file, by --out')
+        raise ConfigError('--out-item: give the file as --out')
     if args.policy and args.out:
         args.out_item = 'metrics'
     if args.out and args.out_item != 'metrics' and not args.out.endswith(('.pkl', '.pickle')):
@@ -64,7 +64,7 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
             f'--out {args.out}: predictions are written as .pkl; for metrics add --out-item metrics'
         )
     if args.policy and args.launcher != 'none':
-        raise ConfigError('--policy: times are taken in one process; leave out --launcher')
+        raise ConfigError('--policy: times are measured in one process; leave --launcher out')
     if args.policy and (args.show or args.show_dir):
         raise ConfigError('--policy: tools/infer.py shows where images leave')
     if args.show or args.show_dir:
@@ -79,7 +79,7 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def test_policy(cfg: Config, args: argparse.Namespace) -> dict:
-    """Test the network as it stops early."""
+    """Test the network with the exit policy of ``--policy``."""
     content = read_policy(args.policy)
     model, _, _ = load_byot(cfg, args.checkpoint)
     content.check(model.num_exits, model.num_classes)

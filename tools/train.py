@@ -23,19 +23,19 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint, or without a path from the last one in the work dir',
+        help='resume from this checkpoint, or without a path from the latest one in the work dir',
     )
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help='scale the learning rate from the batch size that the config '
-        'records to the one of this run',
+        help='scale the learning rate from the base_batch_size of the config to the batch size of '
+        'this run',
     )
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate while training')
     parser.add_argument(
         '--no-persistent-workers',
         action='store_true',
-        help='start data loader workers anew each epoch',
+        help='restart the data loader workers each epoch',
     )
     add_runner_arguments(parser)
     return parser.parse_args()

@@ -111,7 +111,7 @@ def test_bad_process_counts(dist_run, count):
     done = dist_run(count)
     assert done.returncode == 2 and not done.stdout
     assert done.stderr == (
-        f'error: "{count}" processes: give a number from 1 on, one for each GPU\n'
+        f'error: "{count}" processes: give a number from 1, one per GPU\n'
     )
 
 

@@ -1,4 +1,4 @@
-"""Figures of a network that stops early: accuracy, cost, time, images."""
+"""Plot accuracy, cost, time and images of early exiting."""
 
 import argparse
 from pathlib import Path
@@ -18,28 +18,28 @@ from mmrazor_byot.visualization.exit_plots import (
 from mmrazor_byot.visualization.figures import output_folder, write_results
 from mmrazor_byot.visualization.trade_off import gallery_rows, measure_trade_off
 
-#: By which the gallery is sorted where no policy is given.
+#: Policy of the gallery if none is given.
 GALLERY = ConfidencePolicy(0.7)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument(
         '--policy',
         nargs='*',
         default=[],
-        help='policy files, each shown as a point; the curve takes the temperatures of the first',
+        help='policy files, each drawn as a point; the curve uses the temperatures of the first',
     )
-    parser.add_argument('--out', required=True, help='folder for the figures and the numbers')
+    parser.add_argument('--out', required=True, help='folder for the figures and their data')
     parser.add_argument(
         '--timed-images',
         type=int,
         default=200,
-        help='images that are timed one by one at every threshold',
+        help='images to time at every threshold, with batch size 1',
     )
-    parser.add_argument('--columns', type=int, default=10, help='images in a gallery row')
+    parser.add_argument('--columns', type=int, default=10, help='images per row of the gallery')
     add_config_options(parser)
     return parser.parse_args()
 
