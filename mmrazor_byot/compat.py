@@ -137,16 +137,16 @@ class _PatchFinder(importlib.abc.MetaPathFinder):
 
 def _patched(name: str, execute: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
     def exec_module(module: ModuleType) -> None:
-        execute(module)
-        _PATCHES[name](module)
-
-    def exec_quantization(module: ModuleType) -> None:
         try:
             execute(module)
         except (ImportError, AttributeError) as cause:
+            if name != QUANTIZATION:
+                raise
             _stub_quantization(module, cause)
+        if name in _PATCHES:
+            _PATCHES[name](module)
 
-    return exec_quantization if name == QUANTIZATION else exec_module
+    return exec_module
 
 
 class _Stub:

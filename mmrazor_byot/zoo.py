@@ -147,10 +147,9 @@ def download(
     if model.weights is None:
         raise ZooError(f'no weights of {name} are published: train them with {model.config}')
     url, file, expected = model.weights, cached_file(model, dest), hash_in_name(model.file_name)
-    base = str(base_url or os.getenv('MMRAZOR_BYOT_MIRROR') or '')
     if model.shipped:
         url = model.shipped.absolute().as_uri()
-    elif base:
+    elif base := str(base_url or os.getenv('MMRAZOR_BYOT_MIRROR') or ''):
         base = base if '://' in base else Path(base).expanduser().absolute().as_uri()
         url = f'{base.rstrip("/")}/{quote(file.name)}'
     if not expected:

@@ -42,18 +42,10 @@ def list_images(inputs: Any) -> List[Image]:
 
 
 def as_bgr(image: np.ndarray, name: str) -> np.ndarray:
-    """Convert an array to BGR.
-
-    Args:
-        image (np.ndarray): uint8; BGR (H, W, 3), BGRA (H, W, 4), whose alpha channel is dropped, or
-            grayscale (H, W) or (H, W, 1).
-        name (str): What the error calls the array.
-
-    Returns:
-        np.ndarray: (H, W, 3).
+    """Convert uint8 BGR (H, W, 3), BGRA (H, W, 4), or grayscale (H, W) or (H, W, 1) to BGR.
 
     Raises:
-        DatasetError: The array has another type or shape.
+        DatasetError: The array, called ``name`` in the message, has another type or shape.
     """
     channels = 1 if image.ndim == 2 else image.shape[2] if image.ndim == 3 else 0
     if image.dtype != np.uint8 or channels not in (1, 3, 4) or not image.size:

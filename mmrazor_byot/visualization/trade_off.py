@@ -44,8 +44,7 @@ def measure_trade_off(
     """
     data = collect_logits(model, loader)
     first = next(iter(policies.values()), ConfidencePolicy(1.0))
-    temperatures = first.temperatures
-    count = model.num_exits
+    temperatures, count = first.temperatures, model.num_exits
     measured: List[Tuple[str, dict, ExitPolicy]] = [
         *(
             ('curve', dict(threshold=t), ConfidencePolicy(t, temperatures, first.ensemble))

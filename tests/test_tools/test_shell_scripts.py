@@ -110,9 +110,7 @@ def test_torchrun_on_several_machines(dist_run):
 def test_bad_process_counts(dist_run, count):
     done = dist_run(count)
     assert done.returncode == 2 and not done.stdout
-    assert done.stderr == (
-        f'error: "{count}" processes: give a number from 1, one per GPU\n'
-    )
+    assert done.stderr == (f'error: "{count}" processes: give a number from 1, one per GPU\n')
 
 
 def test_more_processes_than_gpus(dist_run):
