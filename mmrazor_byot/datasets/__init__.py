@@ -1,5 +1,5 @@
 from .cifar import CIFAR10, CIFAR100
-from .collate import WholeBatch, collate_batch, stack_images
+from .collate import CollatedBatch, collate_batch, stack_images
 from .digits import Digits
 from .image_batches import ImageBatches
 from .in_memory import InMemoryDataset
@@ -9,11 +9,11 @@ from .settings import gives_batches, image_settings, network_order, per_image, r
 __all__ = [
     'CIFAR10',
     'CIFAR100',
+    'CollatedBatch',
     'Digits',
     'ImageBatches',
     'InMemoryDataset',
     'PackedImages',
-    'WholeBatch',
     'collate_batch',
     'gives_batches',
     'image_settings',

@@ -1,9 +1,9 @@
-"""mmpretrain's CIFAR, with errors that say what to do."""
+"""mmpretrain's CIFAR with held-out images, and errors that tell the user what to do."""
 
 import os
 import pickle
 import tarfile
-from typing import List, Optional
+from typing import Any, List, Optional
 
 import numpy as np
 from mmpretrain.datasets import CIFAR10 as _CIFAR10
@@ -12,11 +12,33 @@ from mmpretrain.datasets import CIFAR100 as _CIFAR100
 from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.registry import DATASETS
 
-from .in_memory import is_part
+from .in_memory import select_part
+
+#: AssertionError: mmpretrain's check of the files. OSError includes URLError, without network.
+DOWNLOAD_ERRORS = (
+    OSError,
+    RuntimeError,
+    AssertionError,
+    EOFError,
+    pickle.UnpicklingError,
+    tarfile.TarError,
+)
 
 
-class _ClearErrors:
-    """Adds to mmpretrain's: errors that say what to do, and images held out."""
+@DATASETS.register_module()
+class CIFAR10(_CIFAR10):
+    """CIFAR-10, downloaded and checked on first use.
+
+    Args:
+        data_root (str): Folder of the data.
+        split (str): ``'train'`` or ``'test'``. Defaults to ``'train'``.
+        hold_out_every, held_out: As in :class:`InMemoryDataset`.
+        **kwargs: As in mmpretrain's ``CIFAR10``.
+
+    Raises:
+        ConfigError: There is no such split, or no ``data_root``.
+        DatasetError: The files are missing or damaged and cannot be downloaded.
+    """
 
     def __init__(
         self,
@@ -24,8 +46,8 @@ class _ClearErrors:
         split: str = 'train',
         hold_out_every: Optional[int] = None,
         held_out: bool = False,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         name = type(self).__name__
         if split not in ('train', 'test'):
             raise ConfigError(f'{name}(split={split!r}): choose from "train" and "test"')
@@ -36,49 +58,26 @@ class _ClearErrors:
         super().__init__(data_root=data_root, split=split, **kwargs)
 
     def load_data_list(self) -> List[dict]:
+        """Load the samples of the split, without those that are held out."""
         name = type(self).__name__
         try:
             samples = super().load_data_list()
-        # AssertionError: mmpretrain's check of the files. OSError: also URLError, without network.
-        except (
-            OSError,
-            RuntimeError,
-            AssertionError,
-            EOFError,
-            pickle.UnpicklingError,
-            tarfile.TarError,
-        ) as e:
+        except DOWNLOAD_ERRORS as e:
             folder = os.path.abspath(self.data_prefix['root'])
             raise DatasetError(
-                f'{name} is not complete in {folder} and could not be fetched '
+                f'{name} is not complete in {folder} and could not be downloaded '
                 f'({type(e).__name__}: {e}). Download {self.url} (md5 {self.tgz_md5}) and unpack '
                 f'it there, so that {os.path.join(folder, self.base_folder)} exists.'
             ) from e
         labels = np.array([sample['gt_label'] for sample in samples])
-        kept = np.flatnonzero(is_part(labels, self.hold_out_every, self.held_out, name))
+        kept = np.flatnonzero(select_part(labels, self.hold_out_every, self.held_out, name))
         if not len(kept):
             raise DatasetError(
-                f'{name}: no image is left; hold_out_every={self.hold_out_every} is too much'
+                f'{name}: no image is left; hold_out_every={self.hold_out_every} is too large'
             )
         return [samples[i] for i in kept]
 
 
 @DATASETS.register_module()
-class CIFAR10(_ClearErrors, _CIFAR10):
-    """CIFAR-10, fetched and checked on first use.
-
-    Args:
-        data_root (str): Folder of the data.
-        split (str): ``'train'`` or ``'test'``. Defaults to ``'train'``.
-        hold_out_every, held_out: As in :class:`InMemoryDataset`.
-        **kwargs: As in mmpretrain's ``CIFAR10``.
-
-    Raises:
-        DatasetError: The files are missing or damaged and there is no network; says which file and
-            folder.
-    """
-
-
-@DATASETS.register_module()
-class CIFAR100(_ClearErrors, _CIFAR100):
-    """CIFAR-100, fetched and checked on first use; arguments and errors as :class:`CIFAR10`."""
+class CIFAR100(CIFAR10, _CIFAR100):
+    """CIFAR-100, downloaded and checked on first use; arguments and errors as :class:`CIFAR10`."""

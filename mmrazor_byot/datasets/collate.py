@@ -1,6 +1,6 @@
-"""From what a data set gives to a batch."""
+"""Collates the samples of a data set into a batch."""
 
-from typing import Sequence, Union
+from typing import NoReturn, Sequence, Union
 
 import torch
 
@@ -9,50 +9,50 @@ from mmrazor_byot.registry import FUNCTIONS
 from mmrazor_byot.structures import BatchSamples
 
 
-class WholeBatch(dict):
-    """A whole batch: ``inputs`` (N, 3, H, W) and ``data_samples``, a :class:`BatchSamples`."""
+class CollatedBatch(dict):
+    """A batch: ``inputs`` (N, 3, H, W) and ``data_samples``, a :class:`BatchSamples`."""
 
-    def __missing__(self, key):
-        # Other collate functions take it for a list of samples.
+    def __missing__(self, key: object) -> NoReturn:
+        # Other collate functions index it as if it were a list of samples.
         if not isinstance(key, int):
             raise KeyError(key)
         raise ConfigError(
-            'ImageBatches gives whole batches: set '
+            'ImageBatches returns collated batches: set '
             'collate_fn=dict(type="mmrazor_byot.collate_batch") of its data loader'
         )
 
 
 @FUNCTIONS.register_module()
-def collate_batch(batch: Union[WholeBatch, Sequence[dict]]) -> dict:
-    """Pass on a batch that is whole, or put one together.
+def collate_batch(batch: Union[CollatedBatch, Sequence[dict]]) -> dict:
+    """Collate samples; a batch that is collated already is returned as it is.
 
     Args:
-        batch (WholeBatch | Sequence[dict]): Of :class:`ImageBatches`; or N samples of any other
-            data set.
+        batch (CollatedBatch | Sequence[dict]): A batch of :class:`ImageBatches`, or N samples of
+            any other data set.
 
     Returns:
         dict: ``inputs`` (N, 3, H, W) and ``data_samples``, a :class:`BatchSamples`.
 
     Raises:
-        DatasetError: The images are not of one size.
+        DatasetError: The images differ in size.
     """
     if isinstance(batch, dict):
         return batch
-    return WholeBatch(
+    return CollatedBatch(
         inputs=stack_images([sample['inputs'] for sample in batch]),
         data_samples=BatchSamples(sample['data_samples'] for sample in batch),
     )
 
 
 def stack_images(images: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Images (3, H, W) as one tensor (N, 3, H, W).
+    """Stack images (3, H, W) to one tensor (N, 3, H, W).
 
     Raises:
-        DatasetError: They are not of one size.
+        DatasetError: The images differ in size.
     """
     sizes = {tuple(image.shape) for image in images}
     if len(sizes) > 1:
         raise DatasetError(
-            f'the images of a batch have the sizes {sorted(sizes)}; a batch takes one'
+            f'the images of a batch have the sizes {sorted(sizes)}; they must all have the same'
         )
     return torch.stack(list(images))

@@ -1,6 +1,6 @@
-"""A data set of small images that hands over whole batches."""
+"""A data set of small images that returns collated batches."""
 
-from typing import Optional, Sequence, Tuple, Union
+from typing import Any, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -12,47 +12,47 @@ from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.registry import DATASETS
 from mmrazor_byot.structures import BatchSamples
 
-from .collate import WholeBatch
+from .collate import CollatedBatch
 from .in_memory import ArrayDataset
 
 
 @DATASETS.register_module()
 class ImageBatches(ArrayDataset):
-    """All images of a data set as one tensor, and batches gathered from it.
+    """Wraps a data set: its images are one tensor, and batches are gathered from it.
 
-    torch's data loader asks for all samples of a batch at once, and gets them by one gather: no
-    Python runs for a single image. Augmentations are done after it, on whole batches, by
-    :class:`BatchDataPreprocessor`.
+    torch's data loader requests all samples of a batch at once and gets them from one gather, so no
+    Python code runs per image. :class:`BatchDataPreprocessor` then augments the batch.
 
-    The images are in shared memory, where worker processes find them however they were started;
-    or on the GPU.
+    The images are in shared memory, which worker processes read without a copy, or on the GPU.
 
     Args:
-        dataset (dict | BaseDataset): A data set whose images are decoded and of one size:
-            ``Digits``, ``PackedImages``, ``CIFAR10`` and so on, ours or mmpretrain's. It takes no
-            pipeline.
-        device (str, optional): Where the images are kept: ``'cuda'``, or ``'auto'``, the process's
-            GPU if there is one. A GPU takes ``num_workers=0`` and ``pin_memory=False``. Defaults to
-            None, main memory.
-        lazy_init (bool): Read the images when they are first asked for. Defaults to False.
-        **settings: Put over those of ``dataset``, so that
-            ``train_dataloader.dataset.hold_out_every=10`` means the same with and without
+        dataset (dict | BaseDataset): A data set without a pipeline, whose samples hold decoded
+            images of one size: ``Digits``, ``PackedImages``, ``CIFAR10`` and so on, ours or
+            mmpretrain's.
+        device (str, optional): Device of the images: ``'cuda'``, or ``'auto'`` for the process's
+            GPU if there is one. A GPU requires ``num_workers=0`` and ``pin_memory=False``. Defaults
+            to None, main memory.
+        lazy_init (bool): Read the images on first use. Defaults to False.
+        **settings: Override those of ``dataset``, so that
+            ``train_dataloader.dataset.hold_out_every=10`` has the same meaning with and without
             ImageBatches.
 
     Raises:
         ConfigError: There is a pipeline, or no such device.
-        DatasetError: The images are not of one size, not uint8, not of three colours, or not
-            decoded.
+        DatasetError: The images are not decoded, uint8, RGB and of one size.
     """
+
+    images: Tensor
+    labels: Tensor
 
     def __init__(
         self,
         dataset: Union[dict, BaseDataset],
         device: Optional[str] = None,
         lazy_init: bool = False,
-        **settings,
+        **settings: Any,
     ) -> None:
-        self._source: Optional[BaseDataset] = _build(dataset, settings)
+        self._source = _build(dataset, settings)
         self.device = device
         super().__init__(ann_file='', serialize_data=False, lazy_init=lazy_init)
 
@@ -67,36 +67,36 @@ class ImageBatches(ArrayDataset):
             images, labels = _shared(images), _shared(labels)
         self.images, self.labels = images.to(device), labels.to(device)
         self._metainfo.update(self._source.metainfo)
-        self._source = None  # one copy of the images is enough
+        del self._source  # frees its copy of the images
         self._fully_initialized = True
 
-    def __getitems__(self, indices: Sequence[int]) -> WholeBatch:
-        """A batch.
+    def __getitems__(self, indices: Sequence[int]) -> CollatedBatch:
+        """Gather a batch.
 
         Args:
-            indices (Sequence[int]): Numbers of N images, 0 to M - 1.
+            indices (Sequence[int]): Indices of N images, 0 to M - 1.
 
         Returns:
-            WholeBatch: ``inputs`` (N, 3, H, W) uint8 and ``data_samples``, with ``gt_label`` and
+            CollatedBatch: ``inputs`` (N, 3, H, W) uint8 and ``data_samples``, with ``gt_label`` and
             ``sample_idx``.
 
         Raises:
-            ConfigError: A worker process asks for images on the GPU.
+            ConfigError: A worker process requests images on the GPU.
         """
         self.full_init()
         if self.images.is_cuda and get_worker_info() is not None:
             raise ConfigError(self._on_gpu('num_workers=0'))
-        numbers = torch.as_tensor(indices)
-        chosen = numbers.to(self.images.device, non_blocking=True)
-        return WholeBatch(
+        sample_idx = torch.as_tensor(indices)
+        chosen = sample_idx.to(self.images.device, non_blocking=True)
+        return CollatedBatch(
             inputs=self.images.index_select(0, chosen),
             data_samples=BatchSamples(
-                gt_label=self.labels.index_select(0, chosen), sample_idx=numbers
+                gt_label=self.labels.index_select(0, chosen), sample_idx=sample_idx
             ),
         )
 
     def __getitem__(self, idx: int) -> dict:
-        """One sample as ``PackInputs`` packs it, for tools that ask for one."""
+        """One sample as ``PackInputs`` returns it."""
         batch = self.__getitems__([range(len(self))[idx]])
         return {name: value[0] for name, value in batch.items()}
 
@@ -107,10 +107,10 @@ class ImageBatches(ArrayDataset):
         return dict(img=np.array(image, order='C'), gt_label=int(self.labels[idx]), sample_idx=idx)
 
     def check_loader(self, loader: DataLoader) -> None:
-        """Check that a loader of this data set can read the images where they are.
+        """Check that a data loader can read the images on their device.
 
         Raises:
-            ConfigError: They are on the GPU, and it has workers or pins.
+            ConfigError: They are on the GPU, and it has worker processes or pins memory.
         """
         self.full_init()
         if self.images.is_cuda and loader.num_workers:
@@ -144,11 +144,11 @@ def read_all(dataset: BaseDataset) -> Tuple[Tensor, Tensor]:
                 f'hold decoded images as "img", not {sorted(info)}. Pack image files with '
                 'mmrazor_byot.datasets.packed_images.pack_images'
             )
-        kind, shape = getattr(image, 'dtype', type(image).__name__), np.shape(image)
-        if kind != np.uint8 or len(shape) != 3 or shape[2] != 3:
+        dtype, shape = getattr(image, 'dtype', type(image).__name__), np.shape(image)
+        if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
             raise DatasetError(
-                f'image {i} of {name} is {kind} of shape {shape}; ImageBatches takes uint8 images '
-                'of three colours, (H, W, 3)'
+                f'image {i} of {name} is {dtype} of shape {shape}; ImageBatches takes uint8 images '
+                'of three channels, (H, W, 3)'
             )
         if i == 0:
             size = shape[:2]
@@ -156,10 +156,10 @@ def read_all(dataset: BaseDataset) -> Tuple[Tensor, Tensor]:
         if shape[:2] != size:
             raise DatasetError(
                 f'image {i} of {name} is {shape[:2]}, image 0 {size}: ImageBatches takes images of '
-                'one size. Resize them before, or use the data set as it is'
+                'one size. Resize them first, or use the data set without ImageBatches'
             )
-        if not np.isscalar(label):
-            raise DatasetError(f'image {i} of {name} has the label {label}; it needs one number')
+        if not isinstance(label, (int, float, np.number)):
+            raise DatasetError(f'image {i} of {name} has the label {label}; it must be one number')
         images.numpy()[i] = image.transpose(2, 0, 1)
         labels[i] = int(label)
     return images, labels
@@ -170,24 +170,21 @@ def _build(dataset: Union[dict, BaseDataset], settings: dict) -> BaseDataset:
         dataset = DATASETS.build({**dataset, **settings})
     elif settings:
         raise ConfigError(
-            f'ImageBatches got {sorted(settings)} for a data set that is built already; give its '
-            'config'
+            f'ImageBatches got {sorted(settings)} for a data set that is already built; pass its '
+            'config instead'
         )
     if dataset.pipeline.transforms:
         names = [type(t).__name__ for t in dataset.pipeline.transforms]
         raise ConfigError(
             f'ImageBatches around {type(dataset).__name__} with the pipeline {names}: a pipeline '
-            'works on single images, and here are only whole batches. Leave it out; augmentations '
+            'works on single images, but ImageBatches returns batches. Remove it; augmentations '
             'go to transforms of data_preprocessor=dict(type="mmrazor_byot.BatchDataPreprocessor")'
         )
     return dataset
 
 
 def _shared(tensor: Tensor) -> Tensor:
-    """In shared memory, if there is room: containers have little of it.
-
-    Without it forked processes still share what nobody writes to.
-    """
+    """Move to shared memory if it has room; forked processes share unwritten memory without it."""
     try:
         return tensor.share_memory_()
     except RuntimeError:
@@ -203,6 +200,6 @@ def _device(name: Optional[str]) -> torch.device:
         raise ConfigError(f'ImageBatches(device={name!r}): choose from None, "auto" and "cuda"')
     if kind == 'cuda' and not has_gpu:
         raise ConfigError(
-            f'ImageBatches(device={name!r}): there is no GPU; "auto" takes one if there is one'
+            f'ImageBatches(device={name!r}): there is no GPU; "auto" uses one only if there is one'
         )
     return torch.device(name or 'cpu')

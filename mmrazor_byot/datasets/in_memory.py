@@ -1,8 +1,7 @@
-"""A small image set, decoded once and kept as one array."""
+"""Data sets whose images are decoded once and kept in one array."""
 
 import copy
 from abc import abstractmethod
-from numbers import Integral
 from typing import Any, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -18,19 +17,24 @@ class ArrayDataset(BaseDataset):
     Subclasses write ``full_init``, which sets them, and ``get_data_info``.
     """
 
+    images: Union[np.ndarray, torch.Tensor]
+    labels: Union[np.ndarray, torch.Tensor]
+    _fully_initialized: bool
+
     def load_data_list(self) -> List[dict]:
-        """All samples as dicts, for tools that want a list."""
+        """All samples as dicts, for tools that need a list."""
         return [self.get_data_info(i) for i in range(len(self))]
 
     def get_subset_(self, indices: Union[int, Sequence[int]]) -> None:
         """Keep only some samples.
 
         Args:
-            indices (int | Sequence[int]): The first n (the last, if negative), or those with these
-                numbers.
+            indices (int | Sequence[int]): The indices to keep; or a number n, for the first n
+                samples (the last, if negative).
         """
         self.full_init()
-        self.images, self.labels = pick(self.images, indices), pick(self.labels, indices)
+        chosen = subset_index(indices)
+        self.images, self.labels = self.images[chosen], self.labels[chosen]
 
     def get_subset(self, indices: Union[int, Sequence[int]]) -> 'ArrayDataset':
         """A data set of some of the samples, see :meth:`get_subset_`."""
@@ -51,26 +55,29 @@ class ArrayDataset(BaseDataset):
 class InMemoryDataset(ArrayDataset):
     """Base of the data sets that fit in memory.
 
-    All images are in one uint8 array, all labels in one int64 array: no file is opened and no
-    image decoded while training, and worker processes that are forked share the one copy.
+    All images are in one uint8 array and all labels in one int64 array: no file is opened and no
+    image is decoded during training, and forked worker processes share the arrays.
 
     Subclasses write :meth:`load_arrays`.
 
     Args:
         pipeline (Sequence): Transforms; they get ``img`` (H, W, 3) uint8 RGB and ``gt_label``.
             Defaults to ().
-        num_classes (int, optional): Keep the first classes only.
-        hold_out_every (int, optional): Set apart every n-th image of each class, to tune or
-            calibrate on.
-        held_out (bool): Keep the images set apart instead of the others. Defaults to False.
-        skip_per_class (int): Of these, leave out the first images of each class. Defaults to 0.
-        samples_per_class (int, optional): Of these, keep the first images of each class only.
+        num_classes (int, optional): Keep only the first classes.
+        hold_out_every (int, optional): Hold out every n-th image of each class, for tuning or
+            calibration.
+        held_out (bool): Keep the held-out images instead of the others. Defaults to False.
+        skip_per_class (int): Then skip the first images of each class. Defaults to 0.
+        samples_per_class (int, optional): Then keep only the first images of each class.
         **kwargs: As in mmpretrain's ``BaseDataset``: ``metainfo``, ``indices``, ``test_mode``,
             ``lazy_init`` and so on.
 
     Raises:
-        DatasetError: Images and labels do not belong together.
+        DatasetError: The labels do not match the images or the classes, or no image is selected.
     """
+
+    images: np.ndarray
+    labels: np.ndarray
 
     def __init__(
         self,
@@ -80,35 +87,33 @@ class InMemoryDataset(ArrayDataset):
         samples_per_class: Optional[int] = None,
         hold_out_every: Optional[int] = None,
         held_out: bool = False,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         self.num_classes = num_classes
         self.skip_per_class = skip_per_class
         self.samples_per_class = samples_per_class
         self.hold_out_every = hold_out_every
         self.held_out = held_out
-        # Arrays need no serializing: forked workers share them as they are.
-        super().__init__(
-            ann_file=kwargs.pop('ann_file', ''), pipeline=pipeline, serialize_data=False, **kwargs
-        )
+        kwargs = {'ann_file': '', **kwargs}
+        super().__init__(pipeline=pipeline, serialize_data=False, **kwargs)
 
     @abstractmethod
     def load_arrays(self) -> Tuple[np.ndarray, np.ndarray, List[str]]:
-        """Read the data.
+        """Load the data.
 
         Returns:
             tuple: Images (M, H, W, 3) uint8 RGB, labels (M,) int64, and the names of the classes.
         """
 
     def full_init(self) -> None:
-        """Load, check and cut down the arrays, once."""
+        """Load and check the arrays and select the samples, once."""
         if self._fully_initialized:
             return
         images, labels, classes = self.load_arrays()
         labels = np.asarray(labels, dtype=np.int64)
         self._check(images, labels, classes)
-        keep = self._chosen(labels, len(classes))
-        self.images, self.labels = images[keep], labels[keep]
+        chosen = self._select(labels, len(classes))
+        self.images, self.labels = images[chosen], labels[chosen]
         names = self._metainfo.get('classes', classes)
         self._metainfo['classes'] = tuple(names)[: self.num_classes]
         self._fully_initialized = True
@@ -122,8 +127,8 @@ class InMemoryDataset(ArrayDataset):
             sample_idx=idx if idx >= 0 else len(self) + idx,
         )
 
-    def _chosen(self, labels: np.ndarray, count: int) -> np.ndarray:
-        """Numbers of the samples to keep, in their order."""
+    def _select(self, labels: np.ndarray, count: int) -> np.ndarray:
+        """Indices of the samples to keep, of ``count`` classes, in ascending order."""
         if self.num_classes is not None and not 1 <= self.num_classes <= count:
             raise DatasetError(
                 f'{self._name}: num_classes={self.num_classes}, but it has {count} classes'
@@ -135,14 +140,14 @@ class InMemoryDataset(ArrayDataset):
                 f'{self._name}: samples_per_class={self.samples_per_class}; at least 1'
             )
         keep = np.flatnonzero(labels < (self.num_classes or count))
-        keep = keep[is_part(labels[keep], self.hold_out_every, self.held_out, self._name)]
+        keep = keep[select_part(labels[keep], self.hold_out_every, self.held_out, self._name)]
         rank = rank_in_class(labels[keep]) - self.skip_per_class
         keep = keep[(rank >= 0) & (rank < (self.samples_per_class or len(keep)))]
         if self._indices is not None:
-            keep = pick(keep, self._indices)
+            keep = keep[subset_index(self._indices)]
         if not len(keep):
             raise DatasetError(
-                f'{self._name}: no image is left after choosing classes, samples or indices'
+                f'{self._name}: no image is left after selecting classes, samples or indices'
             )
         return keep
 
@@ -162,40 +167,38 @@ class InMemoryDataset(ArrayDataset):
         return f'{type(self).__name__} {self.ann_file}'.strip()
 
 
-def is_part(labels: np.ndarray, every: Optional[int], held_out: bool, name: str) -> np.ndarray:
-    """Which images belong to a data set that holds every n-th image of each class out.
+def select_part(labels: np.ndarray, every: Optional[int], held_out: bool, name: str) -> np.ndarray:
+    """Mask of the images of one part of a data set that holds out every n-th image of each class.
 
     Args:
-        labels (np.ndarray): Classes of all, (M,).
-        every (int, optional): The n. All images belong to it if this is None.
-        held_out (bool): Whether it has these images, or the others.
-        name (str): The data set's, for the message.
+        labels (np.ndarray): Labels of all images, (M,).
+        every (int, optional): The n; None selects all images.
+        held_out (bool): Select the held-out images instead of the others.
+        name (str): Name of the data set, for the error message.
 
     Returns:
         np.ndarray: (M,) bool.
 
     Raises:
-        DatasetError: None, or all, would be held out.
+        DatasetError: ``every`` is below 2, or None although ``held_out`` is set.
     """
     if every is None and not held_out:
         return np.ones(len(labels), bool)
     if every is None or every < 2:
-        raise DatasetError(
-            f'{name}: hold_out_every={every}; at least 2, so that some are held out, some not'
-        )
+        raise DatasetError(f'{name}: hold_out_every={every}; to hold out images, set at least 2')
     return (rank_in_class(labels) % every == every - 1) == held_out
 
 
 def rank_in_class(labels: np.ndarray) -> np.ndarray:
-    """How many images of its class come before each, (M,)."""
+    """Number of earlier images of the same class, for each image, (M,)."""
     rank = np.empty(len(labels), np.int64)
     for c in np.unique(labels):
         rank[labels == c] = np.arange((labels == c).sum())
     return rank
 
 
-def pick(values: Any, indices: Union[int, Sequence[int]]) -> Any:
-    """The first n (the last, if negative) of an array or a tensor, or a choice."""
-    if not isinstance(indices, Integral):
-        return values[list(indices)]
-    return values[:indices] if indices >= 0 else values[indices:]
+def subset_index(indices: Union[int, Sequence[int]]) -> Union[slice, List[int]]:
+    """Index of an array for ``indices`` as in :meth:`ArrayDataset.get_subset_`."""
+    if not isinstance(indices, (int, np.integer)):
+        return list(indices)
+    return slice(indices) if indices >= 0 else slice(indices, None)

@@ -1,30 +1,30 @@
-"""What configs say of a data set, whether batches are made of it or not."""
+"""Reads the settings of data sets from configs, with and without ``ImageBatches``."""
 
-from typing import Any, Dict, Sequence
+from typing import Sequence
 
 from mmengine.config import Config, ConfigDict
 
-#: Settings of ImageBatches that are not its data set's.
-OWN = ('type', 'dataset', 'device', 'lazy_init', '_scope_')
+#: Arguments of ImageBatches itself; it passes all others to its data set.
+IMAGE_BATCHES_ARGUMENTS = ('type', 'dataset', 'device', 'lazy_init', '_scope_')
 
 
-def gives_batches(dataset: dict) -> bool:
-    """Whether a data set's config is one of ``ImageBatches``."""
+def gives_batches(dataset: ConfigDict) -> bool:
+    """Whether the config of a data set is one of ``ImageBatches``."""
     return str(dataset.get('type')).split('.')[-1] == 'ImageBatches'
 
 
-def image_settings(dataset: dict) -> Dict[str, Any]:
-    """The config of the data set that has the images: the same, or what ``ImageBatches`` wraps."""
+def image_settings(dataset: ConfigDict) -> ConfigDict:
+    """The config of the data set with the images: ``dataset``, or what ``ImageBatches`` wraps."""
     if not gives_batches(dataset):
         return dataset
-    extra = {k: v for k, v in dataset.items() if k not in OWN}
+    extra = {k: v for k, v in dataset.items() if k not in IMAGE_BATCHES_ARGUMENTS}
     return ConfigDict({**dataset['dataset'], **extra})
 
 
-def per_image(loader: dict) -> Dict[str, Any]:
-    """A data loader's config, for tools that look at the pipeline or at single images.
+def per_image(loader: ConfigDict) -> ConfigDict:
+    """The config of a data loader that loads image by image, for tools that need the pipeline.
 
-    The same; or for one that loads ``ImageBatches``, one that loads the same images one by one.
+    A loader of ``ImageBatches`` becomes a loader of the data set it wraps; others stay the same.
     """
     if not gives_batches(loader.get('dataset', {})):
         return loader
@@ -35,16 +35,13 @@ def per_image(loader: dict) -> Dict[str, Any]:
 
 
 def reads_bgr(pipeline: Sequence[dict]) -> bool:
-    """Whether a pipeline yields BGR images, as those that open files do.
-
-    Data sets in memory hand RGB images to their pipelines.
-    """
+    """Whether a pipeline yields BGR images: if it reads files. In-memory data sets yield RGB."""
     return any(str(step['type']).endswith('LoadImageFromFile') for step in pipeline)
 
 
 def network_order(cfg: Config) -> str:
-    """What the network of a recipe itself takes: ``'RGB'`` or ``'BGR'``."""
+    """Channel order that the network of a recipe expects: ``'RGB'`` or ``'BGR'``."""
     preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
     bgr = reads_bgr(per_image(cfg.test_dataloader).dataset.pipeline)
-    turned = bool(preprocessor.get('to_rgb', False))
-    return 'BGR' if bgr != turned else 'RGB'
+    swapped = bool(preprocessor.get('to_rgb', False))
+    return 'BGR' if bgr != swapped else 'RGB'

@@ -68,7 +68,7 @@ def test_images_that_make_no_tensor(dataset, message):
         (
             lambda: ImageBatches({**SEVEN, 'pipeline': PACK}),
             r"around Digits with the pipeline \['PackInputs'\]: a pipeline works on "
-            'single images, and .* transforms of data_preprocessor',
+            'single images, .* transforms of data_preprocessor',
         ),
         (lambda: ImageBatches(Digits(pipeline=PACK)), 'with the pipeline'),
         (lambda: ImageBatches(Digits(), num_classes=2), r"got \['num_classes'\]"),

@@ -107,7 +107,7 @@ def test_damaged(path, save):
 def test_another_kind_of_file(tmp_path, data):
     with open(tmp_path / 'a.npz', 'wb') as f:
         np.save(f, data) if isinstance(data, np.ndarray) else f.write(data)
-    refused(tmp_path / 'a.npz', 'no .npz file')
+    refused(tmp_path / 'a.npz', 'not a .npz file')
 
 
 def test_no_such_split(path):
@@ -136,7 +136,7 @@ def test_damaged_image(tmp_path, damage, suffix):
     path = tmp_path / 'a.npz'
     files = [whole, broken], [0, 0]
     packed_images.pack_images(str(path), CLASSES, test=files)
-    refused(path, 'image 1 of test in', 'does not decode', split='test')
+    refused(path, 'image 1 of test in', 'cannot be decoded', split='test')
 
 
 def test_images_of_different_size(tmp_path):

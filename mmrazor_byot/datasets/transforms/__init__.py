@@ -1,4 +1,4 @@
-"""Random augmentations of whole batches, on the device of the images."""
+"""Random augmentations of batches, on the device of the images."""
 
 from .auto_augment import BatchAutoAugment, BatchRandAugment
 from .base import BatchCompose, BatchTransform
