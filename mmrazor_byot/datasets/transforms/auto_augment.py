@@ -1,11 +1,11 @@
-"""AutoAugment and RandAugment, each image by its own draw.
+"""AutoAugment and RandAugment of batches; each image has its own random operations.
 
-Images whose operations are of one kind are done at once, see :data:`KERNELS`.
+All images with the same operation are transformed by one call of a kernel.
 """
 
 from abc import abstractmethod
 from functools import partial
-from typing import List, NamedTuple, Sequence, Union
+from typing import Dict, List, NamedTuple, Sequence, Union
 
 import numpy as np
 import torch
@@ -16,19 +16,17 @@ from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import TRANSFORMS
 
 from . import cutout, geometry, tone
-from .base import BatchTransform, reference_transform, to_device, uniform
+from .base import BatchTransform, Kernel, reference_transform, to_device, uniform
 
-#: What does each kind of operation: ``(images, magnitude, params) -> images``, for images, uint8
-#: (n, 3, H, W), with the magnitudes (n,) and the settings (n, P) of their operations.
-KERNELS = dict(
-    **tone.OPS,
-    Cutout=cutout.cutout,
+KERNELS: Dict[str, Kernel] = {
+    **tone.KERNELS,
+    'Cutout': cutout.cutout,
     **{name: partial(geometry.warp, sampling=name) for name in geometry.SAMPLINGS},
-)
-#: Kinds of operations by number; 0 is nothing.
-KINDS = ('Nothing', *KERNELS)
+}
+#: Names of the kernels by index; 0 leaves an image as it is.
+KERNEL_NAMES = ('Identity', *KERNELS)
 
-#: mmpretrain's operations that can be done, and where it keeps their magnitude.
+#: The supported transforms of mmpretrain, and the attribute that holds a fixed magnitude.
 MAGNITUDES = dict(
     AutoContrast=None,
     Invert=None,
@@ -54,10 +52,10 @@ class Op(NamedTuple):
     ``BaseAugTransform``.
     """
 
-    kind: str = 'Nothing'
-    params: Sequence[float] = ()  # settings of its kind
-    prob: float = 1.0  # of doing it
-    negative: float = 0.0  # probability of turning the magnitude negative
+    kernel: str = 'Identity'
+    params: Sequence[float] = ()  # of the kernel
+    prob: float = 1.0  # of applying it
+    negative: float = 0.0  # probability of negating the magnitude
     low: float = 0.0
     high: float = 0.0
     level: float = 1.0
@@ -66,59 +64,54 @@ class Op(NamedTuple):
 
 
 def read_op(transform: BaseTransform) -> Op:
-    """What one of mmpretrain's augmenting transforms does.
-
-    Args:
-        transform (BaseTransform): A ``BaseAugTransform`` of ``mmpretrain.datasets``.
+    """The operation of a transform of mmpretrain, a ``BaseAugTransform``.
 
     Raises:
-        ConfigError: It cannot be done in batches.
+        ConfigError: It is not supported.
     """
     name = type(transform).__name__
     if name not in MAGNITUDES:
-        raise ConfigError(f'{name} cannot be done in batches; these can: {", ".join(MAGNITUDES)}')
-    kind, params = name, ()
+        raise ConfigError(
+            f'{name} is not supported for batches; choose from {", ".join(MAGNITUDES)}'
+        )
+    kernel = name
+    params: Sequence[float] = ()
     if name in ('Rotate', 'Shear', 'Translate'):
-        kind, params = geometry.read_warp(transform)
+        kernel, params = geometry.read_warp(transform)
     elif name == 'Cutout':
         params = cutout.read_cutout(transform)
     elif name == 'SolarizeAdd':
         params = (transform.thr,)
-    probs = (transform.prob, transform.random_negative_prob)
-    fixed = MAGNITUDES[name] and getattr(transform, MAGNITUDES[name])
+    op = Op(kernel, params, transform.prob, transform.random_negative_prob)
+    attribute = MAGNITUDES[name]
+    fixed = getattr(transform, attribute) if attribute else None
     if fixed is None and transform.magnitude_range is not None:
+        low, high = transform.magnitude_range
         level, total = transform.magnitude_level, transform.total_level
         std = float(transform.magnitude_std)
-        return Op(kind, params, *probs, *transform.magnitude_range, level, total, std)
-    # A Cutout of a height and a width has these as settings.
-    value = fixed if fixed is not None and np.isscalar(fixed) else 0.0
-    return Op(kind, params, *probs, low=value, high=value)
+        return op._replace(low=low, high=high, level=level, total=total, std=std)
+    # The params of a Cutout hold a fixed height and width.
+    value = 0.0 if fixed is None or np.ndim(fixed) else fixed
+    return op._replace(low=value, high=value)
 
 
 class Draw(NamedTuple):
-    """What was drawn for a batch.
+    """What was drawn for N images: arrays (N,)."""
 
-    Arrays (S, N) for S operations one after the other, or (N,) for one.
-    """
-
-    op: np.ndarray  # number of the operation
-    done: np.ndarray  # whether it is done, bool
+    op: np.ndarray  # index of the operation
+    applied: np.ndarray  # bool
     magnitude: np.ndarray  # with its sign
-
-    def turns(self) -> List['Draw']:
-        """One for each operation in turn."""
-        return [Draw(*columns) for columns in zip(*self)]
 
 
 class BatchPolicy(BatchTransform):
-    """Base of the policies: a few operations, one after the other.
+    """Base of the policies, which apply a few operations in sequence.
 
     Args:
-        ops (Sequence[Op]): All operations there are.
+        ops (Sequence[Op]): All operations of the policy.
     """
 
-    def __init__(self, ops: Sequence[Op]):
-        self.kind = np.array([KINDS.index(op.kind) for op in ops])
+    def __init__(self, ops: Sequence[Op]) -> None:
+        self.kernel = np.array([KERNEL_NAMES.index(op.kernel) for op in ops])
         self.params = np.zeros((len(ops), max(len(op.params) for op in ops)))
         for row, op in zip(self.params, ops):
             row[: len(op.params)] = op.params
@@ -126,13 +119,13 @@ class BatchPolicy(BatchTransform):
 
     @abstractmethod
     def choose(self, n: int) -> np.ndarray:
-        """Numbers of the operations of n images, (S, n), in their order."""
+        """Draw the indices of the operations of n images, (S, n), in sequence."""
 
     def transform(self, images: torch.Tensor) -> torch.Tensor:
         return self.apply(images, self.sample(len(images)))
 
-    def sample(self, n: int) -> Draw:
-        """Draw for n images: arrays (S, n), for the operations in turn."""
+    def sample(self, n: int) -> List[Draw]:
+        """Draw S operations in sequence for n images."""
         op = self.choose(n)
         happens, sign = uniform(2, *op.shape)
         prob, negative, low, high, level, total, std = self.numbers[:, op]
@@ -140,17 +133,18 @@ class BatchPolicy(BatchTransform):
         noisy = np.where(std > 0, np.clip(level + noise, 0, total), level)
         level = np.where(std < np.inf, noisy, uniform(*op.shape) * level)
         magnitude = level / total * (high - low) + low
-        return Draw(op, happens < prob, np.where(sign < negative, -magnitude, magnitude))
+        magnitude = np.where(sign < negative, -magnitude, magnitude)
+        return [Draw(*arrays) for arrays in zip(op, happens < prob, magnitude)]
 
-    def apply(self, images: torch.Tensor, draw: Draw) -> torch.Tensor:
-        """Do with images, uint8 (N, 3, H, W), what was drawn for them, see :meth:`sample`."""
+    def apply(self, images: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
+        """Transform images, uint8 (N, 3, H, W), as drawn by :meth:`sample`."""
         images = images.clone()
-        for op, done, magnitude in draw.turns():
-            kind = self.kind[op] * done
-            for number in np.unique(kind[kind > 0]):
-                chosen = np.flatnonzero(kind == number)
+        for op, applied, magnitude in draws:
+            kernel = self.kernel[op] * applied
+            for number in np.unique(kernel[kernel > 0]):
+                chosen = np.flatnonzero(kernel == number)
                 index = to_device(chosen, images)
-                changed = KERNELS[KINDS[number]](
+                changed = KERNELS[KERNEL_NAMES[number]](
                     images.index_select(0, index), magnitude[chosen], self.params[op[chosen]]
                 )
                 images.index_copy_(0, index, changed)
@@ -161,19 +155,19 @@ class BatchPolicy(BatchTransform):
 class BatchAutoAugment(BatchPolicy):
     """mmpretrain's ``AutoAugment`` for a batch.
 
-    The policies are handed to mmpretrain and read from what it builds.
-
     Args:
         policies (str | list[list[dict]]): As mmpretrain's: the name of a collection, or
             sub-policies of operations.
-        hparams (dict): As mmpretrain's, which checks but does not use them (1.2.0): settings must
-            be in the policies.
+        hparams (dict): As mmpretrain's, which checks but does not use it (1.2.0): settings must be
+            in the policies. Defaults to ``dict(pad_val=128)``.
 
     Raises:
-        ConfigError: mmpretrain refuses the policies, or an operation cannot be done in batches.
+        ConfigError: mmpretrain refuses the policies, or an operation is not supported.
     """
 
-    def __init__(self, policies: Union[str, List[List[dict]]], hparams: dict = dict(pad_val=128)):
+    def __init__(
+        self, policies: Union[str, List[List[dict]]], hparams: dict = dict(pad_val=128)
+    ) -> None:
         reference = reference_transform(AutoAugment, policies, hparams)
         ops, rows = [Op()], []
         for policy in reference.transforms:
@@ -181,13 +175,13 @@ class BatchAutoAugment(BatchPolicy):
             rows.append(range(len(ops), len(ops) + len(chosen)))
             ops += chosen
         super().__init__(ops)
-        # Shorter sub-policies end in nothing.
+        # Shorter sub-policies are filled up with the identity.
         self.rows = np.zeros((max(map(len, rows)), len(rows)), np.int64)
         for i, row in enumerate(rows):
             self.rows[: len(row), i] = row
 
     def choose(self, n: int) -> np.ndarray:
-        """One sub-policy for each image, all with equal probability."""
+        """Draw one sub-policy for each image; all are equally probable."""
         return self.rows[:, (uniform(n) * self.rows.shape[1]).astype(int)]
 
 
@@ -197,16 +191,15 @@ class BatchRandAugment(BatchPolicy):
 
     Args:
         policies (str | list[dict]): As mmpretrain's: the name of a collection, or operations.
-        num_policies (int): How many are chosen, one after the other; the same one may come again.
+        num_policies (int): Operations per image, drawn with replacement.
         magnitude_level (int | float): Level of all magnitudes.
-        magnitude_std (float | str): Of normal noise on the level; 'inf': uniform from 0 to the
+        magnitude_std (float | str): Standard deviation of the level; 'inf': uniform from 0 to the
             level. Defaults to 0.
         total_level (int | float): Highest level. Defaults to 10.
-        hparams (dict): Settings for the operations that take them and have them not set. Defaults
-            to ``dict(pad_val=128)``.
+        hparams (dict): Defaults for settings of the operations. Defaults to ``dict(pad_val=128)``.
 
     Raises:
-        ConfigError: mmpretrain refuses the policies, or an operation cannot be done in batches.
+        ConfigError: mmpretrain refuses the policies, or an operation is not supported.
     """
 
     def __init__(
@@ -217,19 +210,12 @@ class BatchRandAugment(BatchPolicy):
         magnitude_std: Union[float, str] = 0.0,
         total_level: float = 10,
         hparams: dict = dict(pad_val=128),
-    ):
-        reference = reference_transform(
-            RandAugment,
-            policies,
-            num_policies,
-            magnitude_level,
-            magnitude_std,
-            total_level,
-            hparams,
-        )
+    ) -> None:
+        settings = num_policies, magnitude_level, magnitude_std, total_level, hparams
+        reference = reference_transform(RandAugment, policies, *settings)
         super().__init__([read_op(t) for t in reference.transforms])
         self.count, self.num_policies = len(reference.transforms), num_policies
 
     def choose(self, n: int) -> np.ndarray:
-        """Operations for each image, all with equal probability."""
+        """Draw the operations of each image; all are equally probable."""
         return (uniform(self.num_policies, n) * self.count).astype(int)

@@ -1,4 +1,4 @@
-"""What batch transforms have in common: draw on the CPU, compute on the device of the images."""
+"""Base of the batch transforms: random numbers on the CPU, images on their own device."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Callable, Sequence, Tuple, Union
@@ -9,21 +9,25 @@ import torch
 from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.registry import TRANSFORMS
 
+#: An operation of an augmentation policy: ``(images, magnitude, params) -> images``, for images,
+#: uint8 (N, 3, H, W), with magnitudes (N,) and params (N, P).
+Kernel = Callable[[torch.Tensor, np.ndarray, np.ndarray], torch.Tensor]
+
 
 class BatchTransform(ABC):
-    """Base of the batch transforms: ``images -> images``.
+    """Base of the batch transforms.
 
-    Images are uint8 (N, 3, H, W) on any device; each gets its own random numbers. These are drawn
-    on the CPU, from torch's global generator, so a seed gives the same numbers whatever the device.
-    The host never waits for the device.
+    Images are uint8 (N, 3, H, W) on any device; each gets its own random numbers. They are drawn on
+    the CPU, from torch's global generator, so a seed gives the same numbers on every device. The
+    host never waits for the device.
     """
 
     @abstractmethod
     def transform(self, images: torch.Tensor) -> torch.Tensor:
-        """Draw for images, uint8 (N, 3, H, W), and transform them; the given ones stay."""
+        """Transform images, uint8 (N, 3, H, W), without changing the input."""
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Transform a batch.
+        """Check and transform a batch.
 
         Args:
             images (torch.Tensor): uint8 (N, 3, H, W). They are not changed.
@@ -44,13 +48,13 @@ class BatchTransform(ABC):
 
 @TRANSFORMS.register_module()
 class BatchCompose(BatchTransform):
-    """Batch transforms, one after the other.
+    """Compose several batch transforms.
 
     Args:
-        transforms (Sequence[BatchTransform | dict]): Them, or their configs.
+        transforms (Sequence[BatchTransform | dict]): Transforms or their configs.
     """
 
-    def __init__(self, transforms: Sequence[Union[BatchTransform, dict]]):
+    def __init__(self, transforms: Sequence[Union[BatchTransform, dict]]) -> None:
         self.transforms = [TRANSFORMS.build(t) if isinstance(t, dict) else t for t in transforms]
 
     def transform(self, images: torch.Tensor) -> torch.Tensor:
@@ -65,40 +69,40 @@ def uniform(*shape: int) -> np.ndarray:
 
 
 def to_device(array: np.ndarray, images: torch.Tensor) -> torch.Tensor:
-    """An array on the device of the images; a GPU is not waited for."""
+    """Copy an array to the device of the images, without waiting for a GPU."""
     tensor = torch.from_numpy(array)
     if images.is_cuda:
         tensor = tensor.pin_memory()
     return tensor.to(images.device, non_blocking=True)
 
 
-def one_each(values: np.ndarray, images: torch.Tensor) -> torch.Tensor:
-    """Numbers (N,), or colours (N, 3), to broadcast to images: (N, 1 or 3, 1, 1)."""
+def per_sample(values: np.ndarray, images: torch.Tensor) -> torch.Tensor:
+    """Numbers (N,) or colours (N, 3) as (N, 1 or 3, 1, 1), to broadcast to images."""
     return to_device(values.reshape(len(values), -1, 1, 1), images)
 
 
 def pad(
     images: torch.Tensor, color: torch.Tensor, borders: Tuple[int, int, int, int]
 ) -> torch.Tensor:
-    """Put a frame of one colour around images (N, C, H, W).
+    """Pad images with a colour.
 
     Args:
         images (torch.Tensor): (N, C, H, W).
-        color (torch.Tensor): (C, 1, 1), or one for each, (N, C, 1, 1).
+        color (torch.Tensor): (C, 1, 1), or one for each image, (N, C, 1, 1).
         borders (tuple): Pixels left, top, right, bottom.
     """
     n, channels, height, width = images.shape
     left, top, right, bottom = borders
-    frame = color.expand(n, channels, height + top + bottom, width + left + right).contiguous()
-    frame[:, :, top : top + height, left : left + width] = images
-    return frame
+    padded = color.expand(n, channels, height + top + bottom, width + left + right).contiguous()
+    padded[:, :, top : top + height, left : left + width] = images
+    return padded
 
 
-def reference_transform(kind: Callable, *args) -> Any:
-    """mmpretrain's or MMCV's own transform, so that defaults and checks are theirs.
+def reference_transform(kind: Callable[..., Any], *args: Any) -> Any:
+    """Build mmpretrain's or MMCV's own transform, which checks and completes the settings.
 
     Raises:
-        ConfigError: It refused the settings.
+        ConfigError: It refuses the settings.
     """
     try:
         return kind(*args)
@@ -106,19 +110,19 @@ def reference_transform(kind: Callable, *args) -> Any:
         raise ConfigError(f'{kind.__name__} refused its settings: {e or args}') from e
 
 
-def broadcast_setting(value, count: int, name: str) -> np.ndarray:
-    """A setting that is one number for all, or one for each, as (count,).
+def broadcast_setting(value: Any, count: int, name: str) -> np.ndarray:
+    """Broadcast a setting, one number or ``count`` numbers, to (count,).
 
     Raises:
         ConfigError: It is neither.
     """
     numbers = np.asarray(value)
     if numbers.dtype.kind not in 'biuf' or numbers.shape not in ((), (1,), (count,)):
-        raise ConfigError(f'{name}={value}: one number, or {count}')
+        raise ConfigError(f'{name}={value}: set one number, or {count}')
     return np.broadcast_to(numbers, count)
 
 
-def opencv_color(value, name: str) -> np.ndarray:
-    """A border's colour, (3,), as OpenCV takes it: a single number is the first channel's."""
+def opencv_color(value: Any, name: str) -> np.ndarray:
+    """A border colour, (3,), as in OpenCV: a single number sets only the first channel."""
     color = broadcast_setting(value, 3, name)
     return color * [1, 0, 0] if np.isscalar(value) else color

@@ -1,4 +1,4 @@
-"""Random crops and flips, each image at its own place and in its own direction."""
+"""Random crops and flips of batches; each image has its own window and direction."""
 
 from typing import Optional, Sequence, Tuple, Union
 
@@ -14,7 +14,7 @@ from .base import BatchTransform, opencv_color, pad, reference_transform, to_dev
 
 Borders = Tuple[int, int, int, int]  # left, top, right, bottom
 
-#: Which dimensions of (N, C, H, W) each direction reverses.
+#: Dimensions of (N, C, H, W) that are reversed.
 DIRECTIONS = dict(horizontal=(3,), vertical=(2,), diagonal=(2, 3))
 
 
@@ -22,17 +22,16 @@ DIRECTIONS = dict(horizontal=(3,), vertical=(2,), diagonal=(2, 3))
 class BatchRandomCrop(BatchTransform):
     """mmpretrain's ``RandomCrop`` for a batch.
 
-    ``padding_mode`` holds for ``padding`` too (mmpretrain pads with a constant there, whatever the
-    mode), and images that are too small are an error.
+    Unlike there, ``padding_mode`` also applies to ``padding`` (mmpretrain always pads with a
+    constant), and images smaller than the crop are an error.
 
     Args:
         crop_size (int | Sequence[int]): Height and width of the crop.
-        padding (int | Sequence[int], optional): Added to all borders; or to left/right, top/bottom;
-            or to left, top, right, bottom.
+        padding (int | Sequence[int], optional): Padding of all borders; of left/right and
+            top/bottom; or of left, top, right and bottom.
         pad_if_needed (bool): Pad images that are smaller than the crop. Defaults to False.
-        pad_val (Number | Sequence[Number]): Colour of the padding. As OpenCV has it, a single
-            number is the first channel's and the others get 0: give three to be sure. Defaults to
-            0.
+        pad_val (Number | Sequence[Number]): Colour of the padding. As in OpenCV, a single number
+            sets only the first channel and the others are 0. Defaults to 0.
         padding_mode (str): 'constant', 'edge', 'reflect' or 'symmetric'. Defaults to 'constant'.
 
     Raises:
@@ -46,31 +45,31 @@ class BatchRandomCrop(BatchTransform):
         pad_if_needed: bool = False,
         pad_val: Union[float, Sequence[float]] = 0,
         padding_mode: str = 'constant',
-    ):
+    ) -> None:
         reference = reference_transform(
             RandomCrop, crop_size, padding, pad_if_needed, pad_val, padding_mode
         )
         self.size = tuple(reference.crop_size)
-        self.borders = _borders(reference.padding)
+        self.borders = _borders(0 if reference.padding is None else reference.padding)
         self.pad_if_needed = reference.pad_if_needed
         color = opencv_color(reference.pad_val, 'pad_val').astype(np.uint8)
         self.color = color.reshape(3, 1, 1)
         self.mode = reference.padding_mode
 
     def transform(self, images: torch.Tensor) -> torch.Tensor:
-        """A window of each image, from all places with equal probability."""
+        """Crop each image at a random position; all are equally probable."""
         images = self._pad(images)
         n, channels, height, width = images.shape
-        places = height - self.size[0] + 1, width - self.size[1] + 1
-        if min(places) < 1:
+        positions = height - self.size[0] + 1, width - self.size[1] + 1
+        if min(positions) < 1:
             raise DatasetError(
                 f'BatchRandomCrop: images of {height} x {width} are smaller than the crop '
                 f'of {self.size[0]} x {self.size[1]}; set padding or pad_if_needed'
             )
-        top, left = (uniform(n, 2) * places).astype(np.int64).T[..., None, None]
+        top, left = (uniform(n, 2) * positions).astype(np.int64).T[..., None, None]
         image, channel, row = np.ogrid[:n, :channels, : self.size[0]]
         first = ((image * channels + channel) * height + top + row) * width + left
-        # A view of overlapping rows: each begins one pixel after the one before.
+        # A view of all possible rows of a crop: one begins at each pixel.
         rows = images.reshape(-1).unfold(0, self.size[1], 1)
         return rows.index_select(0, to_device(first.ravel(), images)).view(n, channels, *self.size)
 
@@ -90,14 +89,13 @@ class BatchRandomCrop(BatchTransform):
         return images.index_select(2, rows).index_select(3, columns)
 
 
-def _borders(padding) -> Borders:
-    if padding is None or np.isscalar(padding):
-        return (padding or 0,) * 4
-    if np.shape(padding) not in ((2,), (4,)):
+def _borders(padding: Union[int, Sequence[int]]) -> Borders:
+    if np.shape(padding) not in ((), (2,), (4,)):
         raise ConfigError(
-            f'RandomCrop refused its settings: padding={padding}: one, two or four numbers'
+            f'RandomCrop refused its settings: padding={padding}: set one, two or four numbers'
         )
-    return tuple(padding) * (4 // len(padding))
+    left, top, right, bottom = np.tile(padding, 4 // np.size(padding)).tolist()
+    return left, top, right, bottom
 
 
 @TRANSFORMS.register_module()
@@ -105,8 +103,8 @@ class BatchRandomFlip(BatchTransform):
     """MMCV's ``RandomFlip`` for a batch.
 
     Args:
-        prob (float | list[float]): Probability of a flip, shared evenly by the directions; or one
-            for each.
+        prob (float | list[float]): Probability of a flip, divided evenly among the directions; or
+            the probability of each.
         direction (str | list[str]): 'horizontal', 'vertical', 'diagonal'. Defaults to 'horizontal'.
 
     Raises:
@@ -117,7 +115,7 @@ class BatchRandomFlip(BatchTransform):
         self,
         prob: Union[float, Sequence[float]],
         direction: Union[str, Sequence[str]] = 'horizontal',
-    ):
+    ) -> None:
         probs = reference_transform(RandomFlip, prob, direction).prob
         self.directions = (direction,) if isinstance(direction, str) else tuple(direction)
         if not isinstance(probs, list):
@@ -125,9 +123,9 @@ class BatchRandomFlip(BatchTransform):
         self.bounds = np.cumsum(probs)
 
     def transform(self, images: torch.Tensor) -> torch.Tensor:
-        """Each image in one of the directions, or as it is."""
+        """Flip each image in one of the directions, or not at all."""
         n = len(images)
-        choice = np.searchsorted(self.bounds, uniform(n), side='right')  # past the end: none
-        turned = [images.flip(DIRECTIONS[name]) for name in self.directions]
+        choice = np.searchsorted(self.bounds, uniform(n), side='right')  # last: no flip
+        flipped = [images.flip(DIRECTIONS[name]) for name in self.directions]
         index = to_device(choice * n + np.arange(n), images)
-        return torch.cat([*turned, images]).index_select(0, index)
+        return torch.cat([*flipped, images]).index_select(0, index)

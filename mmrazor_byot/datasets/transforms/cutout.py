@@ -1,4 +1,4 @@
-"""Cutout, each image at its own place."""
+"""Cutout of batches; each image has its own hole."""
 
 from typing import Sequence, Tuple, Union
 
@@ -11,7 +11,7 @@ from mmrazor_byot.registry import TRANSFORMS
 from .base import (
     BatchTransform,
     broadcast_setting,
-    one_each,
+    per_sample,
     reference_transform,
     to_device,
     uniform,
@@ -24,7 +24,7 @@ class BatchCutout(BatchTransform):
 
     Args:
         shape (int | tuple[int]): Height and width of the hole.
-        pad_val (int | Sequence[int]): Its colour. Defaults to 128.
+        pad_val (int | Sequence[int]): Colour of the hole. Defaults to 128.
         prob (float): Probability of a hole. Defaults to 0.5.
 
     Raises:
@@ -36,7 +36,7 @@ class BatchCutout(BatchTransform):
         shape: Union[int, Tuple[int, int]],
         pad_val: Union[int, Sequence[int]] = 128,
         prob: float = 0.5,
-    ):
+    ) -> None:
         reference = reference_transform(Cutout, shape, pad_val, prob)
         self.shape = broadcast_setting(reference.shape, 2, 'shape')
         self.color = broadcast_setting(reference.pad_val, 3, 'pad_val').astype(np.uint8)
@@ -44,41 +44,38 @@ class BatchCutout(BatchTransform):
 
     def transform(self, images: torch.Tensor) -> torch.Tensor:
         draws = uniform(len(images), 3)
-        done = draws[:, :1] < self.prob
-        return cut(images, draws[:, 1:], self.shape * done, self.color[None])
+        applied = draws[:, :1] < self.prob
+        return cut(images, draws[:, 1:], self.shape * applied, self.color[None])
 
 
 def read_cutout(transform: Cutout) -> Tuple[float, ...]:
-    """Settings of a policy's ``Cutout``: its colour, and its height and width.
-
-    These are -1 if the magnitude is both.
-    """
+    """Params of a policy's ``Cutout``: colour, height and width; -1 if the magnitude sets these."""
     shape = transform.shape
     fixed = (-1.0, -1.0) if shape is None or np.isscalar(shape) else shape
     return (*broadcast_setting(transform.pad_val, 3, 'pad_val'), *fixed)
 
 
 def cutout(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> torch.Tensor:
-    """Cutout as an operation of a policy, with settings (N, P) of :func:`read_cutout`."""
+    """Kernel of Cutout; params (N, P) as from :func:`read_cutout`."""
     fixed = params[:, 3:5]
     shape = np.where(fixed < 0, magnitude[:, None], fixed).astype(np.int64)
     return cut(images, uniform(len(images), 2), shape, params[:, :3].astype(np.uint8))
 
 
 def cut(
-    images: torch.Tensor, places: np.ndarray, shape: np.ndarray, color: np.ndarray
+    images: torch.Tensor, draws: np.ndarray, shape: np.ndarray, color: np.ndarray
 ) -> torch.Tensor:
-    """Fill a box of each image, placed as ``mmcv.cutout`` places it.
+    """Fill a box of each image with a colour, at a position drawn as in ``mmcv.cutout``.
 
     Args:
         images (torch.Tensor): uint8 (N, 3, H, W).
-        places (np.ndarray): Two numbers from [0, 1) for each, (N, 2).
+        draws (np.ndarray): Two numbers from [0, 1) for the centre of each box, (N, 2).
         shape (np.ndarray): Height and width of each box, (N, 2) int.
         color (np.ndarray): uint8 (N, 3), or (1, 3) for all.
     """
     size = np.array(images.shape[2:])
-    # MMCV calls np.random.uniform(H): low=H, high=1, so (1, H].
-    center = size - places * (size - 1)
+    # MMCV draws with np.random.uniform(H): low=H, high=1, so from (1, H].
+    center = size - draws * (size - 1)
     start = np.maximum(center - shape / 2.0, 0).astype(np.int64)[..., None]
     stop = start + shape[..., None]
     rows, columns = (
@@ -86,5 +83,5 @@ def cut(
         for i, count in enumerate(size)
     )
     hole = to_device(rows[:, None, :, None] & columns[:, None, None, :], images)
-    # Modulo 256 this is exact, and much quicker than torch.where on bytes.
-    return (one_each(color, images) - images).mul_(hole).add_(images)
+    # Exact modulo 256, and much faster than torch.where on uint8.
+    return (per_sample(color, images) - images).mul_(hole).add_(images)

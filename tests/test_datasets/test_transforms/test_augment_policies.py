@@ -24,13 +24,13 @@ N = 40000
 def test_done_or_not_is_drawn_for_each_operation():
     """Two operations of one sub-policy do not come together."""
     policy = [[dict(type='Invert', prob=0.3), dict(type='Equalize', prob=0.6)]]
-    first, second = BatchAutoAugment(policy).sample(N).turns()
-    assert probability_fits(first.done & second.done, 0.18)
+    first, second = BatchAutoAugment(policy).sample(N)
+    assert probability_fits(first.applied & second.applied, 0.18)
 
 
 def test_sub_policies_come_alike_and_operations_by_their_chance():
     batch = BatchAutoAugment(POLICIES)
-    first, second, third = batch.sample(N).turns()
+    first, second, third = batch.sample(N)
     rows = set(zip(first.op.tolist(), second.op.tolist(), third.op.tolist()))
     assert rows == {(1, 2, 0), (3, 0, 0), (4, 5, 6)}
     # 0 is nothing, then the operations in the order of the policies.
@@ -45,7 +45,7 @@ def test_sub_policies_come_alike_and_operations_by_their_chance():
         (second, 5, 1),
         (third, 6, 0.5),
     ):
-        assert probability_fits(draw.done[draw.op == op], chance), op
+        assert probability_fits(draw.applied[draw.op == op], chance), op
 
 
 def test_signs():
@@ -53,7 +53,7 @@ def test_signs():
         [dict(type='Rotate', angle=10.0, prob=1.0, random_negative_prob=0.25)],
         [dict(type='Shear', magnitude=0.2, prob=1.0)],
     ]
-    (draw,) = BatchAutoAugment(policy).sample(N).turns()
+    (draw,) = BatchAutoAugment(policy).sample(N)
     turned, sheared = draw.magnitude[draw.op == 1], draw.magnitude[draw.op == 2]
     assert set(turned) == {-10.0, 10.0} and set(sheared) == {-0.2, 0.2}
     assert probability_fits(turned < 0, 0.25)
@@ -62,12 +62,12 @@ def test_signs():
 
 def test_rand_augment_chooses_alike_and_again():
     batch = BatchRandAugment('timm_increasing', 2, 6)
-    first, second = batch.sample(N).turns()
+    first, second = batch.sample(N)
     count = len(RANDAUG_POLICIES['timm_increasing'])
     for draw in (first, second):
         assert likely(np.bincount(draw.op), 1 / count)
     assert probability_fits(first.op == second.op, 1 / count)
-    assert probability_fits(first.done, 0.5)  # mmpretrain's default
+    assert probability_fits(first.applied, 0.5)  # mmpretrain's default
 
 
 @pytest.mark.parametrize('std', [0.0, 0.5, 3.0, 'inf'])
@@ -80,7 +80,7 @@ def test_magnitudes_are_distributed_as_mmpretrains(std):
     theirs = RandAugment(policies, 1, 9, magnitude_std=std)
     np.random.seed(0)
     bright, bits = theirs.transforms
-    (draw,) = ours.sample(8000).turns()
+    (draw,) = ours.sample(8000)
     for op, wanted in (
         (0, [bright.random_negative(bright.random_magnitude()) for _ in range(4000)]),
         (1, [bits.random_magnitude() for _ in range(4000)]),
@@ -96,7 +96,7 @@ def test_noise_stays_on_the_scale():
     """At level 9 of 10 with deviation 3, 37 % are cut to the highest."""
     policies = [dict(type='Solarize', magnitude_range=(256, 0))]
     batch = BatchRandAugment(policies, 1, 9, magnitude_std=3.0)
-    (draw,) = batch.sample(N).turns()
+    (draw,) = batch.sample(N)
     assert probability_fits(draw.magnitude == 0.0, 0.36944134)  # 1 - Phi(1 / 3)
     assert draw.magnitude.max() <= 256
 

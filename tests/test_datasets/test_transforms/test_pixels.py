@@ -50,8 +50,8 @@ def compared(images: torch.Tensor, batch, configs: list):
     chains = [
         [
             fixed(configs[draw.op[i]], draw.magnitude[i])
-            for draw in drawn.turns()
-            if configs[draw.op[i]] and draw.done[i]
+            for draw in drawn
+            if configs[draw.op[i]] and draw.applied[i]
         ]
         for i in range(len(images))
     ]
