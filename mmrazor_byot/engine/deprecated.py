@@ -1,6 +1,7 @@
-"""Registered names that configs of version 0.1 use; MMEngine's classes have replaced ours."""
+"""Deprecated names in configs of version 0.1; MMEngine's classes replace them."""
 
 import warnings
+from typing import Any
 
 from mmengine.hooks import IterTimerHook as MMEngineIterTimerHook
 from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
@@ -9,13 +10,13 @@ from mmrazor_byot.registry import HOOKS, OPTIM_WRAPPERS
 
 
 def _warn(name: str) -> None:
-    message = f"mmrazor_byot.{name} is deprecated: write {name}, which is MMEngine's"
+    message = f"mmrazor_byot.{name} is deprecated: use {name}, which is MMEngine's"
     warnings.warn(message, FutureWarning, stacklevel=3)
 
 
 @HOOKS.register_module()
 class IterTimerHook(MMEngineIterTimerHook):
-    """Deprecated: MMEngine's."""
+    """Deprecated: use MMEngine's."""
 
     def __init__(self) -> None:
         _warn('IterTimerHook')
@@ -24,8 +25,8 @@ class IterTimerHook(MMEngineIterTimerHook):
 
 @OPTIM_WRAPPERS.register_module()
 class OptimWrapper(MMEngineOptimWrapper):
-    """Deprecated: MMEngine's."""
+    """Deprecated: use MMEngine's."""
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         _warn('OptimWrapper')
         super().__init__(*args, **kwargs)

@@ -1,8 +1,9 @@
-"""Refuses a checkpoint of another network, instead of loading half of it."""
+"""Refuses a checkpoint of another network instead of loading it in part."""
 
-from typing import Dict
+from typing import Mapping
 
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmrazor_byot.errors import CheckpointError
@@ -18,17 +19,17 @@ TRAINING_STATE = ('meta', 'message_hub', 'optimizer')
 class CheckpointCheckHook(Hook):
     """Compares a checkpoint with the model before it is loaded.
 
-    MMEngine only logs the keys that differ and goes on. To test or to resume, every weight must be
-    there and fit. To fine-tune (``load_from`` when training) some must.
+    MMEngine only logs the keys that differ. For testing or resuming, all weights must be present
+    and have the right shape; for fine-tuning (``load_from`` in training), at least one.
     """
 
     priority = 'LOW'  # after EMAHook, which may swap the state dict
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Compare.
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare the state dicts.
 
         Raises:
-            CheckpointError: It does not fit; names the first keys that differ.
+            CheckpointError: They do not fit; names the first keys that differ.
         """
         source = f'the last checkpoint in {runner.work_dir}'
         if runner._load_from:
@@ -48,7 +49,7 @@ class CheckpointCheckHook(Hook):
             raise CheckpointError(f'{source} does not fit the {type(model).__name__}: {difference}')
 
 
-def _some_fit(model: nn.Module, state: Dict[str, Tensor]) -> bool:
+def _some_fit(model: nn.Module, state: Mapping[str, Tensor]) -> bool:
     return any(
         isinstance(state.get(k), Tensor) and state[k].shape == v.shape
         for k, v in model.state_dict().items()

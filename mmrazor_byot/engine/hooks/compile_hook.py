@@ -1,9 +1,11 @@
-"""Compiles the part of a model that only tensors go through."""
+"""Compiles the network and its losses."""
 
 from types import MethodType
+from typing import Any, Optional, Union
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from torch import Size, Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
 
@@ -16,23 +18,23 @@ from .utils import is_training, unwrap
 
 @HOOKS.register_module()
 class CompileHook(Hook):
-    """``compile = True``, or a dict for ``torch.compile``, in a config.
+    """Compiles a model if a config sets ``compile = True``, or a dict for ``torch.compile``.
 
-    MMEngine's own switch compiles ``train_step``, optimizer, data samples and all, which falls into
-    pieces and compiles some of them again and again. Here it is the network and its losses
-    (``loss_terms``), or for a model without these its backbone. Names of weights stay as they are.
+    MMEngine's ``compile`` compiles all of ``train_step`` with optimizer and data samples, which
+    breaks the graph and recompiles parts of it. This hook compiles the network and its losses
+    (``loss_terms``), or the backbone of a model without them, and keeps the names of the weights.
     """
 
     priority = 'VERY_LOW'  # after EMAHook, which copies the model
 
     def __init__(self) -> None:
-        self._settings = None
+        self._settings: Union[None, bool, dict] = None
 
-    def before_run(self, runner) -> None:
-        """Compile, and keep MMEngine from it.
+    def before_run(self, runner: Runner) -> None:
+        """Compile the model, and keep MMEngine from doing so.
 
         Raises:
-            ConfigError: A setting of another type, or a network that is too narrow.
+            ConfigError: The setting has another type, or the network is too narrow.
         """
         settings = runner.cfg.get('compile')
         if not settings or not is_training(runner):
@@ -48,21 +50,21 @@ class CompileHook(Hook):
         if compile_model(model, **arguments):
             self._settings = runner.cfg.pop('compile')
 
-    def before_train(self, runner) -> None:
-        """Put the setting back, as the config is written into checkpoints."""
+    def before_train(self, runner: Runner) -> None:
+        """Restore the setting, as checkpoints hold the config."""
         if self._settings is not None:
             runner.cfg['compile'], self._settings = self._settings, None
 
 
-def compile_model(model: nn.Module, **settings) -> bool:
+def compile_model(model: nn.Module, **settings: Any) -> bool:
     """Compile ``loss_terms(inputs, target)`` of a model, or else its backbone, for training.
 
-    One graph is made, for the shape of images that comes first. The smaller batch at the end of an
-    epoch, and evaluation, run as they are: compiling for them would take longer than it saves.
+    One graph is compiled, for the shape of the first images. The smaller batch at the end of an
+    epoch, and evaluation, run in eager mode: compiling for them takes longer than it saves.
 
     Args:
         model (nn.Module): The model.
-        **settings: Of ``torch.compile``.
+        **settings: As in ``torch.compile``.
 
     Returns:
         bool: Whether there was anything to compile.
@@ -70,22 +72,22 @@ def compile_model(model: nn.Module, **settings) -> bool:
     Raises:
         ConfigError: In the first training step, if torch cannot compile on this machine.
     """
-    owner, name = model, 'loss_terms'
+    owner: Optional[nn.Module] = model
+    name = 'loss_terms'
     if not hasattr(model, name):
         owner, name = getattr(model, 'backbone', None), 'forward'
     if owner is None:
         return False
-    # Of the class: a bound method would keep a copy of the model at the weights of the original.
+    # Not a bound method: in a copy of the model it would use the weights of the original.
     eager = getattr(type(owner), name)
     compiled = torch.compile(eager, **{'dynamic': False, **settings})
     shape = Size()
 
-    def run(self, inputs: Tensor, *others):
+    def run(self: nn.Module, inputs: Tensor, *others: Any) -> Any:
         nonlocal shape
-        if not self.training:
-            return eager(self, inputs, *others)
-        shape = shape or inputs.shape
-        if inputs.shape != shape:
+        if self.training:
+            shape = shape or inputs.shape
+        if not self.training or inputs.shape != shape:
             return eager(self, inputs, *others)
         try:
             return compiled(self, inputs, *others)

@@ -1,4 +1,4 @@
-"""Prints the table of all exits, and writes it beside the log."""
+"""Logs a table of all exits, and writes it next to the log."""
 
 import json
 import os
@@ -6,6 +6,7 @@ from typing import Dict, List, Optional, Sequence, Union
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from mmrazor_byot.evaluation import exit_complexity, exit_rows, format_exit_table
 from mmrazor_byot.files import write_text
@@ -17,14 +18,14 @@ from .utils import unwrap
 
 @HOOKS.register_module()
 class ExitTableHook(Hook):
-    """Accuracy, params and FLOPs of every exit, at the end of a run.
+    """Reports accuracy, params and MACs of all exits after a test, or after training.
 
-    After a test, and after training from its last validation. The table is logged, and written as
-    ``exits.json`` into the folder of the log.
+    After training, the accuracy is that of the last validation. The table is logged, and written to
+    ``exits.json`` in the folder of the log.
 
     Args:
-        input_size (int | Sequence[int], optional): Size of the images for FLOPs: S, (H, W) or (C,
-            H, W). Defaults to the model's, or 32.
+        input_size (int | Sequence[int], optional): Size of the images for MACs: S, (H, W) or
+            (C, H, W). Defaults to the model's, or 32.
     """
 
     priority = 'VERY_LOW'
@@ -35,24 +36,23 @@ class ExitTableHook(Hook):
         #: What was reported last, see :func:`~mmrazor_byot.evaluation.exit_rows`.
         self.rows: List[dict] = []
 
-    def after_val_epoch(self, runner, metrics=None) -> None:
-        """Keep what was measured last."""
+    def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
+        """Keep the metrics of the last validation."""
         self._metrics = metrics
 
-    def after_train(self, runner) -> None:
-        """Report the last validation."""
-        if self._metrics:
-            self._report(runner, self._metrics)
+    def after_train(self, runner: Runner) -> None:
+        """Report the metrics of the last validation."""
+        self._report(runner, self._metrics)
 
-    def after_test_epoch(self, runner, metrics=None) -> None:
-        """Report the test."""
+    def after_test_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
+        """Report the metrics of the test."""
         self._report(runner, metrics)
 
-    def _report(self, runner, metrics: Dict[str, float]) -> None:
-        if not is_main_process():
+    def _report(self, runner: Runner, metrics: Optional[Dict[str, float]]) -> None:
+        if not metrics or not is_main_process():
             return
         model = unwrap(runner.model)
-        size = self.input_size or getattr(model, 'input_size', 32)
+        size = getattr(model, 'input_size', 32) if self.input_size is None else self.input_size
         self.rows = exit_rows(exit_complexity(model, image_size(size)), metrics)
         path = os.path.join(runner.log_dir, 'exits.json')
         write_text(path, json.dumps(self.rows, indent=2) + '\n')

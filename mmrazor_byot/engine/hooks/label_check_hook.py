@@ -1,9 +1,10 @@
-"""Labels and classifier must speak of the same classes."""
+"""Checks that the labels fit the classes of the classifier."""
 
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Set
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from mmpretrain.datasets import BaseDataset
 from torch import Tensor
 
@@ -16,11 +17,11 @@ from .utils import unwrap
 
 @HOOKS.register_module()
 class LabelCheckHook(Hook):
-    """Compares the classes of head and data set, and checks every label, in the first epoch.
+    """Compares the classes of head and data set, and checks all labels in the first epoch.
 
-    On a GPU a label out of range is a device assert that names nothing. A data set that has its
-    labels in memory is asked for all of them before the epoch. The labels of another are checked
-    batch by batch, if they are in main memory: a GPU is never waited for.
+    On a GPU a label out of range is a device assert without the label. If a data set has its labels
+    in memory, all are checked before the epoch; otherwise those of each batch, unless they are on
+    the GPU, which is never waited for.
 
     Raises:
         ConfigError: Head and data set differ in the number of classes, or the data loader cannot
@@ -29,9 +30,9 @@ class LabelCheckHook(Hook):
     """
 
     def __init__(self) -> None:
-        self._done = set()
+        self._done: Set[str] = set()
 
-    def _before_epoch(self, runner, mode: str = 'train') -> None:
+    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
         if mode in self._done:
             return
         loader = getattr(runner, f'{mode}_dataloader')
@@ -47,27 +48,27 @@ class LabelCheckHook(Hook):
         if isinstance(dataset, ImageBatches):
             dataset.check_loader(loader)
         method = getattr(type(dataset), 'get_gt_labels', None)
-        # mmpretrain's default would unpickle every sample to answer.
+        # mmpretrain's default unpickles every sample.
         if method not in (None, BaseDataset.get_gt_labels):
             _check_labels(torch.as_tensor(dataset.get_gt_labels()), num_classes, mode)
             self._done.add(mode)
 
     def _before_iter(
-        self, runner, batch_idx: int, data_batch: Optional[dict] = None, mode: str = 'train'
+        self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None, mode: str = 'train'
     ) -> None:
         if mode not in self._done:
             labels = _batch_labels(data_batch)
             if labels is not None and not labels.is_cuda:
                 _check_labels(labels, _num_classes(runner), mode)
 
-    def _after_epoch(self, runner, mode: str = 'train') -> None:
+    def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
         self._done.add(mode)
 
 
 def _batch_labels(data_batch: Optional[dict]) -> Optional[Tensor]:
-    """All labels of a batch of ``DataSample`` or ``BatchSamples``, (N,), if it has any."""
+    """Labels of a batch of ``DataSample`` or ``BatchSamples``, (N,), if it has any."""
     samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
-    labels = getattr(samples, 'gt_label', None)  # one tensor for all
+    labels = getattr(samples, 'gt_label', None)  # of BatchSamples
     if labels is None and isinstance(samples, Sequence) and samples and 'gt_label' in samples[0]:
         labels = torch.cat([sample.gt_label for sample in samples])
     return labels
@@ -84,7 +85,7 @@ def _check_labels(labels: Tensor, num_classes: Optional[int], mode: str) -> None
         )
 
 
-def _num_classes(runner) -> Optional[int]:
+def _num_classes(runner: Runner) -> Optional[int]:
     model = unwrap(runner.model)
     owner = model if hasattr(model, 'num_classes') else getattr(model, 'head', None)
     return getattr(owner, 'num_classes', None)

@@ -1,41 +1,47 @@
-"""What several hooks need."""
+"""Helpers shared by the hooks."""
 
-from typing import Dict, List, Sequence, Tuple, Union
+from typing import Dict, List, Mapping, Sequence, Tuple, Union
 
 import torch
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
 Number = Union[int, float]
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model itself, taken out of DDP or another wrapper."""
-    return model.module if is_model_wrapper(model) else model
+    """The model without DDP or another wrapper."""
+    return model.get_submodule('module') if is_model_wrapper(model) else model
 
 
-def is_training(runner) -> bool:
-    """Whether a runner trains: it builds its train loop before any hook runs, a tester never."""
+def is_training(runner: Runner) -> bool:
+    """Whether a runner trains: it then builds its train loop before any hook runs."""
     return not isinstance(runner._train_loop, (dict, type(None)))
 
 
-def fetch(iterations: Sequence[Dict[str, Union[Tensor, Number]]]) -> List[Dict[str, Number]]:
-    """The scalars of some iterations as ``.item()`` gives them.
+def fetch_scalars(
+    iterations: Sequence[Mapping[str, Union[Tensor, Number]]],
+) -> List[Dict[str, Number]]:
+    """Convert the scalars of many iterations to numbers.
 
-    ``.item()`` stops the host until the device has caught up; here that happens once for all
-    tensors of a dtype and device.
+    ``Tensor.item`` waits for the device; here that happens once for all tensors of a dtype and
+    device.
 
     Args:
-        iterations (Sequence[dict]): Names to tensors of one element, and numbers.
+        iterations (Sequence[Mapping]): For each iteration, names to tensors of one element or
+            numbers.
     """
-    values = [value for scalars in iterations for value in scalars.values()]
-    places: Dict[Tuple, List[int]] = {}
-    for i, value in enumerate(values):
-        if isinstance(value, Tensor):
-            places.setdefault((value.dtype, value.device), []).append(i)
-    for alike in places.values():
-        numbers = torch.stack([values[i].reshape(()) for i in alike]).tolist()
-        for i, number in zip(alike, numbers):
-            values[i] = number
-    rest = iter(values)
-    return [dict(zip(scalars, rest)) for scalars in iterations]
+    tensors: Dict[Tuple[torch.dtype, torch.device], List[Tensor]] = {}
+    for scalars in iterations:
+        for value in scalars.values():
+            if isinstance(value, Tensor):
+                tensors.setdefault((value.dtype, value.device), []).append(value.reshape(()))
+    numbers = {key: iter(torch.stack(values).tolist()) for key, values in tensors.items()}
+    return [
+        {
+            name: next(numbers[value.dtype, value.device]) if isinstance(value, Tensor) else value
+            for name, value in scalars.items()
+        }
+        for scalars in iterations
+    ]

@@ -1,7 +1,7 @@
-"""Mixed precision on every device, with a loss scaler only for float16."""
+"""Mixed precision on GPUs and CPUs, with loss scaling only for float16."""
 
 from contextlib import contextmanager
-from typing import Iterator, Optional, Union
+from typing import Any, Dict, Iterator, Optional, Union
 
 import torch
 from mmengine.device import get_device
@@ -12,16 +12,16 @@ from torch import nn
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import OPTIM_WRAPPERS
 
-HALVES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
+DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
 
 @OPTIM_WRAPPERS.register_module()
 class AmpOptimWrapper(MMEngineAmpOptimWrapper):
     """MMEngine's mixed precision, also on a CPU.
 
-    bfloat16 has the range of float32: losses are not scaled, so no step waits for the GPU to say
-    whether a gradient overflowed. With float16 they are, as in MMEngine. Checkpoints go from one to
-    the other.
+    bfloat16 has the range of float32, so losses are not scaled and no step waits for the GPU to
+    check gradients for overflow. With float16 they are scaled, as in MMEngine. A run can resume
+    from a checkpoint of the other dtype.
 
     Args:
         dtype (str | torch.dtype, optional): ``'bfloat16'`` or ``'float16'``. Defaults to bfloat16,
@@ -31,21 +31,21 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
             ``accumulative_counts``.
 
     Raises:
-        ConfigError: Another dtype or ``loss_scale``.
+        ConfigError: ``dtype`` or ``loss_scale`` is something else.
     """
 
     def __init__(
         self,
         dtype: Optional[Union[str, torch.dtype]] = None,
         loss_scale: Union[str, float, dict] = 'dynamic',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
-        # MMEngine's AmpOptimWrapper would refuse a machine without a GPU.
+        # MMEngine's AmpOptimWrapper refuses to run on a CPU.
         OptimWrapper.__init__(self, **kwargs)
         self.device_type = get_device().split(':')[0]
         self.cast_dtype = _half_precision(dtype, self.device_type)
-        self._scale_update_param = None
-        settings = {}
+        self._scale_update_param: Optional[float] = None
+        settings: Dict[str, Any] = {}
         if isinstance(loss_scale, (int, float)):
             self._scale_update_param = float(loss_scale)
             settings = dict(init_scale=self._scale_update_param)
@@ -53,21 +53,21 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
             settings = loss_scale
         elif loss_scale != 'dynamic':
             raise ConfigError(
-                f"AmpOptimWrapper(loss_scale={loss_scale!r}): give 'dynamic', a number or a dict"
+                f"AmpOptimWrapper(loss_scale={loss_scale!r}): set 'dynamic', a number or a dict"
             )
         self.loss_scaler = torch.amp.GradScaler(
             self.device_type, **settings, enabled=self.cast_dtype is torch.float16
         )
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Resume, also from a run without loss scaling."""
+        """Load a state dict, also of a run without loss scaling."""
         if not state_dict.get('loss_scaler', True):
             state_dict.pop('loss_scaler')
         super().load_state_dict(state_dict)
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Half precision for the forward pass of a step."""
+        """Run the forward pass in half precision."""
         with (
             OptimWrapper.optim_context(self, model),
             torch.autocast(self.device_type, self.cast_dtype),
@@ -80,6 +80,6 @@ def _half_precision(dtype: Optional[Union[str, torch.dtype]], device_type: str) 
         slow = device_type == 'cuda' and not torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.float16 if slow else torch.bfloat16
     name = str(dtype).removeprefix('torch.')
-    if name not in HALVES:
-        raise ConfigError(f'AmpOptimWrapper(dtype={str(dtype)!r}): choose from {list(HALVES)}')
-    return HALVES[name]
+    if name not in DTYPES:
+        raise ConfigError(f'AmpOptimWrapper(dtype={str(dtype)!r}): choose from {list(DTYPES)}')
+    return DTYPES[name]
