@@ -33,7 +33,6 @@ class Digits(InMemoryDataset):
         super().__init__(**kwargs)
 
     def load_arrays(self) -> Tuple[np.ndarray, np.ndarray, List[str]]:
-        """Load the split, see :class:`InMemoryDataset`."""
         from sklearn import datasets, model_selection  # type: ignore[import-untyped]
 
         digits = datasets.load_digits()

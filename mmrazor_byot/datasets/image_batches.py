@@ -84,8 +84,7 @@ class ImageBatches(ArrayDataset):
             ConfigError: A worker process requests images on the GPU.
         """
         self.full_init()
-        if self.images.is_cuda and get_worker_info() is not None:
-            raise ConfigError(self._on_gpu('num_workers=0'))
+        self._check_gpu(get_worker_info() is not None, 'num_workers=0')
         sample_idx = torch.as_tensor(indices)
         chosen = sample_idx.to(self.images.device, non_blocking=True)
         return CollatedBatch(
@@ -113,16 +112,15 @@ class ImageBatches(ArrayDataset):
             ConfigError: They are on the GPU, and it has worker processes or pins memory.
         """
         self.full_init()
-        if self.images.is_cuda and loader.num_workers:
-            raise ConfigError(self._on_gpu('num_workers=0'))
-        if self.images.is_cuda and loader.pin_memory:
-            raise ConfigError(self._on_gpu('pin_memory=False'))
+        self._check_gpu(bool(loader.num_workers), 'num_workers=0')
+        self._check_gpu(loader.pin_memory, 'pin_memory=False')
 
-    def _on_gpu(self, setting: str) -> str:
-        return (
-            f'ImageBatches keeps the images on {self.images.device}: set {setting} of the data '
-            'loader, or device=None of the data set'
-        )
+    def _check_gpu(self, wrong: bool, setting: str) -> None:
+        if wrong and self.images.is_cuda:
+            raise ConfigError(
+                f'ImageBatches keeps the images on {self.images.device}: set {setting} of the data '
+                'loader, or device=None of the data set'
+            )
 
 
 def read_all(dataset: BaseDataset) -> Tuple[Tensor, Tensor]:

@@ -35,7 +35,6 @@ class PackedImages(InMemoryDataset):
         super().__init__(ann_file=ann_file, **kwargs)
 
     def load_arrays(self) -> Tuple[np.ndarray, np.ndarray, List[str]]:
-        """Load the split, see :class:`InMemoryDataset`."""
         path = self.ann_file
         if not os.path.isfile(path):
             raise DatasetError(

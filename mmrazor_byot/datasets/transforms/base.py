@@ -27,13 +27,7 @@ class BatchTransform(ABC):
         """Transform images, uint8 (N, 3, H, W), without changing the input."""
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Check and transform a batch.
-
-        Args:
-            images (torch.Tensor): uint8 (N, 3, H, W). They are not changed.
-
-        Returns:
-            torch.Tensor: uint8 (N, 3, H', W').
+        """Check images, uint8 (N, 3, H, W), and transform them to uint8 (N, 3, H', W').
 
         Raises:
             DatasetError: Not a batch of uint8 images of three channels.

@@ -12,8 +12,6 @@ from mmrazor_byot.registry import TRANSFORMS
 
 from .base import BatchTransform, opencv_color, pad, reference_transform, to_device, uniform
 
-Borders = Tuple[int, int, int, int]  # left, top, right, bottom
-
 #: Dimensions of (N, C, H, W) that are reversed.
 DIRECTIONS = dict(horizontal=(3,), vertical=(2,), diagonal=(2, 3))
 
@@ -89,7 +87,7 @@ class BatchRandomCrop(BatchTransform):
         return images.index_select(2, rows).index_select(3, columns)
 
 
-def _borders(padding: Union[int, Sequence[int]]) -> Borders:
+def _borders(padding: Union[int, Sequence[int]]) -> Tuple[int, int, int, int]:
     if np.shape(padding) not in ((), (2,), (4,)):
         raise ConfigError(
             f'RandomCrop refused its settings: padding={padding}: set one, two or four numbers'

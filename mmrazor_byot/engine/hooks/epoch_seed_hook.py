@@ -29,7 +29,6 @@ class EpochSeedHook(Hook):
             sampler.seed = runner.seed
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Set the seed of this epoch and rank."""
         sequence = np.random.SeedSequence([runner.seed, runner.epoch, runner.rank])
         seed = int(sequence.generate_state(1)[0])
         random.seed(seed)

@@ -37,15 +37,12 @@ class ExitTableHook(Hook):
         self.rows: List[dict] = []
 
     def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
-        """Keep the metrics of the last validation."""
         self._metrics = metrics
 
     def after_train(self, runner: Runner) -> None:
-        """Report the metrics of the last validation."""
         self._report(runner, self._metrics)
 
     def after_test_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
-        """Report the metrics of the test."""
         self._report(runner, metrics)
 
     def _report(self, runner: Runner, metrics: Optional[Dict[str, float]]) -> None:

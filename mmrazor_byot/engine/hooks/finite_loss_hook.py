@@ -49,7 +49,6 @@ class FiniteLossHook(Hook):
             self._check(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Check the losses of the epoch."""
         self._check(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
