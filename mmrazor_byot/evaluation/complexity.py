@@ -8,7 +8,7 @@ from mmengine.analysis import FlopAnalyzer
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmrazor_byot.models.reachable import differentiable_copy, reached
+from mmrazor_byot.models.reachable import differentiable_copy, used_tensors
 
 
 class CutNetwork(nn.Module):
@@ -101,7 +101,7 @@ def _prepared(model: BaseModel, input_size: Sequence[int]) -> Tuple[BaseModel, T
 
 def _parameters(model: BaseModel, exits: Sequence[int], image: Tensor) -> List[nn.Parameter]:
     with torch.enable_grad():
-        return reached(CutNetwork(model, exits)(image), list(model.parameters()))
+        return used_tensors(CutNetwork(model, exits)(image), list(model.parameters()))
 
 
 def _flops(model: BaseModel, exits: Sequence[int], image: Tensor) -> int:

@@ -15,7 +15,7 @@ from mmrazor_byot.datasets import per_image
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.files import write_bytes, write_text
 from mmrazor_byot.models.algorithms import BYOT
-from mmrazor_byot.models.backbones import modules_behind
+from mmrazor_byot.models.backbones import find_unused_modules
 from mmrazor_byot.models.loading import load_byot
 from mmrazor_byot.registry import MODELS
 
@@ -207,7 +207,7 @@ def _cut(classifier: dict, model: BYOT, exit_number: int) -> None:
         if classifier['head'].get('in_channels', 0) is None:
             classifier['head']['in_channels'] = model.feature_channels
         return
-    absent = modules_behind(MODELS.build(backbone), torch.zeros(1, *model.input_size))
+    absent = find_unused_modules(MODELS.build(backbone), torch.zeros(1, *model.input_size))
     classifier['backbone'] = dict(type=f'{PACKAGE}.CutBackbone', backbone=backbone, absent=absent)
     classifier['neck'] = None
     classifier['head'] = dict(

@@ -1,6 +1,6 @@
-"""A moving average of the weights that never waits for the GPU."""
+"""An exponential moving average of the weights without waiting for the GPU."""
 
-from typing import List, Tuple
+from typing import Any, List, Optional, Tuple
 
 import torch
 from mmengine.model import ExponentialMovingAverage as MMEngineEMA
@@ -13,46 +13,48 @@ Pairs = List[Tuple[Tensor, Tensor]]
 
 @MODELS.register_module()
 class ExponentialMovingAverage(MMEngineEMA):
-    """MMEngine's moving average, all weights at once.
+    """MMEngine's moving average, with all weights updated by one operation.
 
-    MMEngine's keeps its count of steps on the device and reads it twice each iteration, which stops
-    a GPU, and updates weight by weight. Here the count is Python's, and one operation updates all.
+    MMEngine's keeps the number of steps on the device and reads it twice each iteration, which
+    synchronizes with the GPU, and updates the weights one by one. Here a Python number is read.
     Arguments, averages and checkpoints are MMEngine's. To use it:
 
         custom_hooks = [
             dict(type='EMAHook', update_buffers=True,
                  ema_type='mmrazor_byot.ExponentialMovingAverage')]
 
-    With ``update_buffers`` batch norm's statistics are averaged too; those of the last weights,
-    which are the default, do not fit the average.
+    With ``update_buffers`` the statistics of batch norm are averaged too. By default they are those
+    of the last weights, which do not fit the average.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._steps = 0  # what the buffer `steps` says
-        self._followed = None, (), ()
+        self._steps = 0  # the value of the buffer `steps`
+        # The model and its paired tensors; in a tuple, the model is not registered as a submodule.
+        self._source: Tuple[Optional[nn.Module], Pairs, Pairs] = None, [], []
 
-    def load_state_dict(self, *args, **kwargs):
-        """Load, and read the count of steps."""
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Load the averages and the number of steps."""
         result = super().load_state_dict(*args, **kwargs)
         self._steps = int(self.steps)
         return result
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Take in the weights of an iteration.
+        """Update the averages.
 
         Args:
-            model (nn.Module): Whose weights are averaged.
+            model (nn.Module): The model whose parameters are averaged.
         """
-        if self._followed[0] is not model:
-            self._followed = model, *self._pair(model)
-        _, averaged, copied = self._followed
+        if self._source[0] is not model:
+            self._source = model, *self._pair(model)
+        _, averaged, copied = self._source
         if self._steps == 0:
             copied = averaged + copied
         elif self._steps % self.interval == 0:
-            averages, sources = zip(*(pair for pair in averaged if pair[0].is_floating_point()))
-            sources = [source.to(average.device) for average, source in zip(averages, sources)]
+            floats = [pair for pair in averaged if pair[0].is_floating_point()]
+            averages = [average for average, _ in floats]
+            sources = [source.to(average.device) for average, source in floats]
             torch._foreach_lerp_(averages, sources, self.momentum)
         for average, source in copied:
             average.copy_(source)
@@ -60,12 +62,13 @@ class ExponentialMovingAverage(MMEngineEMA):
         self.steps += 1
 
     def _pair(self, model: nn.Module) -> Tuple[Pairs, Pairs]:
-        """Tensors of the average and of the model: those to average, those to copy each time."""
-        networks = self.module, model
+        """Pair tensors of the average and the model: those to average, those to copy each time."""
+        copied: Pairs = []
         if self.update_buffers:
-            averages, sources = (network.state_dict(keep_vars=True) for network in networks)
-            copied = []
+            averages = self.module.state_dict(keep_vars=True)
+            sources = model.state_dict(keep_vars=True)
         else:
-            averages, sources = (dict(network.named_parameters()) for network in networks)
-            copied = list(zip(*(network.buffers() for network in networks)))
+            averages = dict(self.module.named_parameters())
+            sources = dict(model.named_parameters())
+            copied = list(zip(self.module.buffers(), model.buffers()))
         return [(average, sources[name]) for name, average in averages.items()], copied

@@ -1,6 +1,6 @@
 """Be Your Own Teacher in torch alone: feature maps -> exits -> losses (arXiv 1905.08094)."""
 
-from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class ExitOutput(NamedTuple):
-    """What one exit computes from its feature map.
+    """Output of one exit.
 
     Attributes:
         feature (Tensor): The pooled feature before the classifier, (N, D). D is the same for all
@@ -23,19 +23,19 @@ class ExitOutput(NamedTuple):
     logits: Tensor
 
     def detach(self) -> 'ExitOutput':
-        """The same values without a graph: a teacher."""
+        """Detach both tensors from the graph, for use as a teacher."""
         return ExitOutput(self.feature.detach(), self.logits.detach())
 
 
-def forward_exits(maps: Sequence[Tensor], heads: Sequence[ExitHead]) -> List[ExitOutput]:
-    """Run every exit head on the feature map of its section, each exactly once.
+def forward_exits(maps: Iterable[Tensor], heads: Iterable[ExitHead]) -> List[ExitOutput]:
+    """Run every exit head once, on the feature map of its section.
 
     Args:
-        maps (Sequence[Tensor]): Feature map of each section, (N, C_i, H_i, W_i).
-        heads (Sequence[ExitHead]): The head of each exit; the last is the network's own.
+        maps (Iterable[Tensor]): Feature map of each section, (N, C_i, H_i, W_i).
+        heads (Iterable[ExitHead]): The head of each exit; the last is the network's own.
 
     Returns:
-        list[ExitOutput]: Feature and logits of exit 1 to C.
+        list[ExitOutput]: Features and logits of exits 1 to C.
     """
     return [ExitOutput(*head(feature_map)) for feature_map, head in zip(maps, heads)]
 
@@ -43,21 +43,22 @@ def forward_exits(maps: Sequence[Tensor], heads: Sequence[ExitHead]) -> List[Exi
 def exit_losses(
     outputs: Sequence[ExitOutput],
     target: Tensor,
-    losses: Sequence[Mapping[str, Loss]],
+    losses: Iterable[Mapping[str, Loss]],
     deepest_loss: Loss,
 ) -> Dict[str, Tensor]:
-    r"""The terms of the paper's loss; it is their sum (section 3.2).
+    r"""Compute the terms of the paper's loss, which is their sum (section 3.2).
 
     .. math::
         L = CE(q_C, y) + \sum_{i<C} \left[ (1 - \alpha) CE(q_i, y)
             + \alpha T^2 KL(p_C \| p_i) + \lambda \|F_i - F_C\|_2^2 \right]
 
     Args:
-        outputs (Sequence[ExitOutput]): Of exit 1 to C.
-        target (Tensor): Class indices (N,), or probabilities (N, K).
-        losses (Sequence[Mapping[str, Loss]]): For exit 1 to C - 1 any of ``label_loss`` (called
-            with logits and target), ``logit_loss`` (with logits and the deepest exit's) and
-            ``hint_loss`` (with the feature and the deepest exit's), weights included.
+        outputs (Sequence[ExitOutput]): Outputs of exits 1 to C.
+        target (Tensor): Class indices (N,), or class probabilities (N, K).
+        losses (Iterable[Mapping[str, Loss]]): For each of the exits 1 to C - 1 any of
+            ``label_loss`` (called with logits and target), ``logit_loss`` (with logits and the
+            deepest exit's) and ``hint_loss`` (with the feature and the deepest exit's), weights
+            included.
         deepest_loss (Loss): Called with the deepest exit's logits and the target.
 
     Returns:
@@ -65,15 +66,15 @@ def exit_losses(
         to ``exitC.label_loss``.
     """
     *shallow, deepest = outputs
-    teacher = deepest.detach()  # nothing flows back to the deepest exit
+    teacher = deepest.detach()  # distillation does not train the teacher
     terms = {}
-    for i, (output, own) in enumerate(zip(shallow, losses), start=1):
+    for i, (output, losses_of_exit) in enumerate(zip(shallow, losses), start=1):
         arguments = dict(
             label_loss=(output.logits, target),
             logit_loss=(output.logits, teacher.logits),
             hint_loss=(output.feature, teacher.feature),
         )
-        for name, loss in own.items():
+        for name, loss in losses_of_exit.items():
             terms[f'exit{i}.{name}'] = loss(*arguments[name])
     terms[f'exit{len(outputs)}.label_loss'] = deepest_loss(deepest.logits, target)
     return terms

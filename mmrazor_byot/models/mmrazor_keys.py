@@ -1,7 +1,7 @@
-"""MMRazor's BYOT checkpoints: the names of their weights, as ours."""
+"""Rename the weights of MMRazor's BYOT checkpoints."""
 
 import re
-from typing import Any, Dict, List, MutableMapping
+from typing import Any, Dict, List, MutableMapping, Tuple
 
 CONNECTORS = 'distiller.connectors.'
 EXIT_HEADS = 'exit_heads.'
@@ -10,17 +10,17 @@ EXIT_HEADS = 'exit_heads.'
 def rename_mmrazor_keys(state_dict: MutableMapping[str, Any], prefix: str = '') -> Dict[str, Any]:
     """Rename the weights of MMRazor's ``SelfDistill`` to those of ``BYOT``.
 
-    The network is ``architecture.*`` in both. MMRazor keeps its exit heads as connectors of the
-    distiller, under names that the config chose, such as ``loss_s1_sfeat``: sorted by the numbers
-    in them, they are exit 1, 2, 3.
+    The network is ``architecture.*`` in both. MMRazor's exit heads are connectors of the distiller,
+    under names from the config such as ``loss_s1_sfeat``: sorted by the numbers in them, they are
+    exits 1, 2 and 3.
 
     Args:
         state_dict (dict): Name to weight; it is not changed.
-        prefix (str): What stands before all names. Defaults to nothing.
+        prefix (str): Prefix of all names. Defaults to ''.
 
     Returns:
-        dict: The same weights, renamed. Where there are no connectors, or exit heads besides, all
-        names stay.
+        dict: The same weights. Nothing is renamed if there are no connectors, or already exit
+        heads.
     """
     start = prefix + CONNECTORS
     if any(key.startswith(prefix + EXIT_HEADS) for key in state_dict):
@@ -40,19 +40,12 @@ def rename_mmrazor_keys(state_dict: MutableMapping[str, Any], prefix: str = '') 
     return {renamed(key): value for key, value in state_dict.items()}
 
 
-def _numbers(name: str) -> tuple:
-    numbers: List[int] = [int(digits) for digits in re.findall(r'\d+', name)]
-    return numbers, name
+def _numbers(name: str) -> Tuple[List[int], str]:
+    return [int(digits) for digits in re.findall(r'\d+', name)], name
 
 
-def load_mmrazor_keys(state_dict: MutableMapping[str, Any], prefix: str, *args) -> None:
-    """Hook of a module's loading: :func:`rename_mmrazor_keys` in place.
-
-    Args:
-        state_dict (dict): Name to weight; it is changed.
-        prefix (str): What stands before the module's names.
-        *args: What else torch hands to such hooks; not used.
-    """
+def load_mmrazor_keys(state_dict: MutableMapping[str, Any], prefix: str, *args: Any) -> None:
+    """Apply :func:`rename_mmrazor_keys` in place, as a pre-hook of ``load_state_dict``."""
     renamed = rename_mmrazor_keys(state_dict, prefix)
     state_dict.clear()
     state_dict.update(renamed)

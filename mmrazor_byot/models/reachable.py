@@ -1,26 +1,28 @@
-"""Which tensors of a network an answer depends on: those that its gradient reaches."""
+"""Find the tensors of a network that an output depends on."""
 
 import copy
-from typing import Iterable, List, Sequence
+from typing import Iterable, List, Sequence, TypeVar
 
 import torch
-from torch import Tensor, nn
+from mmengine.model import BaseModule
+from torch import Tensor
+
+AnyTensor = TypeVar('AnyTensor', bound=Tensor)  # such as nn.Parameter
 
 
-def differentiable_copy(model: nn.Module) -> nn.Module:
-    """A copy for evaluation on the CPU, all of whose parameters take gradients."""
+def differentiable_copy(model: BaseModule) -> BaseModule:
+    """Copy a model to the CPU, in eval mode, with gradients for all parameters."""
     model = copy.deepcopy(model).cpu().float()
     model.eval()  # not chained: mmpretrain's backbones return None
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
+    model.requires_grad_(True)
     for module in model.modules():
         if getattr(module, 'with_cp', False):
-            module.with_cp = False  # it hides its graph from autograd.grad
+            module.with_cp = False  # checkpointing does not work with autograd.grad
     return model
 
 
-def reached(answers: Iterable[Tensor], tensors: Sequence[Tensor]) -> List[Tensor]:
-    """Those of the tensors that a gradient of the answers reaches."""
-    total = sum(answer.sum() for answer in answers)
-    grads = torch.autograd.grad(total, tensors, retain_graph=True, allow_unused=True)
-    return [x for x, grad in zip(tensors, grads) if grad is not None]
+def used_tensors(outputs: Iterable[Tensor], inputs: Sequence[AnyTensor]) -> List[AnyTensor]:
+    """Those of the inputs that a gradient of the outputs reaches."""
+    total = torch.stack([output.sum() for output in outputs]).sum()
+    grads = torch.autograd.grad(total, inputs, retain_graph=True, allow_unused=True)
+    return [x for x, grad in zip(inputs, grads) if grad is not None]

@@ -1,7 +1,7 @@
-"""The samples of a batch as whole tensors."""
+"""The samples of a batch as stacked tensors."""
 
 from collections.abc import Sequence
-from typing import Callable, Dict, Iterable, List, Union
+from typing import Any, Callable, Dict, Iterable, List, Union
 
 import torch
 from mmpretrain.structures import DataSample
@@ -16,22 +16,22 @@ INDEX = 'sample_idx'
 
 
 class BatchSamples(Sequence):
-    """N samples of a batch, their fields whole tensors, in place of a list of ``DataSample``.
+    """The N samples of a batch as one object, instead of a list of ``DataSample``.
 
-    Our code reads the fields, ``samples.gt_label``; other code indexes and iterates, and gets
-    ``DataSample`` objects. From the first of these on the objects hold the values, so what is
-    written into one is seen by all; a field is then put together at each reading.
+    ``samples.gt_label`` is the stacked field of all samples. For code that expects a list, indexing
+    and iterating return ``DataSample`` objects. The first such access moves the values into these
+    objects, so that changes to them are kept; from then on each access to a field stacks it anew.
 
     ``gt_label`` (N,) are class indices, ``gt_score`` (N, K) class probabilities of mixed labels,
-    ``pred_label`` (N,) and ``pred_score`` (N, K) predictions, ``sample_idx`` (N,) the numbers in
-    the data set; others may be added, such as ``exit_scores`` (N, C, K).
+    ``pred_label`` (N,) and ``pred_score`` (N, K) predictions, ``sample_idx`` (N,) indices into the
+    data set; others can be added, such as ``exit_scores`` (N, C, K).
 
     Args:
-        samples (Iterable[DataSample]): To be put together; or
-        **fields (Tensor): The whole fields.
+        samples (Iterable[DataSample]): The samples to stack; or
+        **fields (Tensor): The stacked fields.
 
     Raises:
-        ValueError: The fields are not equally long.
+        ValueError: The fields differ in length.
 
     Examples:
         >>> samples = BatchSamples(gt_label=torch.tensor([3, 5]))
@@ -42,14 +42,16 @@ class BatchSamples(Sequence):
     """
 
     def __init__(self, samples: Iterable[DataSample] = (), **fields: Tensor) -> None:
-        self._made: List[DataSample] = list(samples)
-        self._whole: Dict[str, Tensor] = {}  # empty once samples are made
-        self._count = len(self._made or next(iter(fields.values()), ()))
+        self._samples: List[DataSample] = list(samples)
+        self._stacked: Dict[str, Tensor] = {}  # empty once there are samples
+        self._count = len(self._samples)
+        if fields and not self._samples:
+            self._count = len(next(iter(fields.values())))
         self.set_fields(**fields)
 
     @classmethod
     def of(cls, samples: Sequence) -> 'BatchSamples':
-        """The samples as they are, or a list of them put together."""
+        """Stack a list of samples; BatchSamples are returned as they are."""
         return samples if isinstance(samples, cls) else cls(samples)
 
     def __len__(self) -> int:
@@ -57,77 +59,82 @@ class BatchSamples(Sequence):
 
     def __getitem__(self, i: Union[int, slice]) -> Union[DataSample, 'BatchSamples']:
         if isinstance(i, slice):
-            return BatchSamples(self._made[i], **{k: v[i] for k, v in self._whole.items()})
-        if not self._made:
-            self._made = [DataSample() for _ in range(self._count)]
-            fields, self._whole = self._whole, {}
+            return BatchSamples(self._samples[i], **{k: v[i] for k, v in self._stacked.items()})
+        if not self._samples:
+            self._samples = [DataSample() for _ in range(self._count)]
+            fields, self._stacked = self._stacked, {}
             self.set_fields(**fields)
-        return self._made[i]
+        return self._samples[i]
 
     def __getattr__(self, name: str) -> Tensor:
-        """A whole field."""
+        """A stacked field."""
         if name.startswith('_') or not self.has(name):  # '_': also while it is being unpickled
             raise AttributeError(f'the samples of this batch have no {name}')
-        if not self._made:
-            return self._whole[name]
-        values = [getattr(sample, name) for sample in self._made]
+        if not self._samples:
+            return self._stacked[name]
+        values = [getattr(sample, name) for sample in self._samples]
         if name == INDEX:
             return torch.tensor(values)
         if name not in LABELS:
             return torch.stack(values)
-        whole = torch.cat(values)
-        if len(whole) != self._count:
+        labels = torch.cat(values)
+        if len(labels) != self._count:
             raise DatasetError(
-                f'{len(whole)} labels ({name}) of {self._count} images: each needs one'
+                f'{len(labels)} labels ({name}) of {self._count} images: each image needs one'
             )
-        return whole
+        return labels
 
     def has(self, name: str) -> bool:
-        """Whether the samples have a field."""
-        return all(name in s for s in self._made) if self._made else name in self._whole
+        """Whether all samples have a field."""
+        if self._samples:
+            return all(name in sample for sample in self._samples)
+        return name in self._stacked
 
     def set_fields(self, **fields: Tensor) -> 'BatchSamples':
-        """Set whole fields.
+        """Set stacked fields.
 
         Args:
             **fields (Tensor): Name to values, (N, ...).
 
         Returns:
             BatchSamples: Itself.
+
+        Raises:
+            ValueError: A field does not have N rows.
         """
         for name, value in fields.items():
             if len(value) != self._count:
                 raise ValueError(
                     f'{name} has {len(value)} rows, but there are {self._count} samples'
                 )
-            for i, sample in enumerate(self._made):
-                _set(sample, name, value, i)
-        if not self._made:
-            self._whole = {**self._whole, **fields}
+            for i, sample in enumerate(self._samples):
+                _set_field(sample, name, value, i)
+        if not self._samples:
+            self._stacked = {**self._stacked, **fields}
         return self
 
-    def to(self, *args, **kwargs) -> 'BatchSamples':
-        """The samples on another device, as ``Tensor.to``."""
-        if self._made:
-            return BatchSamples(sample.to(*args, **kwargs) for sample in self._made)
-        return self._convert(lambda value: value.to(*args, **kwargs))
+    def to(self, *args: Any, **kwargs: Any) -> 'BatchSamples':
+        """Move or cast the samples; arguments as of ``Tensor.to``."""
+        if self._samples:
+            return BatchSamples(sample.to(*args, **kwargs) for sample in self._samples)
+        return self._apply(lambda value: value.to(*args, **kwargs))
 
     def pin_memory(self) -> 'BatchSamples':
-        """The samples in pinned memory; torch's data loader calls this."""
-        return self if self._made else self._convert(Tensor.pin_memory)
+        """Copy the samples to pinned memory; torch's DataLoader calls this."""
+        return self if self._samples else self._apply(Tensor.pin_memory)
 
-    def _convert(self, function: Callable[[Tensor], Tensor]) -> 'BatchSamples':
+    def _apply(self, function: Callable[[Tensor], Tensor]) -> 'BatchSamples':
         return BatchSamples(
-            **{k: value if k == INDEX else function(value) for k, value in self._whole.items()}
+            **{k: value if k == INDEX else function(value) for k, value in self._stacked.items()}
         )
 
     def __repr__(self) -> str:
-        shapes = ', '.join(f'{name} {tuple(value.shape)}' for name, value in self._whole.items())
+        shapes = ', '.join(f'{name} {tuple(value.shape)}' for name, value in self._stacked.items())
         return f'<BatchSamples of {self._count}: {shapes or "DataSample objects"}>'
 
 
-def _set(sample: DataSample, name: str, values: Tensor, i: int) -> None:
-    """Set a field of a sample to row i of the whole one."""
+def _set_field(sample: DataSample, name: str, values: Tensor, i: int) -> None:
+    """Set a field of a sample to row i of the stacked one."""
     if name == INDEX:
         sample.set_metainfo({name: int(values[i])})
         return
@@ -140,7 +147,7 @@ def _set(sample: DataSample, name: str, values: Tensor, i: int) -> None:
 
 
 def stack_targets(data_samples: Sequence[DataSample]) -> Tensor:
-    """Labels of a batch, as the losses take them.
+    """Stack the labels of a batch for the losses.
 
     Args:
         data_samples (BatchSamples | Sequence[DataSample]): N samples with ``gt_label``, or with

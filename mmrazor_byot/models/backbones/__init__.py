@@ -1,6 +1,6 @@
 """Backbones for 32 x 32 images that mmpretrain does not have."""
 
-from .cut_backbone import CutBackbone, modules_behind
+from .cut_backbone import CutBackbone, find_unused_modules
 from .mid_block_resnet import MidBlockResNet_CIFAR
 from .pyramidnet import PyramidNet_CIFAR
 from .resnext_cifar import ResNeXt_CIFAR
@@ -12,5 +12,5 @@ __all__ = [
     'PyramidNet_CIFAR',
     'ResNeXt_CIFAR',
     'WideResNet_CIFAR',
-    'modules_behind',
+    'find_unused_modules',
 ]

@@ -1,18 +1,19 @@
-"""A backbone without what comes after one of its feature maps."""
+"""A backbone without the modules after one of its feature maps."""
 
-from typing import Any, Dict, Iterator, List, Sequence, Set
+from typing import Any, Container, Dict, Iterator, List, Sequence, Set
 
 import torch
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import MODELS
 
-from ..reachable import differentiable_copy, reached
+from ..reachable import differentiable_copy, used_tensors
 
 
 class Absent(nn.Module):
-    """In place of a module: no weights, input is output, and its parts are None."""
+    """Identity without weights in place of a module, whose children and attributes are None."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -22,27 +23,27 @@ class Absent(nn.Module):
             if value is None:  # the downsampling of Swin's last stage
                 setattr(self, name, None)
 
-    def forward(self, *inputs: Any, **options: Any) -> Any:
+    def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         return inputs[0] if len(inputs) == 1 else inputs
 
 
 @MODELS.register_module()
 def CutBackbone(backbone: dict, absent: Sequence[str]) -> nn.Module:
-    """Build any backbone without some of its modules.
+    """Build a backbone of any type without some of its modules.
 
-    What is returned is of the backbone's own class, and its weights keep their names; each absent
-    module is an :class:`Absent`.
+    The result is of the backbone's own class, and its weights keep their names; each absent module
+    is an :class:`Absent`.
 
     Args:
         backbone (dict): Config of the backbone. Its ``out_indices`` name the one feature map to
             return.
-        absent (Sequence[str]): Names of the modules to leave out, see :func:`modules_behind`.
+        absent (Sequence[str]): Names of the modules to leave out, see :func:`find_unused_modules`.
 
     Returns:
         nn.Module: The backbone.
 
     Raises:
-        ConfigError: It has no such module.
+        ConfigError: The backbone does not have such a module.
     """
     built = MODELS.build(backbone)
     for name in absent:
@@ -58,36 +59,38 @@ def CutBackbone(backbone: dict, absent: Sequence[str]) -> nn.Module:
     return built
 
 
-def modules_behind(backbone: nn.Module, image: Tensor) -> List[str]:
-    """Find what a backbone's answer does not depend on.
+def find_unused_modules(backbone: BaseModule, image: Tensor) -> List[str]:
+    """Find the modules that the output of a backbone does not depend on.
 
-    A module is needed if a gradient of the answer reaches its parameters or its output. A module
-    that was not run and has no weights does not count.
+    A module is used if a gradient of the output reaches its parameters or its own output. Modules
+    that do not run and have no weights are ignored.
 
     Args:
-        backbone (nn.Module): It returns feature maps; it is not changed.
-        image (Tensor): An image that it can take, (1, C, H, W).
+        backbone (BaseModule): It returns feature maps; it is not changed.
+        image (Tensor): A suitable image, (1, C, H, W).
 
     Returns:
-        list[str]: Names of modules, the outermost of each that is not needed, in the order of the
-        backbone.
+        list[str]: Names of the unused modules, in the order of the backbone, without the names
+        inside them.
     """
     backbone = differentiable_copy(backbone)
-    outputs: Dict[str, List[Tensor]] = {}
+    module_outputs: Dict[str, List[Tensor]] = {}
     for name, module in backbone.named_modules():
         module.register_forward_hook(
-            lambda _, __, output, name=name: outputs.setdefault(name, []).extend(_tensors(output))
+            lambda _, __, output, name=name: module_outputs.setdefault(name, []).extend(
+                _tensors(output)
+            )
         )
     parameters = dict(backbone.named_parameters())
     with torch.enable_grad():
-        answers = list(_tensors(backbone(image)))
-        weights = {id(p) for p in reached(answers, list(parameters.values()))}
-        needed = {name.rpartition('.')[0] for name, p in parameters.items() if id(p) in weights}
-        for name, tensors in outputs.items():
+        outputs = list(_tensors(backbone(image)))
+        weights = {id(p) for p in used_tensors(outputs, list(parameters.values()))}
+        used = {name.rpartition('.')[0] for name, p in parameters.items() if id(p) in weights}
+        for name, tensors in module_outputs.items():
             graph = [x for x in tensors if x.requires_grad]
-            if not graph or reached(answers, graph):
-                needed.add(name)
-    return list(_outermost(backbone, '', needed, outputs.keys()))
+            if not graph or used_tensors(outputs, graph):
+                used.add(name)
+    return list(_outermost_unused(backbone, '', used, module_outputs.keys()))
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:
@@ -98,13 +101,14 @@ def _tensors(output: Any) -> Iterator[Tensor]:
             yield from _tensors(part)
 
 
-def _outermost(module: nn.Module, prefix: str, needed: Set[str], called) -> Iterator[str]:
+def _outermost_unused(
+    module: nn.Module, prefix: str, used: Set[str], called: Container[str]
+) -> Iterator[str]:
     for child_name, child in module.named_children():
         name = f'{prefix}{child_name}'
-        inside = any(n == name or n.startswith(f'{name}.') for n in needed)
-        # A list of modules is not run itself, but iterated over.
-        is_list = isinstance(child, (nn.ModuleList, nn.ModuleDict))
-        if inside or is_list:
-            yield from _outermost(child, f'{name}.', needed, called)
+        is_used = any(n == name or n.startswith(f'{name}.') for n in used)
+        # Containers are iterated over, not called.
+        if is_used or isinstance(child, (nn.ModuleList, nn.ModuleDict)):
+            yield from _outermost_unused(child, f'{name}.', used, called)
         elif name in called or next(child.parameters(), None) is not None:
             yield name

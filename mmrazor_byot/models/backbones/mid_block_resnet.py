@@ -1,6 +1,6 @@
-"""ResNet for CIFAR, with feature maps from where MMRazor's BYOT takes them."""
+"""ResNet for CIFAR with the feature maps that MMRazor's BYOT uses."""
 
-from typing import Tuple
+from typing import Any, Tuple
 
 from mmpretrain.models.backbones import ResNet_CIFAR
 from mmpretrain.models.backbones.resnet import BasicBlock
@@ -12,25 +12,25 @@ from mmrazor_byot.registry import MODELS
 
 @MODELS.register_module()
 class MidBlockResNet_CIFAR(ResNet_CIFAR):
-    """``ResNet_CIFAR`` whose shallow maps are those of MMRazor's BYOT.
+    """``ResNet_CIFAR`` with the shallow feature maps of MMRazor's BYOT.
 
-    MMRazor records the output of ``layer1.1.relu`` and takes the first record. That module runs
-    twice in a block, so the first record is not the section's map but the middle of its last block,
-    after conv, norm, ReLU. MMRazor's published exit heads were trained on those. The weights, their
-    names and the deepest map are those of ``ResNet_CIFAR``.
+    MMRazor records the output of ``layer1.1.relu`` and uses the first record. That module runs
+    twice in a block, so the first record is not the output of the section but the middle of its
+    last block, after conv, norm and ReLU. MMRazor's published exit heads were trained on these. The
+    weights, their names and the deepest map are those of ``ResNet_CIFAR``.
 
     Args:
         depth (int): 18 or 34, the depths with basic blocks.
         **kwargs: As in ``ResNet_CIFAR``.
 
     Raises:
-        ConfigError: Another depth.
+        ConfigError: The depth is not 18 or 34.
     """
 
-    #: Type of mmpretrain's that computes the same deepest map.
+    #: The type in mmpretrain that computes the same deepest map.
     plain_type = 'ResNet_CIFAR'
 
-    def __init__(self, depth: int, **kwargs) -> None:
+    def __init__(self, depth: int, **kwargs: Any) -> None:
         super().__init__(depth, **kwargs)
         if self.block is not BasicBlock:
             raise ConfigError(
@@ -44,8 +44,8 @@ class MidBlockResNet_CIFAR(ResNet_CIFAR):
             x (Tensor): Images, (N, 3, H, W).
 
         Returns:
-            tuple[Tensor]: Maps (N, C_i, H_i, W_i): of the last stage its output, of the others the
-            middle of their last block.
+            tuple[Tensor]: Feature maps (N, C_i, H_i, W_i): the output of the last stage, and the
+            middle of the last block of the others.
         """
         x = self.relu(self.norm1(self.conv1(x)))
         outs = []

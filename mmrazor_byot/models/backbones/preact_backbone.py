@@ -1,4 +1,4 @@
-"""What CIFAR networks have in common: three stages of n equal blocks, and pre-activation."""
+"""Base of the CIFAR networks of three stages with n equal blocks each."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import nn
 
 NUM_STAGES = 3
-# He initialization over the fan out, as in the authors' code of both papers.
+# As in the code of the authors of both Wide ResNet and PyramidNet.
 KAIMING_INIT = [
     dict(type='Kaiming', layer=['Conv2d']),
     dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
@@ -17,30 +17,30 @@ KAIMING_INIT = [
 
 
 def blocks_per_stage(name: str, depth: int, convs: int, offsets: Sequence[int]) -> int:
-    """Read the number of blocks in a stage off a network's depth.
+    """Compute the number of blocks in a stage from the depth of a network.
 
     Args:
-        name (str): The network, for the error message.
+        name (str): Name of the network, for the error message.
         depth (int): Depth, ``3 * convs * n + offset``.
         convs (int): Convolutions on the main path of one block.
-        offsets (Sequence[int]): Layers outside the blocks; one for each way of counting that is
-            accepted.
+        offsets (Sequence[int]): Number of layers outside the blocks, in each accepted way of
+            counting.
 
     Returns:
         int: ``n``, at least 1.
 
     Raises:
-        ValueError: If no offset gives a whole ``n``.
+        ValueError: ``n`` is not an integer for any offset.
     """
     per_n = NUM_STAGES * convs
     for offset in offsets:
         n, rest = divmod(depth - offset, per_n)
         if n >= 1 and rest == 0:
             return n
-    rules = ' or '.join(
+    formulas = ' or '.join(
         f'{per_n}n + {k} ({per_n + k}, {2 * per_n + k}, {3 * per_n + k}, ...)' for k in offsets
     )
-    raise ValueError(f'{name} takes depths {rules}, got {depth}')
+    raise ValueError(f'{name} takes depths {formulas}, got {depth}')
 
 
 def check_stages(out_indices: Sequence[int], frozen_stages: int) -> None:
@@ -54,26 +54,26 @@ def check_stages(out_indices: Sequence[int], frozen_stages: int) -> None:
 
 
 class PreActBackbone(BaseBackbone):
-    """A stem, three stages, and the BN + ReLU that closes the last one.
+    """A stem, three stages, and a final BN + ReLU.
 
-    Blocks with pre-activation end in a bare sum, so such a network needs one more BN + ReLU before
-    pooling. Both belong to the last stage here: its feature map is normalized and rectified, those
-    of the stages before it are the raw outputs of their last block. No operation works in place.
+    Blocks with pre-activation end in a sum, so such a network needs one more BN + ReLU before
+    pooling. Both are part of the last stage here; the feature maps of the other stages are the raw
+    sums. No operation works in place.
 
     Args:
         stem (nn.Module): From the image to the first stage.
         stages (Sequence[nn.Sequential]): The three stages.
         stage_channels (Sequence[int]): Output channels of each stage.
-        norm_cfg (dict): Config of the closing norm layer.
+        norm_cfg (dict): Config of the final norm layer.
         out_indices (Sequence[int]): Stages whose maps are returned, from 0. Default: ``(2, )``.
         frozen_stages (int): -1 freezes nothing, 0 the stem, i > 0 the stem and the first i stages
             (no gradient, eval mode). Default: -1.
         norm_eval (bool): Keep all BN layers in eval mode while training. Default: False.
-        init_cfg (dict | list[dict], optional): Initialization config. Default: He's, over the fan
-            out.
+        init_cfg (dict | list[dict], optional): Initialization config. Default: Kaiming over the
+            fan out.
 
     Raises:
-        ValueError: If ``out_indices`` or ``frozen_stages`` name a stage that is not there.
+        ValueError: ``out_indices`` or ``frozen_stages`` name a stage that does not exist.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class PreActBackbone(BaseBackbone):
         out_indices: Sequence[int] = (NUM_STAGES - 1,),
         frozen_stages: int = -1,
         norm_eval: bool = False,
-        init_cfg=KAIMING_INIT,
+        init_cfg: dict | list[dict] | None = KAIMING_INIT,
     ) -> None:
         super().__init__(init_cfg)
         check_stages(out_indices, frozen_stages)
@@ -126,7 +126,7 @@ class PreActBackbone(BaseBackbone):
             part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'PreActBackbone':
-        """Switch between training and testing; frozen parts stay in eval mode."""
+        """Set the mode; frozen parts stay in eval mode."""
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:

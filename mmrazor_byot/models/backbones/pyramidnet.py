@@ -1,6 +1,7 @@
 """Deep pyramidal residual networks for CIFAR (arXiv 1610.02915)."""
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,21 +16,20 @@ STEM_WIDTH = 16
 
 
 def additive_widths(alpha: float, num_blocks: int) -> list[int]:
-    """Widths D_k of the blocks, growing by alpha / N each (Sec. 2.1).
+    """Widths D_k of the N blocks, each alpha / N wider than the one before (Sec. 2.1).
 
-    The width stays a real number and is rounded only where a layer is built, as in the authors'
-    code: the paper's formula, taken word for word, floors at every step, and would never grow while
-    alpha < N. The last of the N widths is ``16 + alpha``.
+    The sum is rounded only at the end, as in the authors' code. The paper's formula floors at every
+    step, so widths would not grow at all for alpha < N. The last width is ``16 + alpha``.
     """
     return [int(STEM_WIDTH + alpha * k / num_blocks + 0.5) for k in range(1, num_blocks + 1)]
 
 
 class PyramidBlock(nn.Module):
-    """The pyramidal unit: one ReLU less, one BN more (Fig. 6d).
+    """Pyramidal residual unit: without the first ReLU, with a BN at the end (Fig. 6d).
 
     Basic: BN, 3x3 conv, BN, ReLU, 3x3 conv, BN. Bottleneck: BN, 1x1 conv, BN, ReLU, 3x3 conv, BN,
     ReLU, 1x1 conv to four times the width, BN. The shortcut has no parameters: average pooling
-    if the size halves, and channels of zeros for those that the input lacks (Sec. 3).
+    if the size halves, and zero padding of the channels (Sec. 3).
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class PyramidBlock(nn.Module):
             ]
             last = out
         self.residual = nn.Sequential(*layers)
-        # ceil_mode: as many pixels as the strided conv gives for odd sizes.
+        # With ceil_mode, odd sizes give as many pixels as the strided conv.
         self.pool = nn.AvgPool2d(2, ceil_mode=True) if stride == 2 else None
         self.out_channels = last
         self.missing_channels = last - in_channels
@@ -76,17 +76,16 @@ class PyramidNet_CIFAR(PreActBackbone):
     """Additive PyramidNet for 32 x 32 images (Sec. 2, Table 1).
 
     A 3x3 conv to 16 channels with BN, three stages of n blocks whose width grows at every block,
-    and a last BN + ReLU. That BN + ReLU is part of the last stage; the feature maps of the other
-    stages are raw sums.
+    and a final BN + ReLU, which is part of the last stage.
 
-    **PyramidNet101-240 of BYOT's tables** is read as ``depth=101, alpha=240, bottleneck=True``: 101
-    = 9 x 11 + 2 is a depth of the bottleneck network and of no basic one, and 240 is the alpha of
-    the paper's own 200-layer bottleneck network. ResNet-101's four stages, (3, 4, 23, 3), are the
-    paper's for ImageNet alone. BYOT's authors published no code for it.
+    **PyramidNet101-240 of BYOT's tables** is taken to be ``depth=101, alpha=240, bottleneck=True``:
+    101 = 9 x 11 + 2 is possible with bottlenecks only, and 240 is the alpha of the paper's
+    200-layer bottleneck network. The paper uses the four stages of ResNet-101 for ImageNet only.
+    BYOT's authors published no code for it.
 
     **Parameters.** The whole classifier for 10 classes has 28,485,477 at 110/270 and 27,216,021 at
-    164/270; other implementations count the same. The paper prints 28.3 M, which is the count of
-    the multiplicative network, and 27.0 M, which is that of the convolutions alone.
+    164/270. The paper prints 28.3 M, the number of the multiplicative network, and 27.0 M, that of
+    the convolutions alone.
 
     Args:
         depth (int): 6n + 2 with basic blocks, 9n + 2 with bottlenecks.
@@ -100,8 +99,8 @@ class PyramidNet_CIFAR(PreActBackbone):
             :class:`PreActBackbone`.
 
     Raises:
-        ValueError: If ``depth`` does not fit the blocks, ``alpha`` is not positive, or a stage
-            number is out of range.
+        ValueError: ``depth`` does not fit the blocks, ``alpha`` is not positive, or a stage number
+            is out of range.
 
     Example:
         >>> import torch
@@ -119,12 +118,10 @@ class PyramidNet_CIFAR(PreActBackbone):
         in_channels: int = 3,
         conv_cfg: dict | None = None,
         norm_cfg: dict = dict(type='BN'),
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
-        blocks_name = 'bottleneck' if bottleneck else 'basic'
-        num_blocks = blocks_per_stage(
-            f'PyramidNet_CIFAR with {blocks_name} blocks', depth, 3 if bottleneck else 2, (2,)
-        )
+        kind, convs = ('bottleneck', 3) if bottleneck else ('basic', 2)
+        num_blocks = blocks_per_stage(f'PyramidNet_CIFAR with {kind} blocks', depth, convs, (2,))
         if alpha <= 0:
             raise ValueError(f'alpha must be positive, got {alpha}')
         stem = nn.Sequential(
@@ -133,7 +130,8 @@ class PyramidNet_CIFAR(PreActBackbone):
                 norm=build_norm_layer(norm_cfg, STEM_WIDTH)[1],
             )
         )
-        blocks, last = [], STEM_WIDTH
+        blocks: list[PyramidBlock] = []
+        last = STEM_WIDTH
         widths = additive_widths(alpha, NUM_STAGES * num_blocks)
         for k, width in enumerate(widths):
             stride = 2 if k in (num_blocks, 2 * num_blocks) else 1
@@ -142,5 +140,5 @@ class PyramidNet_CIFAR(PreActBackbone):
         stages = [
             nn.Sequential(*blocks[i * num_blocks : (i + 1) * num_blocks]) for i in range(NUM_STAGES)
         ]
-        channels = [stage[-1].out_channels for stage in stages]
+        channels = [block.out_channels for block in blocks[num_blocks - 1 :: num_blocks]]
         super().__init__(stem, stages, channels, norm_cfg, **kwargs)

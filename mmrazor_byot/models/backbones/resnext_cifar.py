@@ -1,6 +1,7 @@
-"""ResNeXt for CIFAR (arXiv 1611.05431, Sec. 5.3), out of mmpretrain parts."""
+"""ResNeXt for CIFAR (arXiv 1611.05431, Sec. 5.3), built from mmpretrain's parts."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmpretrain.models.backbones import ResNet_CIFAR, ResNeXt
 from mmpretrain.models.backbones.resnext import Bottleneck
@@ -14,17 +15,15 @@ from .preact_backbone import NUM_STAGES, blocks_per_stage, check_stages
 class ResNeXt_CIFAR(ResNeXt, ResNet_CIFAR):
     """ResNeXt-depth for 32 x 32 images: three stages of n bottlenecks.
 
-    The blocks are those of mmpretrain's ``ResNeXt``, the stem (one 3x3 conv, no pooling) and the
-    way forward those of its ``ResNet_CIFAR``. The stages put out 256, 512 and 1024 channels. ReLU
-    follows the sum, as in the code that the authors published; the paper's own runs used
-    pre-activation.
+    The blocks are those of mmpretrain's ``ResNeXt``; the stem (one 3x3 conv, no pooling) and
+    ``forward`` are those of its ``ResNet_CIFAR``. The stages have 256, 512 and 1024 channels. ReLU
+    follows the sum, as in the authors' code; the paper's experiments used pre-activation.
 
-    **ResNeXt29-2 of BYOT's tables** is read as ResNeXt-29 2x64d, ``groups=2``: if the paper varies
-    the cardinality on CIFAR, a group stays 64 wide (Sec. 5.3, Fig. 7).
+    **ResNeXt29-2 of BYOT's tables** is taken to be ResNeXt-29 2x64d, ``groups=2``: a group stays 64
+    wide when the paper varies the cardinality on CIFAR (Sec. 5.3, Fig. 7).
 
     **Parameters.** The whole classifier for 10 classes has 34,426,698 (8x64d) and 68,155,210
-    (16x64d). The paper prints 34.4 M and 68.1 M, which agrees with convolutions and classifier,
-    without 0.1 M in BN layers.
+    (16x64d). The paper prints 34.4 M and 68.1 M, which agrees without the 0.1 M of the BN layers.
 
     Args:
         depth (int): 9n + 2; the paper's is 29.
@@ -40,8 +39,8 @@ class ResNeXt_CIFAR(ResNeXt, ResNet_CIFAR):
             ``drop_path_rate``, ``init_cfg`` and so on, as in mmpretrain's ``ResNeXt``.
 
     Raises:
-        ValueError: If ``depth`` is not 9n + 2, a stage number is out of range, or ``groups=1``
-            comes with a width that mmpretrain's block would leave out.
+        ValueError: ``depth`` is not 9n + 2, a stage number is out of range, or ``groups=1`` is
+            given with a width that mmpretrain's block would ignore.
 
     Example:
         >>> import torch
@@ -59,7 +58,7 @@ class ResNeXt_CIFAR(ResNeXt, ResNet_CIFAR):
         out_indices: Sequence[int] = (NUM_STAGES - 1,),
         frozen_stages: int = -1,
         zero_init_residual: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         num_blocks = blocks_per_stage('ResNeXt_CIFAR', depth, 3, (2,))
         check_stages(out_indices, frozen_stages)
@@ -69,7 +68,7 @@ class ResNeXt_CIFAR(ResNeXt, ResNet_CIFAR):
                 f'groups=1 is a plain bottleneck, whose width_per_group must be {base_channels}, '
                 f'got {width_per_group}'
             )
-        # ResNet looks its layout up by depth.
+        # ResNet gets its blocks from this table.
         self.arch_settings = {depth: (Bottleneck, (num_blocks,) * NUM_STAGES)}
         super().__init__(
             depth,

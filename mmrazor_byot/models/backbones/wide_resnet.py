@@ -1,6 +1,7 @@
 """Wide residual networks for CIFAR (arXiv 1605.07146)."""
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from mmcv.cnn import build_conv_layer, build_norm_layer
@@ -15,7 +16,7 @@ class WideBasicBlock(nn.Module):
     """Block B(3,3) with pre-activation (Sec. 2, Fig. 1c and 1d).
 
     BN, ReLU, 3x3 conv, BN, ReLU, dropout, 3x3 conv, plus the shortcut. If the shape changes, the
-    shortcut is a 1x1 conv that reads the input after its first BN + ReLU, as in the authors' code.
+    shortcut is a 1x1 conv of the input after the first BN + ReLU, as in the authors' code.
     """
 
     def __init__(
@@ -52,20 +53,20 @@ class WideBasicBlock(nn.Module):
 class WideResNet_CIFAR(PreActBackbone):
     """WRN-depth-k for 32 x 32 images (Sec. 2, Table 1).
 
-    A 3x3 conv to 16 channels, three stages of n blocks with 16k, 32k and 64k channels, and a last
-    BN + ReLU. That BN + ReLU is part of the last stage; the feature maps of the other stages are
-    raw sums.
+    A 3x3 conv to 16 channels, three stages of n blocks with 16k, 32k and 64k channels, and a final
+    BN + ReLU, which is part of the last stage.
 
-    **What depth counts.** The WRN paper counts every convolution, also the three 1x1 shortcuts, so
-    depth = 6n + 4 (16, 22, 28, 40). He et al. (arXiv 1512.03385, Sec. 4.2) count the layers with
-    weights on the main path and the classifier, so depth = 6n + 2 (20, 32, 44, 56). Both are
-    accepted; no number fits both.
+    **Depth.** The WRN paper counts every convolution including the three 1x1 shortcuts, so depth =
+    6n + 4 (16, 22, 28, 40). He et al. (arXiv 1512.03385, Sec. 4.2) count the layers on the main
+    path and the classifier, so depth = 6n + 2 (20, 32, 44, 56). Both are accepted; no number fits
+    both.
 
     BYOT's tables name WRN28-12, a network of the WRN paper, but also WRN20-8 and WRN44-8, which are
-    not 6n + 4. They are read as He's networks made 8 times wider, n = 3 and n = 7: WRN-22-8 and
-    WRN-46-8 to the WRN paper. McDonnell's WRN-20-10 (arXiv 1802.08530) counts in the same way. Four
-    stages and depth = 8n + 4 would fit all three names and BYOT's four exits, but the WRN paper has
-    only three stages on CIFAR. BYOT's authors published no code for these networks.
+    not 6n + 4. These are taken to be He's networks with 8 times the width, n = 3 and n = 7, which
+    the WRN paper would call WRN-22-8 and WRN-46-8. McDonnell's WRN-20-10 (arXiv 1802.08530) counts
+    in the same way. Four stages and depth = 8n + 4 would fit all three names and BYOT's four exits,
+    but on CIFAR the WRN paper has three stages only. BYOT's authors published no code for these
+    networks.
 
     Args:
         depth (int): 6n + 4 or 6n + 2, see above.
@@ -78,7 +79,7 @@ class WideResNet_CIFAR(PreActBackbone):
             :class:`PreActBackbone`.
 
     Raises:
-        ValueError: If ``depth`` fits neither rule, ``widen_factor`` is less than 1, or a stage
+        ValueError: ``depth`` fits neither formula, ``widen_factor`` is less than 1, or a stage
             number is out of range.
 
     Example:
@@ -97,7 +98,7 @@ class WideResNet_CIFAR(PreActBackbone):
         drop_rate: float = 0.0,
         conv_cfg: dict | None = None,
         norm_cfg: dict = dict(type='BN'),
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         num_blocks = blocks_per_stage('WideResNet_CIFAR', depth, 2, (4, 2))
         if widen_factor < 1:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.models.backbones import modules_behind
+from mmrazor_byot.models.backbones import find_unused_modules
 from mmrazor_byot.registry import MODELS
 
 SWIN = dict(embed_dims=12, depths=[2] * 4, num_heads=[1, 2, 3, 4])
@@ -76,7 +76,7 @@ def test_the_map_is_the_same_without_the_rest(name):
     full.eval()
     image = torch.randn(2, 3, 64, 64)
     before = full.state_dict().keys()
-    assert modules_behind(full, image[:1]) == absent
+    assert find_unused_modules(full, image[:1]) == absent
     assert full.state_dict().keys() == before
 
     cut = cut_backbone(absent, {**cfg, 'out_indices': (stage,)})
