@@ -2,7 +2,7 @@
 
 import copy
 import re
-from typing import Dict, List, Tuple
+from typing import Any, Dict, Tuple, TypeVar
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -13,32 +13,35 @@ from mmrazor_byot.errors import CheckpointError, ConfigError
 from mmrazor_byot.registry import MODELS
 
 from .algorithms import BYOT
+from .mmrazor_keys import rename_mmrazor_keys
+
+Model = TypeVar('Model', bound=nn.Module)
 
 
 def build_model(cfg: Config) -> nn.Module:
-    """Build a recipe's model as the Runner does, with its preprocessor.
+    """Build the model of a config with its data preprocessor, as the Runner does.
 
     Args:
-        cfg (Config): The recipe; it is not changed.
+        cfg (Config): The whole config; it is not changed.
     """
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    settings = copy.deepcopy(cfg.model)
-    settings.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-    return MODELS.build(settings)
+    model_cfg = copy.deepcopy(cfg.model)
+    model_cfg.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    return MODELS.build(model_cfg)
 
 
 def load_byot(cfg: Config, checkpoint: str) -> Tuple[BYOT, Dict[str, Tensor], dict]:
-    """Build a BYOT network and load its weights, all of them.
+    """Build a BYOT network and load all of its weights.
 
     Args:
-        cfg (Config): Its whole config.
-        checkpoint (str): File, address or ``zoo://NAME``.
+        cfg (Config): The whole config.
+        checkpoint (str): File, URL or ``zoo://NAME``.
 
     Returns:
         tuple: As of :func:`load_weights`.
 
     Raises:
-        ConfigError: The model is no BYOT.
+        ConfigError: The model is not a BYOT.
         CheckpointError: The checkpoint is broken or does not fit.
     """
     model = build_model(cfg)
@@ -51,36 +54,36 @@ def load_byot(cfg: Config, checkpoint: str) -> Tuple[BYOT, Dict[str, Tensor], di
 
 
 def load_weights(
-    model: nn.Module, cfg: Config, checkpoint: str
-) -> Tuple[nn.Module, Dict[str, Tensor], dict]:
-    """Load the weights of a network, with or without exits, all of them.
+    model: Model, cfg: Config, checkpoint: str
+) -> Tuple[Model, Dict[str, Tensor], dict]:
+    """Load all weights of a network, with or without exits.
 
     Args:
-        model (nn.Module): Of :func:`build_model`.
-        cfg (Config): The config it was built of, to be named in messages.
-        checkpoint (str): File, address or ``zoo://NAME``.
+        model (nn.Module): The network from :func:`build_model`.
+        cfg (Config): Its config, named in error messages.
+        checkpoint (str): File, URL or ``zoo://NAME``.
 
     Returns:
-        tuple: The network, for evaluation; its state dict, in the precision of the checkpoint; and
+        tuple: The network in eval mode, its state dict in the precision of the checkpoint, and the
         ``meta`` of the checkpoint.
 
     Raises:
         CheckpointError: The checkpoint is broken or does not fit.
     """
     loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
-    state = state_for(model, loaded)
+    state = convert_state_dict(model, loaded)
     difference = describe_difference(model, state)
     if difference:
         raise CheckpointError(
             f'checkpoint "{checkpoint}" does not fit the model of {cfg.filename}: {difference}'
         )
-    model.load_state_dict(state, strict=False)  # old ones lack batch counters
+    model.load_state_dict(state, strict=False)  # old ones lack num_batches_tracked
     model.eval()
     return model, {**model.state_dict(), **state}, loaded.get('meta') or {}
 
 
-def state_for(model: nn.Module, checkpoint: dict) -> Dict[str, Tensor]:
-    """The weights of a checkpoint under the names that a model gives them.
+def convert_state_dict(model: nn.Module, checkpoint: dict) -> Dict[str, Tensor]:
+    """Rename the weights of a checkpoint to the names in a model.
 
     Args:
         model (nn.Module): The model.
@@ -91,45 +94,37 @@ def state_for(model: nn.Module, checkpoint: dict) -> Dict[str, Tensor]:
         re.sub(r'^module\.', '', str(key)): value
         for key, value in checkpoint.get('state_dict', checkpoint).items()
     }
-    if hasattr(model, 'convert_state_dict'):  # BYOT reads MMRazor's too
-        state = model.convert_state_dict(state)
-    return state
+    return rename_mmrazor_keys(state) if isinstance(model, BYOT) else state
 
 
 def describe_difference(model: nn.Module, state: Dict[str, Tensor], first: int = 3) -> str:
-    """Say how a state dict differs from a model's.
+    """Describe how a state dict differs from a model's.
 
     Args:
         model (nn.Module): The model.
         state (dict[str, Tensor]): The state dict.
-        first (int): How many keys to name of each kind.
+        first (int): How many keys to name of each kind. Defaults to 3.
 
     Returns:
-        str: Empty where it fits.
+        str: The missing and unexpected keys and other shapes; empty if there are none.
     """
     own = model.state_dict()
-    missing = [k for k in own if k not in state and not k.endswith('_tracked')]
-    unexpected = [k for k in state if k not in own]
-    shapes = [
-        f'{k} is {_shape(state[k])}, not {_shape(own[k])}'
-        for k in own
-        if k in state and _shape(state[k]) != _shape(own[k])
-    ]
-    return '; '.join(
-        _list(kind, keys, first)
-        for kind, keys in (
-            ('missing', missing),
-            ('unexpected', unexpected),
-            ('other shapes', shapes),
-        )
-        if keys
-    )
+    differences = {
+        'missing': [k for k in own if k not in state and not k.endswith('_tracked')],
+        'unexpected': [k for k in state if k not in own],
+        'other shapes': [
+            f'{k} is {_shape(state[k])}, not {_shape(own[k])}'
+            for k in own
+            if k in state and _shape(state[k]) != _shape(own[k])
+        ],
+    }
+    descriptions = []
+    for kind, keys in differences.items():
+        if keys:
+            more = f' and {len(keys) - first} more' if len(keys) > first else ''
+            descriptions.append(f'{kind}: {", ".join(keys[:first])}{more}')
+    return '; '.join(descriptions)
 
 
-def _shape(value) -> object:
+def _shape(value: Any) -> object:
     return tuple(value.shape) if isinstance(value, Tensor) else type(value)
-
-
-def _list(kind: str, keys: List[str], first: int) -> str:
-    more = f' and {len(keys) - first} more' if len(keys) > first else ''
-    return f'{kind}: {", ".join(keys[:first])}{more}'

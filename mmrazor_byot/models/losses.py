@@ -1,7 +1,7 @@
-"""The three loss sources of the paper (section 3.2), each a mean over samples.
+"""The three losses of the paper (section 3.2), each a mean over samples.
 
-Any module called with the same two tensors can take the place of one in a config, for example
-mmpretrain's ``LabelSmoothLoss`` or MMRazor's ``KLDivergence`` and ``L2Loss``.
+A config can use any other module that is called with the same two tensors, such as mmpretrain's
+``LabelSmoothLoss`` or MMRazor's ``KLDivergence`` and ``L2Loss``.
 """
 
 import torch
@@ -22,10 +22,10 @@ def logit_loss(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0)
     .. math:: T^2 \, KL(softmax(z_C / T) \,\|\, softmax(z_i / T))
 
     Args:
-        logits (Tensor): Scores :math:`z_i` of an exit, (N, K).
-        teacher_logits (Tensor): Scores :math:`z_C` of the teacher, (N, K), detached.
-        temperature (float): :math:`T`. The factor :math:`T^2` keeps the gradient's size independent
-            of it.
+        logits (Tensor): Logits :math:`z_i` of an exit, (N, K).
+        teacher_logits (Tensor): Logits :math:`z_C` of the teacher, (N, K), detached.
+        temperature (float): :math:`T`. The factor :math:`T^2` keeps the size of the gradient
+            independent of it. Defaults to 1.0.
 
     Returns:
         Tensor: A scalar, the mean over samples.
@@ -44,23 +44,23 @@ def hint_loss(feature: Tensor, teacher_feature: Tensor, reduction: str = 'mean')
     Args:
         feature (Tensor): Feature :math:`F_i` of an exit, (N, D).
         teacher_feature (Tensor): Feature :math:`F_C` of the teacher, (N, D), detached.
-        reduction (str): See :class:`HintLoss`.
+        reduction (str): See :class:`HintLoss`. Defaults to ``'mean'``.
 
     Returns:
         Tensor: A scalar.
     """
     a, b = _full_precision(feature), _full_precision(teacher_feature)  # squares overflow half
     if reduction == 'mmrazor_broadcast':
-        return _norm_of_all_pairs(a.flatten(), b.flatten())
+        return _norm_of_all_differences(a.flatten(), b.flatten())
     if reduction == 'mmrazor':
         return torch.linalg.vector_norm(a - b)
     return (a - b).square().flatten(1).sum(dim=1).mean()
 
 
 class WeightedLoss(nn.Module):
-    """Checks the weight that all losses have."""
+    """Base of the losses, which have a weight."""
 
-    def __init__(self, loss_weight: float) -> None:
+    def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         if not 0 <= loss_weight < float('inf'):
             raise ConfigError(
@@ -81,16 +81,12 @@ class LabelLoss(WeightedLoss):
         ConfigError: The weight is negative or not a number.
     """
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__(loss_weight)
-
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """The weighted loss, a scalar.
 
         Args:
             logits (Tensor): Scores before softmax, (N, K).
-            target (Tensor): Class indices (N,), or class probabilities (N, K) as Mixup and CutMix
-                make them.
+            target (Tensor): Class indices (N,), or class probabilities (N, K) from Mixup or CutMix.
         """
         return self.loss_weight * F.cross_entropy(logits, target)
 
@@ -127,12 +123,12 @@ class HintLoss(WeightedLoss):
 
     Args:
         loss_weight (float): ``lambda`` in the paper, not negative. Defaults to 1.0.
-        reduction (str): ``'mean'`` is the paper's. Being a mean over samples, it is the same recipe
-            on 8 GPUs x 16 and on 1 x 128. ``'mmrazor'`` is MMRazor's ``L2Loss(dist=True)``,
-            the norm of the whole batch, neither squared nor averaged, so its strength depends on
-            the batch of each GPU. ``'mmrazor_broadcast'`` is the number that MMRazor's BYOT trains
-            on: it subtracts (N, D) from (N, D, 1, 1), so each of the N x D numbers of the feature
-            is compared with each of the teacher's. Defaults to ``'mean'``.
+        reduction (str): ``'mean'`` is the paper's, and the same on 8 GPUs x 16 and 1 x 128.
+            ``'mmrazor'`` is MMRazor's ``L2Loss(dist=True)``, the norm of the whole batch, neither
+            squared nor averaged, so that it depends on the batch size of each GPU.
+            ``'mmrazor_broadcast'`` is what MMRazor's BYOT trains with: it subtracts (N, D) from
+            (N, D, 1, 1), so all N x D values of the feature are compared with all of the teacher's.
+            Defaults to ``'mean'``.
 
     Raises:
         ConfigError: The weight is negative, or the reduction unknown.
@@ -150,15 +146,15 @@ class HintLoss(WeightedLoss):
 
 
 def _full_precision(x: Tensor) -> Tensor:
-    """At least float32, which mixed precision must not round."""
+    """Cast half precision to float32."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _norm_of_all_pairs(a: Tensor, b: Tensor) -> Tensor:
-    """Norm of the M x M differences of M numbers and M others.
+def _norm_of_all_differences(a: Tensor, b: Tensor) -> Tensor:
+    """Norm of the M x M differences between two vectors of length M.
 
-    By their means and variances, so that nothing of the size M x M is made: MMRazor makes several
-    tensors of (N D)^2 numbers, 4 GiB each at N = 64.
+    Computed from means and variances: MMRazor's tensors of M x M = (N D)^2 values take 4 GiB each
+    at N = 64.
     """
     mean_a, mean_b = a.mean(), b.mean()
     root = a.numel() ** 0.5

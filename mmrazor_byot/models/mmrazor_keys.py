@@ -26,18 +26,14 @@ def rename_mmrazor_keys(state_dict: MutableMapping[str, Any], prefix: str = '') 
     if any(key.startswith(prefix + EXIT_HEADS) for key in state_dict):
         return dict(state_dict)
     names = {key[len(start) :].split('.')[0] for key in state_dict if key.startswith(start)}
-    heads = {
-        f'{start}{name}.': f'{prefix}{EXIT_HEADS}{i}.'
-        for i, name in enumerate(sorted(names, key=_numbers))
-    }
-
-    def renamed(key: str) -> str:
-        for old, new in heads.items():
-            if key.startswith(old):
-                return new + key[len(old) :]
-        return key
-
-    return {renamed(key): value for key, value in state_dict.items()}
+    connectors = sorted(names, key=_numbers)
+    renamed = {}
+    for key, value in state_dict.items():
+        if key.startswith(start):
+            name, _, rest = key[len(start) :].partition('.')
+            key = f'{prefix}{EXIT_HEADS}{connectors.index(name)}.{rest}'
+        renamed[key] = value
+    return renamed
 
 
 def _numbers(name: str) -> Tuple[List[int], str]:

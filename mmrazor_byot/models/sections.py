@@ -1,4 +1,4 @@
-"""A classifier as sections: build it, and probe the shapes that come out of each."""
+"""Build a classifier of sections, and probe the shapes of their outputs."""
 
 import contextlib
 import copy
@@ -6,23 +6,23 @@ import traceback
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, BaseModule, ModuleList
 from mmrazor.registry import MODELS  # it also builds the ``cfg_path`` form
 from torch import Tensor, nn
 
 from mmrazor_byot.errors import ConfigError
 
+InputSize = Union[int, Sequence[int]]
+
 
 def build_architecture(
-    architecture: Union[dict, BaseModel],
-    sections: Optional[Sequence[int]],
-    input_size: Union[int, Sequence[int]],
+    architecture: Union[dict, BaseModel], sections: Optional[Sequence[int]], input_size: InputSize
 ) -> BaseModel:
-    """Build a classifier whose backbone returns one feature map a section.
+    """Build a classifier whose backbone returns the feature map of each section.
 
     Args:
         architecture (dict | BaseModel): Config, ``cfg_path`` form, or model. ``in_channels=None``
-            of its head is filled in with what backbone and neck give.
+            of its head is filled in with the channels of backbone and neck.
         sections (Sequence[int], optional): See :class:`BYOT`.
         input_size (int | Sequence[int]): See :class:`BYOT`.
 
@@ -30,7 +30,7 @@ def build_architecture(
         BaseModel: The classifier, with ``backbone``, ``neck`` and ``head``.
 
     Raises:
-        ConfigError: There is no such classifier or no such section.
+        ConfigError: The classifier or one of the sections does not exist.
     """
     if sections is not None:
         sections = tuple(sections)
@@ -38,23 +38,29 @@ def build_architecture(
             raise ConfigError(
                 f'sections={sections}: name at least two stages of the backbone, in rising order'
             )
-    open_head = None
+    head_cfg = None
     if isinstance(architecture, dict):
         architecture = copy.deepcopy(architecture)
         if sections and 'backbone' in architecture:
             architecture['backbone']['out_indices'] = sections
         if (architecture.get('head') or {}).get('in_channels', 0) is None:
-            open_head, architecture['head'] = architecture['head'], None
+            head_cfg, architecture['head'] = architecture['head'], None
         try:
             architecture = MODELS.build(architecture)
         except (AssertionError, IndexError) as e:
-            raise ConfigError(_does_not_build(architecture, e)) from e
+            backbone = architecture.get('backbone') or {}
+            line = traceback.extract_tb(e.__traceback__)[-1].line
+            raise ConfigError(
+                f'backbone {backbone.get("type")} with out_indices={backbone.get("out_indices")} '
+                'cannot be built, so the sections may not fit it: '
+                f'{type(e).__name__} {e} at "{line}"'
+            ) from e
     _check_part(architecture, 'backbone')
     _set_sections(architecture.backbone, sections)
-    if open_head:
+    if head_cfg:
         _, feature = run_sections(architecture, image_size(input_size))
-        open_head['in_channels'] = feature.shape[1]
-        architecture.head = MODELS.build(open_head)
+        head_cfg['in_channels'] = feature.shape[1]
+        architecture.head = MODELS.build(head_cfg)
     _check_part(architecture, 'head')
     return architecture
 
@@ -67,73 +73,44 @@ def _check_part(architecture: BaseModel, part: str) -> None:
         )
 
 
-def _does_not_build(architecture: dict, cause: Exception) -> str:
-    backbone = architecture.get('backbone') or {}
-    where = traceback.extract_tb(cause.__traceback__)[-1]
-    return (
-        f'backbone {backbone.get("type")} with out_indices={backbone.get("out_indices")} does not '
-        f'build, so the sections may not fit it: {type(cause).__name__} {cause} at "{where.line}"'
-    )
-
-
-def _set_sections(backbone: nn.Module, sections: Optional[tuple]) -> None:
+def _set_sections(backbone: BaseModule, sections: Optional[Tuple[int, ...]]) -> None:
     if sections is None and not hasattr(backbone, 'out_indices'):
-        return  # timm's, for example: it returns what it was built to return
+        return  # timm's, for example: what it returns was set when it was built
     current = tuple(getattr(backbone, 'out_indices', ()))
     if sections is None and len(current) < 2:
-        stages = getattr(backbone, 'num_stages', 0)
-        if stages < 2:
+        num_stages = getattr(backbone, 'num_stages', 0)
+        if num_stages < 2:
             raise ConfigError(
                 f'{type(backbone).__name__} does not say how many stages it has: set out_indices '
                 'of the backbone, or sections'
             )
-        sections = tuple(range(stages))
+        sections = tuple(range(num_stages))
     if sections is not None and sections != current:
         backbone.out_indices = sections
 
 
-def per_exit(name: str, cfg, count: int) -> list:
-    """One config for each shallow exit.
-
-    Args:
-        name (str): The setting's name, for the message.
-        cfg (dict | Sequence | None): One for all, or a list of them.
-        count (int): Number of shallow exits.
-
-    Raises:
-        ConfigError: A list of another length.
-    """
-    if cfg is None or isinstance(cfg, dict):
-        return [cfg] * count
-    if len(cfg) != count:
-        raise ConfigError(
-            f'{name} lists {len(cfg)} configs, but the network has {count} shallow exits'
-        )
-    return list(cfg)
-
-
 class ShapeProbe(NamedTuple):
-    """What a look at the built network shows.
+    """Outputs of a classifier for an image of zeros, to read shapes from.
 
     Attributes:
-        input_size (tuple): (C, H, W) of the image it was looked at with.
+        input_size (tuple): (C, H, W) of the image.
         maps (list[Tensor]): Feature map of each section, (1, C_i, H_i, W_i).
         feature (Tensor): The deepest feature, (1, D).
         logits (Tensor): The deepest logits, (1, K).
     """
 
-    input_size: tuple
+    input_size: Tuple[int, int, int]
     maps: List[Tensor]
     feature: Tensor
     logits: Tensor
 
     @property
     def num_classes(self) -> int:
-        """Classes, K."""
+        """Number of classes, K."""
         return self.logits.shape[1]
 
     def head_shapes(self) -> List[dict]:
-        """What :func:`complete_exit_head` needs, for each shallow exit."""
+        """Arguments of :func:`complete_exit_head` for each shallow exit."""
         deepest = max(self.maps[-1].shape[2:])
         return [
             dict(
@@ -145,28 +122,28 @@ class ShapeProbe(NamedTuple):
             for x in self.maps[:-1]
         ]
 
-    def check_heads(self, heads: nn.ModuleList, losses: nn.ModuleList) -> None:
-        """Run every head once on its feature map.
+    def check_heads(self, heads: ModuleList, losses: ModuleList) -> None:
+        """Run every exit head on its feature map.
 
         Raises:
-            ConfigError: A head cannot take it, or answers with other shapes.
+            ConfigError: A head cannot take its feature map, or returns other shapes.
         """
-        for i, (head, x) in enumerate(zip(heads, self.maps), start=1):
+        for head, own_losses, x, i in zip(heads, losses, self.maps, range(1, len(self.maps))):
             name = f'exit head {i} ({type(head).__name__})'
-            where = f'feature map {tuple(x.shape)}, that of input_size={self.input_size}'
+            source = f'feature map {tuple(x.shape)}, that of input_size={self.input_size}'
             try:
                 with eval_no_grad(head):
                     feature, logits = head(x)
             except (RuntimeError, TypeError, ValueError) as e:
                 raise ConfigError(
-                    f'{name} cannot take the {where}: {str(e).splitlines()[0]}'
+                    f'{name} cannot take the {source}: {str(e).splitlines()[0]}'
                 ) from e
             if logits.shape != self.logits.shape:
                 raise ConfigError(
-                    f'{name} returns logits {tuple(logits.shape)} for the {where}; '
+                    f'{name} returns logits {tuple(logits.shape)} for the {source}; '
                     f'{tuple(self.logits.shape)} is needed'
                 )
-            if 'hint_loss' in losses[i - 1] and feature.shape != self.feature.shape:
+            if 'hint_loss' in own_losses and feature.shape != self.feature.shape:
                 raise ConfigError(
                     f'{name} returns a feature {tuple(feature.shape)}; the hint loss needs '
                     f"{tuple(self.feature.shape)}, the shape of the deepest exit's (or set "
@@ -174,15 +151,15 @@ class ShapeProbe(NamedTuple):
                 )
 
 
-def probe_shapes(architecture: BaseModel, input_size: Union[int, Sequence[int]]) -> ShapeProbe:
-    """Run the classifier once on an empty image and note what comes out.
+def probe_shapes(architecture: BaseModel, input_size: InputSize) -> ShapeProbe:
+    """Run a classifier on an image of zeros.
 
     Args:
         architecture (BaseModel): The classifier.
         input_size (int | Sequence[int]): S, (H, W) or (C, H, W).
 
     Raises:
-        ConfigError: It has fewer than two sections, or no flat feature.
+        ConfigError: It has fewer than two sections, or its parts do not fit each other.
     """
     size = image_size(input_size)
     maps, feature = run_sections(architecture, size)
@@ -193,7 +170,7 @@ def probe_shapes(architecture: BaseModel, input_size: Union[int, Sequence[int]])
         raise ConfigError(
             f'the head {type(architecture.head).__name__} cannot take the {feature.shape[1]} '
             f'channels of {type(architecture.backbone).__name__}: set its '
-            f'in_channels={feature.shape[1]}, or None to have them found'
+            f'in_channels={feature.shape[1]}, or None to have them filled in'
         ) from e
     return ShapeProbe(size, maps, feature, logits)
 
@@ -201,17 +178,13 @@ def probe_shapes(architecture: BaseModel, input_size: Union[int, Sequence[int]])
 def run_sections(
     architecture: BaseModel, size: Tuple[int, int, int]
 ) -> Tuple[List[Tensor], Tensor]:
-    """Run backbone and neck on an empty image.
-
-    Args:
-        architecture (BaseModel): The classifier; it may still lack a head.
-        size (tuple): (C, H, W) of the image.
+    """Run backbone and neck on an image of zeros, (C, H, W).
 
     Returns:
         tuple: Feature map of each section, (1, C_i, H_i, W_i), and the deepest feature, (1, D).
 
     Raises:
-        ConfigError: These are not what comes out.
+        ConfigError: The outputs do not have these shapes.
     """
     backbone = architecture.backbone
     name = type(backbone).__name__
@@ -224,56 +197,52 @@ def run_sections(
                 f'{name} cannot run with out_indices={getattr(backbone, "out_indices", None)} on '
                 f'an image of {size}: {e}'
             ) from e
-        asked = tuple(getattr(backbone, 'out_indices', maps))
-        if len(maps) < 2 or len(maps) != len(asked):
+        expected = len(getattr(backbone, 'out_indices', maps))
+        if len(maps) < 2 or len(maps) != expected:
             raise ConfigError(
-                f'{name} returns {len(maps)} feature maps for {len(asked)} sections: at least two, '
-                'and only stages it has, make sections'
+                f'{name} returns {len(maps)} feature maps for {expected} sections; there must be '
+                'at least two, each a stage of the backbone'
             )
         if any(x.ndim != 4 for x in maps):
             raise ConfigError(
                 f'{name} returns {[tuple(x.shape) for x in maps]}; sections need feature maps (N, '
                 'C, H, W)'
             )
-        pooled = tuple(maps[-1:])
+        features = tuple(maps[-1:])
         if architecture.with_neck:
-            pooled = architecture.neck(pooled)
-    if pooled[-1].ndim != 2:
+            features = architecture.neck(features)
+    if features[-1].ndim != 2:
         raise ConfigError(
-            f'the deepest feature has shape {tuple(pooled[-1].shape)}, not (N, D): give the '
+            f'the deepest feature has shape {tuple(features[-1].shape)}, not (N, D): give the '
             'architecture a neck, such as GlobalAveragePooling'
         )
-    return maps, pooled[-1]
+    return maps, features[-1]
 
 
 @contextlib.contextmanager
 def eval_no_grad(module: nn.Module) -> Iterator[None]:
-    """Evaluate without gradients, and leave every module as it was."""
+    """Set eval mode and disable gradients; restore the mode of every module afterwards."""
     training = {m: m.training for m in module.modules()}
-    # mmpretrain's backbones return None from eval(), and may freeze layers.
     module.eval()
     try:
         with torch.no_grad():
             yield
     finally:
+        # Not train(), which may freeze layers in mmpretrain's backbones.
         for m, mode in training.items():
             m.training = mode
 
 
-def image_size(input_size: Union[int, Sequence[int]]) -> Tuple[int, int, int]:
-    """Spell out the size of an image.
-
-    Args:
-        input_size (int | Sequence[int]): S, (H, W) or (C, H, W).
-
-    Returns:
-        tuple: (C, H, W); C is 3 where it is not given.
+def image_size(input_size: InputSize) -> Tuple[int, int, int]:
+    """Expand S, (H, W) or (C, H, W) to (C, H, W), with 3 channels by default.
 
     Raises:
-        ConfigError: It is none of the three.
+        ConfigError: It is none of the three, or not positive.
     """
-    size = (input_size,) if isinstance(input_size, int) else tuple(input_size)
-    size = {1: (3, *size, *size), 2: (3, *size), 3: size}.get(len(size))
-    if size is None or min(size) < 1:
+    numbers = (input_size,) if isinstance(input_size, int) else tuple(input_size)
+    if len(numbers) not in (1, 2, 3) or min(numbers) < 1:
         raise ConfigError(f'input_size={input_size}: give S, (H, W) or (C, H, W), all positive')
-    return size
+    if len(numbers) == 1:
+        numbers *= 2
+    channels, height, width = (3, *numbers)[-3:]
+    return channels, height, width

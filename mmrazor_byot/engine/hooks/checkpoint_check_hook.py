@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmrazor_byot.errors import CheckpointError
-from mmrazor_byot.models.loading import describe_difference, state_for
+from mmrazor_byot.models.loading import convert_state_dict, describe_difference
 from mmrazor_byot.registry import HOOKS
 
 from .utils import is_training, unwrap
@@ -42,7 +42,7 @@ class CheckpointCheckHook(Hook):
                     'start from its weights, set load_from (without --resume)'
                 )
         model = unwrap(runner.model)
-        state = state_for(model, checkpoint)
+        state = convert_state_dict(model, checkpoint)
         difference = describe_difference(model, state)
         fine_tuning = is_training(runner) and not runner._resume
         if difference and not (fine_tuning and _some_fit(model, state)):

@@ -1,6 +1,6 @@
 """A backbone without the modules after one of its feature maps."""
 
-from typing import Any, Container, Dict, Iterator, List, Sequence, Set
+from typing import Any, Dict, Iterator, List, Sequence
 
 import torch
 from mmengine.model import BaseModule
@@ -90,7 +90,20 @@ def find_unused_modules(backbone: BaseModule, image: Tensor) -> List[str]:
             graph = [x for x in tensors if x.requires_grad]
             if not graph or used_tensors(outputs, graph):
                 used.add(name)
-    return list(_outermost_unused(backbone, '', used, module_outputs.keys()))
+
+    unused: List[str] = []
+    skipped = None
+    for name, module in backbone.named_modules():
+        if skipped is not None and name.startswith(f'{skipped}.'):
+            continue
+        is_used = any(n == name or n.startswith(f'{name}.') for n in used)
+        # Containers are iterated over, not called.
+        if is_used or isinstance(module, (nn.ModuleList, nn.ModuleDict)):
+            continue
+        skipped = name
+        if name in module_outputs or next(module.parameters(), None) is not None:
+            unused.append(name)
+    return unused
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:
@@ -99,16 +112,3 @@ def _tensors(output: Any) -> Iterator[Tensor]:
     elif isinstance(output, (list, tuple)):
         for part in output:
             yield from _tensors(part)
-
-
-def _outermost_unused(
-    module: nn.Module, prefix: str, used: Set[str], called: Container[str]
-) -> Iterator[str]:
-    for child_name, child in module.named_children():
-        name = f'{prefix}{child_name}'
-        is_used = any(n == name or n.startswith(f'{name}.') for n in used)
-        # Containers are iterated over, not called.
-        if is_used or isinstance(child, (nn.ModuleList, nn.ModuleDict)):
-            yield from _outermost_unused(child, f'{name}.', used, called)
-        elif name in called or next(child.parameters(), None) is not None:
-            yield name

@@ -10,7 +10,7 @@ from torch import nn
 
 NUM_STAGES = 3
 # As in the code of the authors of both Wide ResNet and PyramidNet.
-KAIMING_INIT = [
+KAIMING_INIT: list[dict] = [
     dict(type='Kaiming', layer=['Conv2d']),
     dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
 ]

@@ -1,10 +1,10 @@
-"""What stands on a shallow section: convolutions, pooling and a linear classifier."""
+"""Exit heads: convolutions, pooling and a linear classifier after a shallow section."""
 
 import inspect
 import itertools
 import math
 import operator
-from typing import Optional, Sequence, Union
+from typing import List, Optional, Sequence, Union
 
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule, Sequential
@@ -15,37 +15,33 @@ from mmrazor_byot.registry import MODELS
 
 from ..exits import ExitOutput
 
-#: Kaiming for convolutions and N(0, 0.01) for the classifier, as in mmpretrain's ``ResNet`` and
-#: ``LinearClsHead``.
-INIT_CFG = (
+InitCfg = Optional[Union[dict, List[dict]]]
+#: As in mmpretrain's ``ResNet`` and ``LinearClsHead``.
+INIT_CFG: InitCfg = [
     dict(type='Kaiming', layer='Conv2d'),
     dict(type='Constant', layer='BatchNorm2d', val=1),
     dict(type='Normal', layer='Linear', std=0.01),
-)
-InitCfg = Optional[Union[dict, Sequence[dict]]]
+]
 
 
 class PooledHead(BaseModule):
     """Convolutions, global average pooling and a linear classifier.
 
-    Subclasses write :meth:`convolve`, and end their constructor with :meth:`add_classifier`: a seed
-    draws the weights in the order of the modules.
+    Subclasses implement :meth:`convolve` and end their constructor with :meth:`add_classifier`:
+    weights are drawn in the order of the modules.
     """
 
-    def __init__(self, init_cfg: InitCfg) -> None:
-        super().__init__(list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg)
-
     def add_classifier(self, out_channels: int, num_classes: int) -> None:
-        """Add what follows the convolutions, which give ``out_channels``."""
+        """Add pooling and the classifier after convolutions with ``out_channels``."""
         self.gap = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(out_channels, num_classes)
 
     def convolve(self, x: Tensor) -> Tensor:
-        """Bring a section's feature map (N, C, H, W) to (N, D, h, w)."""
+        """Map the feature map (N, C, H, W) of a section to (N, D, h, w)."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> ExitOutput:
-        """Feature (N, D) and logits (N, K) of a section's feature map (N, C, H, W)."""
+        """Map the feature map (N, C, H, W) of a section to a feature (N, D) and logits (N, K)."""
         feature = self.gap(self.convolve(x)).flatten(1)
         return ExitOutput(feature, self.fc(feature))
 
@@ -54,25 +50,24 @@ class PooledHead(BaseModule):
 class BottleneckHead(PooledHead):
     """The exit head of the paper (figure 2): a bottleneck, pooling and a linear classifier.
 
-    The bottleneck (1 x 1, k x k, 1 x 1 convolutions, each with batch norm and ReLU) brings a
-    section's feature map to the channels of the deepest one and, as its middle convolution has
-    kernel and stride ``downsample``, to its height and width. It reads every position once, so it
-    costs a few percent of the network.
+    The bottleneck (1 x 1, k x k and 1 x 1 convolutions, each with batch norm and ReLU) maps the
+    feature map of a section to the shape of the deepest one: its middle convolution has kernel and
+    stride ``downsample``. As the kernels do not overlap, it costs a few percent of the network.
 
     Args:
         in_channels (int): Channels of the section's feature map.
         out_channels (int): Channels of the deepest feature, D.
-        num_classes (int): Classes, K.
-        downsample (int): How many times higher and wider the feature map is than the deepest one.
+        num_classes (int): Number of classes, K.
+        downsample (int): Size of the section's feature map divided by that of the deepest one.
             Defaults to 1.
         reduction (int): The middle of the bottleneck has ``out_channels // reduction`` channels,
-            and not more than ``in_channels``. Defaults to 4.
-        norm_cfg (dict): Norm layers. Defaults to ``dict(type='BN')``.
-        out_act_cfg (dict, optional): What follows the last convolution. Defaults to ReLU; None if
-            the deepest feature has both signs, as after a layer norm, so that the hint loss can
-            reach it.
-        init_cfg (dict | list, optional): Initialization. Defaults to Kaiming for convolutions and
-            N(0, 0.01) for the classifier, as in mmpretrain's ``ResNet`` and ``LinearClsHead``.
+            but at most ``in_channels``. Defaults to 4.
+        norm_cfg (dict): Config of the norm layers. Defaults to ``dict(type='BN')``.
+        out_act_cfg (dict, optional): Activation after the last convolution. Set None if the deepest
+            feature has negative values, as after a layer norm, so that the hint loss can reach
+            zero. Defaults to ``dict(type='ReLU')``.
+        init_cfg (dict | list[dict], optional): Initialization config. Defaults to Kaiming for
+            convolutions and N(0, 0.01) for the classifier.
 
     Raises:
         ConfigError: A number is not positive, or the reduction too large.
@@ -100,9 +95,9 @@ class BottleneckHead(PooledHead):
                 f'BottleneckHead(reduction={reduction}): must be from 1 to the {out_channels} '
                 'channels of the deepest feature'
             )
-        # No wider than what it reads: at full size, width is what costs.
+        # At the full size of the feature map, more channels than in_channels would be expensive.
         middle = min(in_channels, out_channels // reduction)
-        # A 1 x 1 in the middle would see no neighbours: keep a 3 x 3 there.
+        # A 1 x 1 kernel would have no context.
         kernel, padding = (downsample, 0) if downsample > 1 else (3, 1)
         self.bottleneck = Sequential(
             ConvModule(in_channels, middle, 1, norm_cfg=norm_cfg),
@@ -121,21 +116,21 @@ class BottleneckHead(PooledHead):
 class StridedHead(PooledHead):
     """Strided 3 x 3 convolutions, pooling and a linear classifier.
 
-    One convolution for each halving on the way to the size of the deepest feature map, each with
-    ``growth`` times the channels of the one before, then a 1 x 1 convolution to the channels of the
-    deepest feature. It costs about three times as much as :class:`BottleneckHead`, most of it at
-    the shallow exits, and makes these more accurate: for networks that stop early.
+    Each convolution halves the size and has ``growth`` times the channels of the one before, until
+    the size of the deepest feature map; a 1 x 1 convolution then gives its channels. About three
+    times as expensive as :class:`BottleneckHead`, mostly at the shallow exits, and there more
+    accurate: for networks that exit early.
 
     Args:
-        growth (float | Sequence[float]): One number, or one for each of the strided convolutions.
-            Defaults to 1.5. No convolution but the last has more than half of ``out_channels``.
+        growth (float | Sequence[float]): One number, or one for each strided convolution. Their
+            channels are at most half of ``out_channels``. Defaults to 1.5.
         in_channels, out_channels, num_classes, norm_cfg, out_act_cfg, init_cfg: As in
             :class:`BottleneckHead`.
         downsample (int): As in :class:`BottleneckHead`; if it is 1, one convolution keeps the size.
 
     Raises:
-        ConfigError: A number is not positive, or ``growth`` has not as many as there are
-            convolutions.
+        ConfigError: A number is not positive, or ``growth`` does not have one for each strided
+            convolution.
     """
 
     def __init__(
@@ -152,22 +147,22 @@ class StridedHead(PooledHead):
         super().__init__(init_cfg)
         halvings = math.ceil(math.log2(max(1, downsample)))
         count = max(1, halvings)
-        steps = growth if isinstance(growth, Sequence) else [growth] * count
-        if min(in_channels, out_channels, num_classes, downsample, *steps) <= 0:
+        factors = growth if isinstance(growth, Sequence) else [growth] * count
+        if min(in_channels, out_channels, num_classes, downsample, *factors) <= 0:
             raise ConfigError(
                 f'StridedHead(in_channels={in_channels}, out_channels={out_channels}, '
                 f'num_classes={num_classes}, downsample={downsample}, growth={growth}): all must '
                 'be positive'
             )
-        if len(steps) != count:
+        if len(factors) != count:
             raise ConfigError(
-                f'StridedHead(growth={growth}): this head has {count} strided convolutions, so '
-                'give as many numbers, or one for all'
+                f'StridedHead(growth={growth}): this head has {count} strided convolutions; give '
+                'one number for each, or one for all'
             )
         stride, widest = 2 if halvings else 1, max(1, out_channels // 2)
         widths = [
-            max(1, min(widest, round(in_channels * times)))
-            for times in itertools.accumulate(steps, operator.mul)
+            max(1, min(widest, round(in_channels * factor)))
+            for factor in itertools.accumulate(factors, operator.mul)
         ]
         self.convs = Sequential(
             *(
@@ -187,19 +182,14 @@ class StridedHead(PooledHead):
 def complete_exit_head(
     cfg: dict, in_channels: int, out_channels: int, num_classes: int, downsample: int
 ) -> dict:
-    """Fill in what the config of an exit head leaves open and its constructor asks for by name.
-
-    MMRazor's heads ask for ``in_channel`` and ``out_channel``.
+    """Fill in the shapes that the constructor of an exit head takes and its config does not set.
 
     Args:
         cfg (dict): Config of a head of any registered type; it is not changed.
-        in_channels (int): Channels of the section's feature map.
-        out_channels (int): Channels of the deepest feature, D.
-        num_classes (int): Classes, K.
-        downsample (int): How many times higher and wider the feature map is than the deepest one.
+        in_channels, out_channels, num_classes, downsample (int): As in :class:`BottleneckHead`.
 
     Raises:
-        ConfigError: No such head is registered.
+        ConfigError: The type is not registered.
     """
     head = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
     if head is None:
@@ -209,11 +199,11 @@ def complete_exit_head(
         )
     shapes = dict(
         in_channels=in_channels,
-        in_channel=in_channels,
+        in_channel=in_channels,  # of MMRazor's heads
         out_channels=out_channels,
         out_channel=out_channels,
         num_classes=num_classes,
         downsample=downsample,
     )
-    asked = inspect.signature(head).parameters
-    return {**cfg, **{k: v for k, v in shapes.items() if k in asked and k not in cfg}}
+    parameters = inspect.signature(head).parameters
+    return {**cfg, **{k: v for k, v in shapes.items() if k in parameters and k not in cfg}}
