@@ -16,8 +16,8 @@ class ExponentialMovingAverage(MMEngineEMA):
     """MMEngine's moving average, with all weights updated by one operation.
 
     MMEngine's keeps the number of steps on the device and reads it twice each iteration, which
-    synchronizes with the GPU, and updates the weights one by one. Here a Python number is read.
-    Arguments, averages and checkpoints are MMEngine's. To use it:
+    synchronizes with the GPU, and updates the weights one by one. Here the number is also kept in
+    Python. Arguments, averages and checkpoints are MMEngine's. To use it:
 
         custom_hooks = [
             dict(type='EMAHook', update_buffers=True,
@@ -30,7 +30,7 @@ class ExponentialMovingAverage(MMEngineEMA):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._steps = 0  # the value of the buffer `steps`
-        # The model and its paired tensors; in a tuple, the model is not registered as a submodule.
+        # The model and tensor pairs; a tuple, so that the model is not registered as a submodule.
         self._source: Tuple[Optional[nn.Module], Pairs, Pairs] = None, [], []
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:

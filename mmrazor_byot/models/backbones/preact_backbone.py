@@ -63,7 +63,7 @@ class PreActBackbone(BaseBackbone):
     Args:
         stem (nn.Module): From the image to the first stage.
         stages (Sequence[nn.Sequential]): The three stages.
-        stage_channels (Sequence[int]): Output channels of each stage.
+        feat_dim (int): Output channels of the last stage.
         norm_cfg (dict): Config of the final norm layer.
         out_indices (Sequence[int]): Stages whose maps are returned, from 0. Default: ``(2, )``.
         frozen_stages (int): -1 freezes nothing, 0 the stem, i > 0 the stem and the first i stages
@@ -80,7 +80,7 @@ class PreActBackbone(BaseBackbone):
         self,
         stem: nn.Module,
         stages: Sequence[nn.Sequential],
-        stage_channels: Sequence[int],
+        feat_dim: int,
         norm_cfg: dict,
         out_indices: Sequence[int] = (NUM_STAGES - 1,),
         frozen_stages: int = -1,
@@ -92,10 +92,8 @@ class PreActBackbone(BaseBackbone):
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
-        self.stage_channels = tuple(stage_channels)
-        self.feat_dim = self.stage_channels[-1]
-
-        stages[-1].add_module('norm', build_norm_layer(norm_cfg, self.feat_dim)[1])
+        self.feat_dim = feat_dim
+        stages[-1].add_module('norm', build_norm_layer(norm_cfg, feat_dim)[1])
         stages[-1].add_module('relu', nn.ReLU())
         self.stem = stem
         self.layer1, self.layer2, self.layer3 = stages

@@ -140,5 +140,4 @@ class PyramidNet_CIFAR(PreActBackbone):
         stages = [
             nn.Sequential(*blocks[i * num_blocks : (i + 1) * num_blocks]) for i in range(NUM_STAGES)
         ]
-        channels = [block.out_channels for block in blocks[num_blocks - 1 :: num_blocks]]
-        super().__init__(stem, stages, channels, norm_cfg, **kwargs)
+        super().__init__(stem, stages, last, norm_cfg, **kwargs)

@@ -63,10 +63,8 @@ class WideResNet_CIFAR(PreActBackbone):
 
     BYOT's tables name WRN28-12, a network of the WRN paper, but also WRN20-8 and WRN44-8, which are
     not 6n + 4. These are taken to be He's networks with 8 times the width, n = 3 and n = 7, which
-    the WRN paper would call WRN-22-8 and WRN-46-8. McDonnell's WRN-20-10 (arXiv 1802.08530) counts
-    in the same way. Four stages and depth = 8n + 4 would fit all three names and BYOT's four exits,
-    but on CIFAR the WRN paper has three stages only. BYOT's authors published no code for these
-    networks.
+    the WRN paper would call WRN-22-8 and WRN-46-8; WRN-20-10 of arXiv 1802.08530 is counted in the
+    same way. BYOT's authors published no code for these networks.
 
     Args:
         depth (int): 6n + 4 or 6n + 2, see above.
@@ -103,16 +101,16 @@ class WideResNet_CIFAR(PreActBackbone):
         num_blocks = blocks_per_stage('WideResNet_CIFAR', depth, 2, (4, 2))
         if widen_factor < 1:
             raise ValueError(f'widen_factor must be 1 or more, got {widen_factor}')
-        widths = [16 * widen_factor * 2**i for i in range(NUM_STAGES)]
         stem = nn.Sequential(
             OrderedDict(conv=build_conv_layer(conv_cfg, in_channels, 16, 3, padding=1, bias=False))
         )
         stages, last = [], 16
-        for i, width in enumerate(widths):
+        for i in range(NUM_STAGES):
+            width = 16 * widen_factor * 2**i
             blocks = []
             for j in range(num_blocks):
                 stride = 2 if i > 0 and j == 0 else 1
                 blocks.append(WideBasicBlock(last, width, stride, drop_rate, conv_cfg, norm_cfg))
                 last = width
             stages.append(nn.Sequential(*blocks))
-        super().__init__(stem, stages, widths, norm_cfg, **kwargs)
+        super().__init__(stem, stages, last, norm_cfg, **kwargs)

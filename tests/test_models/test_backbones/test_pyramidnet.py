@@ -60,10 +60,11 @@ def test_published_counts_of_basic_networks(monkeypatch, add, mul, printed):
 
 def test_byot_network():
     net = classifier(101, 240, True, 100)[0]
-    for stage in (net.layer1, net.layer2, net.layer3):
+    stages = (net.layer1, net.layer2, net.layer3)
+    for stage in stages:
         assert sum(isinstance(m, pyramidnet.PyramidBlock) for m in stage) == 11
     # Widths 16 + 80, 16 + 160 and 16 + 240, four times as many channels.
-    assert net.stage_channels == (384, 704, 1024)
+    assert [stage[10].out_channels for stage in stages] == [384, 704, 1024]
 
 
 def test_widths_by_hand():
