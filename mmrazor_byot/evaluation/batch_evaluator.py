@@ -1,4 +1,4 @@
-"""Gives whole batches to the metrics that take them."""
+"""An evaluator for whole batches."""
 
 from typing import Any, Optional, Sequence
 
@@ -13,8 +13,8 @@ from mmrazor_byot.structures import BatchSamples
 class BatchEvaluator(Evaluator):
     """MMEngine's evaluator, without a dict for every image.
 
-    A metric that says ``takes_batches = True`` gets :class:`BatchSamples` as they are; any other
-    gets the list of dicts that it knows.
+    Metrics with ``takes_batches = True`` are given :class:`BatchSamples` as they are, others the
+    usual list of dicts.
 
     Args:
         metrics (dict | Sequence[dict]): Configs of the metrics.
@@ -28,7 +28,7 @@ class BatchEvaluator(Evaluator):
     def process(
         self, data_samples: Sequence[BaseDataElement], data_batch: Optional[Any] = None
     ) -> None:
-        """Hand on a batch of predictions, :class:`BatchSamples` or a list of ``DataSample``."""
+        """Process a batch of predictions, :class:`BatchSamples` or a list of ``DataSample``."""
         others = []
         for metric in self.metrics:
             if isinstance(data_samples, BatchSamples) and getattr(metric, 'takes_batches', False):

@@ -1,4 +1,4 @@
-"""The logits of a whole data set."""
+"""Collect the logits of a whole data set."""
 
 from typing import Iterable, NamedTuple, Tuple
 
@@ -22,14 +22,14 @@ class Logits(NamedTuple):
 
 
 def collect_logits(model: BaseModel, loader: DataLoader) -> Logits:
-    """Run a network over labelled images, with a progress bar.
+    """Run a network on labelled images, with a progress bar.
 
     Args:
-        model (BaseModel): BYOT, or a plain classifier, which has one exit; on its device.
+        model (BaseModel): BYOT, or a plain classifier, which has one exit.
         loader (DataLoader): The images.
 
     Returns:
-        Logits: In the loader's order.
+        Logits: In the order of the loader.
 
     Raises:
         DatasetError: A label is not a class of the network.
@@ -38,14 +38,14 @@ def collect_logits(model: BaseModel, loader: DataLoader) -> Logits:
 
 
 def run_over(model: BaseModel, batches: Iterable[dict]) -> Logits:
-    """Run a network over batches, see :func:`collect_logits`."""
+    """Run a network on batches, see :func:`collect_logits`."""
     logits, labels = [], []
     with eval_no_grad(model):
         for batch in batches:
             images, target = network_inputs(model, batch)
-            answers = model(images, mode='tensor')
-            answers = [answers] if isinstance(answers, Tensor) else answers
-            logits.append(torch.stack(list(answers), dim=1).float().cpu().numpy())
+            outputs = model(images, mode='tensor')
+            outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+            logits.append(torch.stack(outputs, dim=1).float().cpu().numpy())
             labels.append(target)
     found = Logits(np.concatenate(logits), np.concatenate(labels))
     check_classes(found.labels, found.logits.shape[-1])
@@ -53,7 +53,7 @@ def run_over(model: BaseModel, batches: Iterable[dict]) -> Logits:
 
 
 def check_classes(labels: np.ndarray, num_classes: int) -> None:
-    """Refuse labels that are not classes of a network by a DatasetError."""
+    """Raise a DatasetError if a label is not a class of the network."""
     if labels.min() < 0 or labels.max() >= num_classes:
         raise DatasetError(
             f'labels from {labels.min()} to {labels.max()} for a network of {num_classes} classes: '

@@ -1,4 +1,7 @@
-"""Parameters and FLOPs of the network cut at each exit."""
+"""Parameters and MACs of the network cut at each exit.
+
+Functions and keys say FLOPs, as in OpenMMLab, and count a multiply-add as one.
+"""
 
 import logging
 from typing import Dict, List, Sequence, Tuple
@@ -12,7 +15,7 @@ from mmrazor_byot.models.reachable import differentiable_copy, used_tensors
 
 
 class CutNetwork(nn.Module):
-    """A network that answers with the logits of some of its exits, numbered from 0."""
+    """A network that returns the logits of some of its exits only, numbered from 0."""
 
     def __init__(self, model: BaseModel, exits: Sequence[int]) -> None:
         super().__init__()
@@ -25,20 +28,20 @@ class CutNetwork(nn.Module):
         return tuple(logits[i] for i in self.exits)
 
 
-def exit_complexity(model: BaseModel, input_size: Sequence[int]) -> List[Dict[str, int]]:
-    """Count what a device needs that stops at each exit.
+def exit_complexity(model: BaseModel, input_size: Sequence[int]) -> List[dict]:
+    """Count parameters and MACs for stopping at each exit.
 
     The network cut at an exit is what its logits depend on: the sections up to it and its own head.
-    Parameters are those that a gradient of the logits reaches; FLOPs are MMEngine's count (a
-    multiply-add is one, batch norm and pooling included) of the traced graph with all else removed.
+    Parameters are those that a gradient of the logits reaches; MACs are MMEngine's count, batch
+    norm and pooling included, of the traced graph with all else removed.
 
     Args:
         model (BaseModel): BYOT, or a plain classifier, which has one exit.
         input_size (Sequence[int]): (C, H, W) of one image.
 
     Returns:
-        list[dict]: For exit 1 to C, and then, if there are several, for the ensemble: ``exit``
-        (``'1/4'`` … ``'ensemble'``), ``params`` and ``flops``, numbers.
+        list[dict]: For exit 1 to C and, if there are several, for the ensemble: ``exit``
+        (``'1/4'`` … ``'ensemble'``), ``params`` and ``flops``.
     """
     model, image = _prepared(model, input_size)
     count = getattr(model, 'num_exits', 1)
@@ -56,19 +59,18 @@ def exit_complexity(model: BaseModel, input_size: Sequence[int]) -> List[Dict[st
 
 
 def stage_flops(model: BaseModel, input_size: Sequence[int]) -> Dict[str, List[int]]:
-    """Count what going on to the next exit costs, and what its head costs.
+    """Count the MACs of each section and of each exit head.
 
     A sample that stops at exit e, for which the heads of the exits R were run, costs
-    ``sum(sections[:e]) + sum(heads[i - 1] for i in R)``. What an exit alone depends on is its head;
-    what a deeper one needs too is its section. All that the deepest exit adds is its section, and
-    its head costs 0.
+    ``sum(sections[:e]) + sum(heads[i - 1] for i in R)``. What only one exit depends on is its head.
+    The deepest section includes its head, which costs 0.
 
     Args:
-        model (BaseModel): As in :func:`exit_complexity`.
+        model (BaseModel): See :func:`exit_complexity`.
         input_size (Sequence[int]): (C, H, W) of one image.
 
     Returns:
-        dict[str, list[int]]: ``sections`` and ``heads``, FLOPs for exit 1 to C.
+        dict[str, list[int]]: ``sections`` and ``heads``, MACs for exit 1 to C.
     """
     model, image = _prepared(model, input_size)
     count = getattr(model, 'num_exits', 1)
@@ -82,7 +84,7 @@ def stage_flops(model: BaseModel, input_size: Sequence[int]) -> Dict[str, List[i
 def exit_parameters(model: BaseModel, input_size: Sequence[int]) -> List[List[str]]:
     """Names of the parameters that the logits of each exit depend on, for exit 1 to C."""
     model, image = _prepared(model, input_size)
-    names = {p: name for name, p in model.named_parameters()}
+    names: Dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
     return [
         [names[p] for p in _parameters(model, [i], image)]
         for i in range(getattr(model, 'num_exits', 1))
@@ -90,16 +92,16 @@ def exit_parameters(model: BaseModel, input_size: Sequence[int]) -> List[List[st
 
 
 def _prepared(model: BaseModel, input_size: Sequence[int]) -> Tuple[BaseModel, Tensor]:
-    """A copy to count on, as the caller's stays as it is; and an image."""
+    """A copy of the model to count on, and an image."""
     distiller = getattr(model, 'distiller', None)
     for name in ('student_recorders', 'teacher_recorders'):
-        # What MMRazor's recorders kept of the last batch cannot be copied.
+        # Tensors with a graph, which the recorders keep of the last batch, cannot be copied.
         for recorder in getattr(getattr(distiller, name, None), 'recorders', {}).values():
             recorder.reset_data_buffer()
     return differentiable_copy(model), torch.zeros(1, *input_size)
 
 
-def _parameters(model: BaseModel, exits: Sequence[int], image: Tensor) -> List[nn.Parameter]:
+def _parameters(model: BaseModel, exits: Sequence[int], image: Tensor) -> List[Tensor]:
     with torch.enable_grad():
         return used_tensors(CutNetwork(model, exits)(image), list(model.parameters()))
 
@@ -107,7 +109,7 @@ def _parameters(model: BaseModel, exits: Sequence[int], image: Tensor) -> List[n
 def _flops(model: BaseModel, exits: Sequence[int], image: Tensor) -> int:
     logger = logging.getLogger('mmengine')
     level = logger.level
-    # It warns of every module after the cut, which is the point of the cut.
+    # Do not warn of the modules that the cut network skips.
     logger.setLevel(logging.ERROR)
     try:
         with torch.no_grad():

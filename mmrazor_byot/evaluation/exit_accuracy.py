@@ -1,6 +1,6 @@
 """Accuracy of every exit and of their ensemble."""
 
-from typing import Dict, List, Sequence, Union
+from typing import Any, Dict, List, Sequence, Union
 
 import torch
 from mmengine.evaluator import BaseMetric
@@ -12,16 +12,16 @@ from mmrazor_byot.structures import BatchSamples
 
 
 def label_ranks(scores: Tensor, labels: Tensor, depth: int) -> Tensor:
-    """How many classes each answer puts before the right one.
+    """How many classes score higher than the label.
 
     Args:
         scores (Tensor): Scores of the classes, (N, ..., K).
-        labels (Tensor): The right classes, (N,).
-        depth (int): Ranks are counted up to here, 1 to K.
+        labels (Tensor): Class indices, (N,).
+        depth (int): The largest rank, 1 to K.
 
     Returns:
-        Tensor: Ranks (N, ...): 0 if the right class is first, ``depth`` if it is not among the
-        first ``depth`` or a score is NaN.
+        Tensor: Ranks (N, ...): 0 if the label has the highest score, ``depth`` if it is not among
+        the first ``depth`` or a score is NaN.
     """
     best = scores.topk(depth, dim=-1).indices
     right = best == labels.reshape(-1, *[1] * (scores.ndim - 1))
@@ -33,35 +33,35 @@ def label_ranks(scores: Tensor, labels: Tensor, depth: int) -> Tensor:
 class ExitAccuracy(BaseMetric):
     """Top-k accuracy in percent of each exit and of the ensemble.
 
-    The ensemble is the mean of all exits' softmax. Reported are ``exit1/top1`` to ``exitC/top5``,
-    ``ensemble/top1``, and ``accuracy/top1`` for the deepest exit, the number that other tables call
-    Top-1. A network without exits gets ``accuracy/...`` alone.
+    The ensemble is the mean of all exits' softmax. The metrics are ``exit1/top1`` to
+    ``exitC/top5``, ``ensemble/top1``, and ``accuracy/top1`` for the deepest exit, as in mmpretrain.
+    A network without exits has ``accuracy/...`` alone.
 
-    Ranks are counted on the device of the scores, which is not waited for until all images are
-    through.
+    Ranks stay on the device of the scores until all images are processed.
 
     Args:
-        topk (int | Sequence[int]): The k. Defaults to (1, 5).
-        **kwargs: ``collect_device`` and so on, as in ``BaseMetric``.
+        topk (int | Sequence[int]): Values of k. Defaults to (1, 5).
+        **kwargs: See ``BaseMetric``.
 
     Raises:
-        ConfigError: A k that is less than 1 or more than the classes.
+        ConfigError: A k is less than 1 or more than the number of classes.
     """
 
-    default_prefix = ''  # the names say what they are
+    default_prefix = ''
     takes_batches = True  # see BatchEvaluator
+    results: list
 
-    def __init__(self, topk: Union[int, Sequence[int]] = (1, 5), **kwargs):
+    def __init__(self, topk: Union[int, Sequence[int]] = (1, 5), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
         if not self.topk or min(self.topk) < 1:
             raise ConfigError(f'ExitAccuracy(topk={topk}): must be positive')
 
-    def process(self, data_batch, data_samples: Union[BatchSamples, Sequence[dict]]) -> None:
-        """Keep the ranks of a batch.
+    def process(self, data_batch: Any, data_samples: Union[BatchSamples, Sequence[dict]]) -> None:
+        """Compute the ranks of a batch.
 
         Args:
-            data_batch: Not used.
+            data_batch (Any): Not used.
             data_samples (BatchSamples | Sequence[dict]): N predictions with ``gt_label``, and
                 ``exit_scores`` (C, K) or only ``pred_score`` (K,).
         """
@@ -86,13 +86,13 @@ class ExitAccuracy(BaseMetric):
         self.results.append(ranks)  # (N, C + 1) or (N, 1)
 
     def evaluate(self, size: int) -> Dict[str, float]:
-        """Percentages over the ``size`` images of the whole data set, of all processes."""
-        # Processes exchange the ranks of single images.
+        """Metrics of all processes on the ``size`` images of the data set."""
+        # BaseMetric gathers one result per image.
         self.results = torch.cat(self.results).tolist() if self.results else []
         return super().evaluate(size)
 
     def compute_metrics(self, results: List[List[int]]) -> Dict[str, float]:
-        """Percentages, from the ranks of exit 1 to C and of the ensemble for each image."""
+        """Metrics from each image's ranks at exit 1 to C and of the ensemble."""
         ranks = torch.tensor(results)
         *exits, last = range(ranks.shape[1])
         columns = {f'exit{i + 1}': i for i in exits}

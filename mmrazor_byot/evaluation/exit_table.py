@@ -1,4 +1,4 @@
-"""The paper's table: one column an exit."""
+"""The paper's table: one column per exit."""
 
 from typing import Dict, List, Optional, Sequence
 
@@ -6,11 +6,11 @@ from mmrazor_byot.table import format_table
 
 
 def exit_rows(complexity: Sequence[Dict], metrics: Optional[Dict[str, float]] = None) -> List[dict]:
-    """Combine what is known of each exit.
+    """Combine complexity and accuracy of each exit.
 
     Args:
         complexity (Sequence[dict]): See :func:`exit_complexity`.
-        metrics (dict, optional): What :class:`ExitAccuracy` reported.
+        metrics (dict, optional): Metrics of :class:`ExitAccuracy`.
 
     Returns:
         list[dict]: ``complexity`` with each exit's accuracies in percent added, such as ``top1``.
@@ -30,7 +30,7 @@ def exit_rows(complexity: Sequence[Dict], metrics: Optional[Dict[str, float]] = 
 
 
 def format_exit_table(rows: Sequence[dict]) -> str:
-    """The rows of :func:`exit_rows` as a Markdown table, an exit a column."""
+    """The rows of :func:`exit_rows` as a Markdown table, one column per exit."""
     lines = [['exit', *(row['exit'] for row in rows)]]
     for name in rows[0]:
         if name.startswith('top'):
@@ -41,5 +41,5 @@ def format_exit_table(rows: Sequence[dict]) -> str:
 
 
 def _scaled(number: float) -> str:
-    """Two decimals, or three significant digits if that says too little."""
+    """Two decimals, or three significant digits if less than 1."""
     return f'{number:.2f}' if number >= 1 else f'{number:.3g}'
