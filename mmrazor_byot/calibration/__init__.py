@@ -1,4 +1,4 @@
-"""From held-out images to an exit policy."""
+"""Calibrate an exit policy on held-out images."""
 
 from .calibrate import Calibration, Goal, calibrate
 from .held_out import calibration_loader

@@ -1,7 +1,7 @@
-"""From the logits of held-out images to an exit policy."""
+"""Find an exit policy on the logits of held-out images."""
 
 import itertools
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -9,20 +9,29 @@ from mmrazor_byot.early_exit import ExitPolicy, build_policy
 from mmrazor_byot.errors import ConfigError
 
 from .temperature import calibrated, expected_calibration_error, fit_temperature
-from .threshold_search import Costs, Exits, Result, Target, best_joint, best_shared
+from .threshold_search import (
+    AccuracyTarget,
+    Costs,
+    CostTarget,
+    Exits,
+    Result,
+    Target,
+    best_joint,
+    best_shared,
+)
 
 SEARCHES = dict(shared=best_shared, joint=best_joint)
 FOLDS = 5
 
 
 class Goal(NamedTuple):
-    """What the user asks for; one of the three.
+    """What the policy is optimized for; one of the three.
 
     Attributes:
         max_drop (float | None): Percentage points of accuracy that may be lost against the deepest
             exit.
-        budget (float | None): Fraction of the deepest exit's cost, 0 to 1.
-        cost (float | None): Mean cost of an image, in the unit of the costs.
+        budget (float | None): Fraction of the deepest exit's cost that may be spent, 0 to 1.
+        cost (float | None): Mean cost of an image that may be spent, in the unit of the costs.
     """
 
     max_drop: Optional[float] = None
@@ -30,24 +39,25 @@ class Goal(NamedTuple):
     cost: Optional[float] = None
 
     def target(self, costs: Costs, deepest: np.ndarray) -> Target:
-        """What that means for images about which the deepest exit is right or wrong, (M,) bool."""
+        """The target on images that the deepest exit classifies correctly or not, (M,) bool."""
         if self.max_drop is not None:
-            return Target(accuracy=deepest.mean() - self.max_drop / 100)
+            return AccuracyTarget(deepest.mean() - self.max_drop / 100)
         if self.budget is not None:
-            return Target(cost=self.budget * costs.fixed[-1])
-        return Target(cost=self.cost)
+            return CostTarget(self.budget * costs.fixed[-1])
+        if self.cost is not None:
+            return CostTarget(self.cost)
+        raise ConfigError('Goal: give max_drop, budget or cost')
 
 
 class Candidate(NamedTuple):
-    """A kind of policy, and what it achieves.
+    """A policy and its results.
 
     Attributes:
-        policy (dict): What builds it, but for the temperatures.
+        policy (dict): Its config without temperatures.
         search (str): How it was found: ``'shared'``, ``'joint'``, or ``'fixed'`` for one exit for
             all images.
         seen (Result): On the images that its thresholds were found on.
-        unseen (Result): The same search on four fifths of the images, tried on the last fifth; mean
-            of five.
+        unseen (Result): Mean of a five-fold cross-validation of the same search.
     """
 
     policy: dict
@@ -60,19 +70,21 @@ class Calibration(NamedTuple):
     """What :func:`calibrate` finds.
 
     Attributes:
-        policy (ExitPolicy): The best candidate as a policy.
-        chosen (Candidate): That candidate.
+        policy (ExitPolicy): The best candidate, with temperatures.
+        chosen (Candidate): The best candidate.
         candidates (list[Candidate]): All that were compared.
-        temperatures (list[float]): Of the exits.
-        ece (list[tuple]): Of each exit, before and after scaling.
-        exit_accuracy (list[float]): Of each exit alone, 0 to 1.
+        temperatures (list[float]): One for each exit.
+        ece_before (list[float]): Expected calibration error of each exit at temperature 1.
+        ece_after (list[float]): The same at the exit's temperature.
+        exit_accuracy (list[float]): Accuracy of each exit alone, 0 to 1.
     """
 
     policy: ExitPolicy
     chosen: Candidate
     candidates: List[Candidate]
     temperatures: List[float]
-    ece: List[Tuple[float, float]]
+    ece_before: List[float]
+    ece_after: List[float]
     exit_accuracy: List[float]
 
 
@@ -86,22 +98,20 @@ def calibrate(
 ) -> Calibration:
     """Find temperatures and thresholds for a goal.
 
-    Every kind of policy, with one shared threshold and with one for each exit, is judged on images
-    that its thresholds were not found on; if the joint search does not gain by that, the shared
-    threshold is kept, and if neither gains, one exit for all images. None is taken that misses the
-    goal on the images that it was found on, unless all do.
+    Every kind of policy, with one threshold shared by all exits and with one for each, and every
+    exit alone are compared by cross-validation. Those that miss the goal on the images that they
+    were found on are left out, unless all do. Of equally good ones the simplest is chosen.
 
     Args:
-        logits (np.ndarray): Of held-out images, (M, C, K).
+        logits (np.ndarray): Logits of held-out images, (M, C, K).
         labels (np.ndarray): Their classes, (M,).
-        costs (Costs): What stopping at each exit costs.
-        goal (Goal): What is asked for.
+        costs (Costs): Costs of stopping at each exit.
+        goal (Goal): What to optimize for.
         kinds (Sequence[str]): Types of policies to compare.
-        ensembles (Sequence[bool]): Answers to compare: the last exit's (False), the mean of those
-            reached (True).
+        ensembles (Sequence[bool]): Values of ``ensemble`` to compare, see :class:`ExitPolicy`.
 
     Raises:
-        ConfigError: Too few images, or a goal that nothing can reach.
+        ConfigError: There are too few images, or no policy can be so cheap.
     """
     if len(labels) < 10 * FOLDS:
         raise ConfigError(
@@ -111,40 +121,40 @@ def calibrate(
     temperatures = [fit_temperature(logits[:, i], labels) for i in range(count)]
     probabilities = calibrated(logits, temperatures)
     uncalibrated = calibrated(logits, [1.0] * count)
-    right = probabilities.argmax(-1) == labels[:, None]
-    target = goal.target(costs, right[:, -1])
-    least, whole = float(min(costs.fixed)), float(costs.fixed[-1])
-    if target.cost is not None and target.cost < least:
+    correct = probabilities.argmax(-1) == labels[:, None]
+    target = goal.target(costs, correct[:, -1])
+    lowest, deepest_cost = float(min(costs.fixed)), float(costs.fixed[-1])
+    if isinstance(target, CostTarget) and target.cost < lowest:
         raise ConfigError(
-            f'no policy can cost {target.cost:.4g}: exit 1 alone costs {least:.4g}, '
-            f'{least / whole:.2f} of the deepest'
+            f'no policy can cost {target.cost:.4g}: exit 1 alone costs {lowest:.4g}, '
+            f'{lowest / deepest_cost:.2f} of the deepest'
         )
-    candidates = [_fixed(right, i, costs) for i in range(count)]
+    candidates = [_fixed(correct, i, costs) for i in range(count)]
     for kind, ensemble in itertools.product(kinds, ensembles):
         exits = Exits(probabilities, labels, costs, kind, ensemble)
-        candidates += [_searched(exits, right[:, -1], goal, search) for search in SEARCHES]
+        candidates += [_searched(exits, correct[:, -1], goal, search) for search in SEARCHES]
     reach = [c for c in candidates if target.key(c.seen)[0] == 0]
-    # Of equal ones the first, which is the simplest.
-    chosen = max(reach or candidates, key=lambda c: target.value(c.unseen, whole))
+    # max() takes the first of equal ones, which is the simplest.
+    chosen = max(reach or candidates, key=lambda c: target.value(c.unseen, deepest_cost))
+    ece_before, ece_after = (
+        [expected_calibration_error(p[:, i], labels) for i in range(count)]
+        for p in (uncalibrated, probabilities)
+    )
     return Calibration(
-        build_policy(dict(**chosen.policy, temperatures=temperatures)),
-        chosen,
-        candidates,
-        temperatures,
-        [
-            tuple(
-                expected_calibration_error(p[:, i], labels) for p in (uncalibrated, probabilities)
-            )
-            for i in range(count)
-        ],
-        right.mean(axis=0).tolist(),
+        policy=build_policy(dict(**chosen.policy, temperatures=temperatures)),
+        chosen=chosen,
+        candidates=candidates,
+        temperatures=temperatures,
+        ece_before=ece_before,
+        ece_after=ece_after,
+        exit_accuracy=correct.mean(axis=0).tolist(),
     )
 
 
-def _fixed(right: np.ndarray, index: int, costs: Costs) -> Candidate:
-    """One exit for all images: nothing to find, so nothing is unseen."""
-    shares = np.eye(right.shape[1])[index]
-    result = Result(float(right[:, index].mean()), float(costs.fixed[index]), shares)
+def _fixed(correct: np.ndarray, index: int, costs: Costs) -> Candidate:
+    """One exit for all images; there is nothing to cross-validate."""
+    fractions = np.eye(correct.shape[1])[index]
+    result = Result(float(correct[:, index].mean()), float(costs.fixed[index]), fractions)
     policy = dict(type='FixedExitPolicy', exit_number=index + 1)
     return Candidate(policy, 'fixed', result, result)
 
@@ -155,10 +165,10 @@ def _searched(exits: Exits, deepest: np.ndarray, goal: Goal, search: str) -> Can
     fold = np.arange(len(deepest)) % FOLDS
     results = []
     for number in range(FOLDS):
-        fit, new = exits.part(fold != number), exits.part(fold == number)
+        train, val = exits.subset(fold != number), exits.subset(fold == number)
         target = goal.target(exits.costs, deepest[fold != number])
-        results.append(new.try_out(find(fit, target)))
+        results.append(val.evaluate(find(train, target)))
     weights = np.bincount(fold) / len(fold)
     unseen = Result(*(weights @ np.array(values) for values in zip(*results)))
     policy = dict(type=exits.kind, thresholds=thresholds, ensemble=exits.ensemble)
-    return Candidate(policy, search, exits.try_out(thresholds), unseen)
+    return Candidate(policy, search, exits.evaluate(thresholds), unseen)

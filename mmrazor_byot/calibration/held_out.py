@@ -1,4 +1,4 @@
-"""The images to calibrate on: never those of the test."""
+"""The images to calibrate on, which are not those of the test."""
 
 import warnings
 
@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader
 from mmrazor_byot.datasets import image_settings
 from mmrazor_byot.errors import ConfigError
 
-#: What says how a split is read, or how much of it, but not which split.
-PARTS = (
+#: Arguments that say how a split is read, or how much of it, but not which split.
+NOT_OF_SPLIT = (
     'pipeline',
     'hold_out_every',
     'held_out',
@@ -26,33 +26,32 @@ def calibration_loader(cfg: Config) -> DataLoader:
     """Build the config's ``calibration_dataloader``.
 
     Args:
-        cfg (Config): A recipe.
+        cfg (Config): A recipe. There is a warning if it trains on the same images.
 
     Returns:
-        DataLoader: Images that the network was not trained on. Where the config shows that it was,
-        a warning says what to do.
+        DataLoader: Held-out images.
 
     Raises:
-        ConfigError: There is none, or it reads the test images.
+        ConfigError: There is no such loader, or it reads the test images.
     """
     loader = cfg.get('calibration_dataloader')
     if loader is None:
         raise ConfigError(
             'the config has no calibration_dataloader. Give it one that reads labelled images '
-            'which are in neither the training nor the test set, with the pipeline of the test'
+            'which are in neither the training nor the test set, with the test pipeline'
         )
     test = cfg.get('test_dataloader')
     if test is not None and _overlap(loader.dataset, test.dataset):
         raise ConfigError(
-            'calibration_dataloader reads the test images; what is chosen on them says nothing '
-            'about new ones. Hold out training images'
+            'calibration_dataloader reads the test images, so the test would be biased. Hold out '
+            'training images'
         )
     train = cfg.get('train_dataloader')
     if train is not None and _overlap(loader.dataset, train.dataset):
         every = image_settings(loader.dataset).get('hold_out_every', 10)
         warnings.warn(
-            'the config trains on the images that it calibrates on, so the exits will look surer '
-            'than they are. Train with --cfg-options '
+            'the config trains on the images that it calibrates on, on which the exits are too '
+            'confident. Train with --cfg-options '
             f'train_dataloader.dataset.hold_out_every={every} and calibrate with the same option',
             stacklevel=2,
         )
@@ -60,14 +59,13 @@ def calibration_loader(cfg: Config) -> DataLoader:
 
 
 def _split(dataset: dict) -> dict:
-    return {k: v for k, v in dataset.items() if k not in PARTS}
+    return {k: v for k, v in dataset.items() if k not in NOT_OF_SPLIT}
 
 
 def _overlap(held_out: dict, other: dict) -> bool:
-    """Whether they read one split, and not two parts that make it up."""
+    """Whether both read one split, and not its held-out and its other images."""
     held_out, other = image_settings(held_out), image_settings(other)
-    every, apart = (held_out.get(k) for k in ('hold_out_every', 'held_out'))
-    complement = every == other.get('hold_out_every') and (
-        bool(apart) != bool(other.get('held_out'))
+    complement = held_out.get('hold_out_every') == other.get('hold_out_every') and (
+        bool(held_out.get('held_out')) != bool(other.get('held_out'))
     )
     return _split(held_out) == _split(other) and not complement

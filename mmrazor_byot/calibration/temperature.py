@@ -1,33 +1,33 @@
-"""Temperature scaling: make an exit as confident as it is accurate."""
+"""Temperature scaling (arXiv 1706.04599)."""
 
 import math
 from typing import Sequence
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 from torch.nn import functional as F
 
 from mmrazor_byot.early_exit import confidence, softmax
 
 #: The range of temperatures.
-COLDEST, HOTTEST = 0.05, 20.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature of the largest likelihood (arXiv 1706.04599).
+    """The temperature with the least cross entropy.
 
     Args:
-        logits (np.ndarray): Of one exit, (M, K).
-        labels (np.ndarray): Right classes, (M,).
+        logits (np.ndarray): Logits of one exit, (M, K).
+        labels (np.ndarray): Classes, (M,).
 
     Returns:
-        float: From 0.05 to 20; the predicted classes do not change by it.
+        float: From 0.05 to 20.
     """
     scores, targets = torch.from_numpy(logits).double(), torch.from_numpy(labels).long()
     found = minimize_scalar(
         lambda log_t: F.cross_entropy(scores / math.exp(log_t), targets).item(),
-        bounds=(math.log(COLDEST), math.log(HOTTEST)),
+        bounds=(math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)),
         method='bounded',
     )
     return math.exp(found.x)
@@ -36,20 +36,17 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 def expected_calibration_error(
     probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
 ) -> float:
-    """Mean difference between confidence and accuracy, from 0 to 1.
-
-    The images are put into bins of equal width by their confidence; the error is the mean of
-    |accuracy - confidence| over the images' bins.
+    """Mean of |accuracy - confidence| over bins of equal width, weighted by their images.
 
     Args:
         probabilities (np.ndarray): (M, K).
-        labels (np.ndarray): Right classes, (M,).
-        bins (int): Their number. Defaults to 15.
+        labels (np.ndarray): Classes, (M,).
+        bins (int): Number of bins. Defaults to 15.
     """
-    certainty = confidence(torch.from_numpy(probabilities)).numpy()
-    right = probabilities.argmax(axis=1) == labels
-    number = np.clip(np.ceil(certainty * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(number, right.astype(np.float64) - certainty, bins)
+    confidences = confidence(torch.from_numpy(probabilities)).numpy()
+    correct = probabilities.argmax(axis=1) == labels
+    number = np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.bincount(number, correct.astype(np.float64) - confidences, bins)
     return float(np.abs(gaps).sum() / len(labels))
 
 

@@ -1,4 +1,4 @@
-"""Stop early: exit policies, and networks that can stop after any section."""
+"""Early exit: policies, and networks that can stop after any section."""
 
 from .base import POLICY_TYPES, ExitPolicy, build_policy
 from .policies import (
@@ -7,6 +7,7 @@ from .policies import (
     FixedExitPolicy,
     MarginPolicy,
     PatiencePolicy,
+    ThresholdPolicy,
 )
 from .policy_file import PolicyFile, parse_policy, policy_text, read_policy
 from .run import EarlyExit, RecordedNetwork, run_policy
@@ -25,6 +26,7 @@ __all__ = [
     'PolicyFile',
     'RecordedNetwork',
     'StagedNetwork',
+    'ThresholdPolicy',
     'agreement',
     'build_policy',
     'confidence',

@@ -1,12 +1,12 @@
-"""Exit policies: which answer is good enough to stop at.
+"""Exit policies: at which exit a sample stops.
 
-A policy sees the probabilities of the exits reached so far, and no network. Its arguments are plain
-numbers, so that a JSON file can hold it.
+A policy is given the probabilities of the exits reached so far, and no network. Its arguments are
+plain numbers, so that it can be saved as JSON.
 """
 
 import inspect
 import warnings
-from typing import Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Type
 
 import torch
 from torch import Tensor
@@ -16,21 +16,23 @@ from mmrazor_byot.errors import ConfigError
 from .scores import softmax
 
 #: All policies by name.
-POLICY_TYPES: Dict[str, type] = {}
-#: What a policy's methods were called in release 0.1.
+POLICY_TYPES: Dict[str, Type['ExitPolicy']] = {}
+#: Names of a policy's methods in release 0.1.
 OLD_NAMES = dict(
     reads='uses_exit', leaves='should_exit', larger_is_surer='higher_is_more_confident'
 )
 
 
 class ExitPolicy:
-    """Base of the exit policies.
+    """Base class of the exit policies.
+
+    A subclass is added to ``POLICY_TYPES``, unless it is declared with ``abstract=True``.
 
     Args:
         temperatures (Sequence[float], optional): One for each exit, see :func:`softmax`. Defaults
             to 1 for all.
-        ensemble (bool): Answer with the mean of the exits reached instead of the last one, and
-            judge that mean. Defaults to False.
+        ensemble (bool): Predict, and decide, by the mean of the exits reached instead of the last
+            one. Defaults to False.
 
     Raises:
         ConfigError: A number is out of range.
@@ -48,7 +50,7 @@ class ExitPolicy:
         self.temperatures = temperatures
         self.ensemble = bool(ensemble)
 
-    def __init_subclass__(cls, **kwargs) -> None:
+    def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         old = OLD_NAMES.keys() & vars(cls).keys()
         for name in old:
@@ -56,16 +58,16 @@ class ExitPolicy:
         if old:
             renamed = ', '.join(f'{name} is now {OLD_NAMES[name]}' for name in sorted(old))
             warnings.warn(f'{cls.__name__}: {renamed}', FutureWarning, stacklevel=2)
-        if not cls.__name__.startswith('_'):
+        if not abstract:
             POLICY_TYPES[cls.__name__] = cls
 
     @property
     def name(self) -> str:
-        """Its type, as a config names it."""
+        """The ``type`` in a config."""
         return type(self).__name__
 
     def last(self, num_exits: int) -> int:
-        """The exit after which nothing is ever run, 1 to C."""
+        """The deepest exit that is ever run, 1 to C."""
         return num_exits
 
     def uses_exit(self, exit_number: int) -> bool:
@@ -79,11 +81,11 @@ class ExitPolicy:
         return softmax(logits, self.temperatures[exit_number - 1])
 
     def answer(self, reached: List[Tensor]) -> Tensor:
-        """What to answer with.
+        """The prediction for samples that stop now.
 
         Args:
-            reached (list[Tensor]): Probabilities (N, K) of the exits that were used, in their
-                order; at least one.
+            reached (list[Tensor]): Probabilities (N, K) of the exits used so far, at least one, in
+                their order.
 
         Returns:
             Tensor: Probabilities (N, K).
@@ -94,7 +96,7 @@ class ExitPolicy:
         """Which samples stop at an exit that is used.
 
         Args:
-            reached (list[Tensor]): As for :meth:`answer`.
+            reached (list[Tensor]): See :meth:`answer`.
             exit_number (int): The exit, from 1; never the last.
 
         Returns:
@@ -103,19 +105,19 @@ class ExitPolicy:
         raise NotImplementedError
 
     def check(self, num_exits: int) -> None:
-        """See that it fits a network.
+        """Check that the policy fits a network.
 
         Raises:
             ConfigError: It is for another number of exits.
         """
-        given = self.temperatures
-        if given is not None and len(given) != num_exits:
+        if self.temperatures is not None and len(self.temperatures) != num_exits:
             raise ConfigError(
-                f'{self.name}: {len(given)} temperatures for a network of {num_exits} exits'
+                f'{self.name}: {len(self.temperatures)} temperatures for a network of {num_exits} '
+                'exits'
             )
 
     def config(self) -> dict:
-        """What builds it again: ``type`` and arguments."""
+        """The config from which :func:`build_policy` builds the policy again."""
         arguments = inspect.signature(type(self)).parameters
         return dict(type=self.name, **{name: getattr(self, name) for name in arguments})
 
@@ -127,11 +129,11 @@ def build_policy(config: dict) -> ExitPolicy:
         config (dict): ``type``, with or without scope, and arguments.
 
     Raises:
-        ConfigError: There is no such policy, or it takes no such argument.
+        ConfigError: There is no such policy, or its arguments are wrong.
     """
     if not isinstance(config, dict) or 'type' not in config:
         raise ConfigError(f'an exit policy is a dict with type and arguments, not {config!r}')
-    arguments = dict(config)
+    arguments: Dict[str, Any] = dict(config)
     name = str(arguments.pop('type')).split('.')[-1]
     if name not in POLICY_TYPES:
         raise ConfigError(f'there is no exit policy {name!r}; there are {sorted(POLICY_TYPES)}')

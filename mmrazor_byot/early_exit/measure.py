@@ -1,7 +1,7 @@
-"""A policy on a test set: accuracy, cost, and time that was measured."""
+"""Test a policy: accuracy, MACs and measured time."""
 
 from functools import partial
-from typing import Callable, Dict, Hashable, List, Sequence
+from typing import Callable, Dict, Hashable, List, Mapping, Sequence, TypeVar
 
 import numpy as np
 import torch
@@ -17,61 +17,66 @@ from mmrazor_byot.table import format_table
 
 from .base import ExitPolicy
 from .policies import FixedExitPolicy
-from .run import EarlyExit, run_policy
+from .run import EarlyExit, State, run_policy
 from .staged_network import StagedNetwork
 
+Name = TypeVar('Name', bound=Hashable)
 #: How many images are timed at each batch size.
 TIMED = {1: 100, 64: 320}
 
 
 @torch.no_grad()
 def evaluate_policy(model: BaseModel, loader: DataLoader, policy: ExitPolicy) -> dict:
-    """Run a policy over labelled images, stopping for real.
+    """Run a policy on labelled images with a :class:`StagedNetwork`.
 
     Args:
-        model (BaseModel): BYOT, on the device where it is to run.
+        model (BaseModel): BYOT, on the device to run it on.
         loader (DataLoader): The images.
         policy (ExitPolicy): Decides which images stop at which exit.
 
     Returns:
-        dict: ``images``; in percent ``top1`` of the policy and ``deepest_top1``; ``flops`` of an
-        image on average and ``flops_share``, as a fraction of the deepest exit's; ``exit_shares``
+        dict: ``images``; in percent ``top1`` of the policy and ``deepest_top1``; ``flops``, mean
+        MACs per image, and ``flops_share``, as a fraction of the deepest exit's; ``exit_shares``
         (C), the fraction of images that stop at each exit; ``exit_top1`` (C), their accuracy, None
         if there are none; ``time``, see :func:`compare_times`.
     """
     network = StagedNetwork(model)
-    right, best, exits, flops, kept = [], [], [], [], []
     costs = stage_flops(model, model.input_size)
+    results = []
+    timed_images: List[Tensor] = []
     for batch in track(loader, description='Images', transient=True):
         images, labels = network_inputs(model, batch)
         outcome = run_policy(network, images, policy)
-        right.append(outcome.scores.argmax(-1).cpu().numpy() == labels)
-        exits.append(outcome.exits.numpy())
-        flops.append(policy_flops(costs, outcome))
-        answers = run_policy(network, images, FixedExitPolicy()).scores
-        best.append(answers.argmax(-1).cpu().numpy() == labels)
-        if sum(map(len, kept)) < max(TIMED.values()):
-            kept.append(images)
-    right, exits = np.concatenate(right), np.concatenate(exits)
+        deepest = run_policy(network, images, FixedExitPolicy())
+        results.append(
+            (
+                outcome.scores.argmax(-1).cpu().numpy() == labels,
+                deepest.scores.argmax(-1).cpu().numpy() == labels,
+                outcome.exits.numpy(),
+                policy_flops(costs, outcome),
+            )
+        )
+        if sum(map(len, timed_images)) < max(TIMED.values()):
+            timed_images.append(images)
+    correct, deepest_correct, exits, flops = map(np.concatenate, zip(*results))
     stopped = [exits == number for number in range(1, network.num_exits + 1)]
-    mean_flops = float(np.concatenate(flops).mean())
     return dict(
-        images=len(right),
-        top1=100 * float(right.mean()),
-        deepest_top1=100 * float(np.concatenate(best).mean()),
-        flops=mean_flops,
-        flops_share=mean_flops / sum(costs['sections']),
+        images=len(correct),
+        top1=100 * float(correct.mean()),
+        deepest_top1=100 * float(deepest_correct.mean()),
+        flops=float(flops.mean()),
+        flops_share=float(flops.mean()) / sum(costs['sections']),
         exit_shares=[float(here.mean()) for here in stopped],
-        exit_top1=[100 * float(right[here].mean()) if here.any() else None for here in stopped],
-        time=compare_times(network, torch.cat(kept), policy),
+        exit_top1=[100 * float(correct[here].mean()) if here.any() else None for here in stopped],
+        time=compare_times(network, torch.cat(timed_images), policy),
     )
 
 
-def policy_flops(costs: Dict[str, Sequence[float]], outcome: EarlyExit) -> np.ndarray:
-    """FLOPs of each image, from the exit at which it stopped and the heads that were run.
+def policy_flops(costs: Mapping[str, Sequence[float]], outcome: EarlyExit) -> np.ndarray:
+    """MACs of each image, from the exit at which it stopped and the heads that were run.
 
     Args:
-        costs (dict): See :func:`stage_flops`.
+        costs (Mapping[str, Sequence[float]]): See :func:`stage_flops`.
         outcome (EarlyExit): Of N images.
 
     Returns:
@@ -83,7 +88,7 @@ def policy_flops(costs: Dict[str, Sequence[float]], outcome: EarlyExit) -> np.nd
 
 
 def compare_times(network: StagedNetwork, images: Tensor, policy: ExitPolicy) -> List[dict]:
-    """Time a policy against the deepest exit alone.
+    """Time a policy and the deepest exit alone.
 
     Args:
         network (StagedNetwork): The network.
@@ -91,28 +96,32 @@ def compare_times(network: StagedNetwork, images: Tensor, policy: ExitPolicy) ->
         policy (ExitPolicy): The policy.
 
     Returns:
-        list[dict]: For each batch size ``batch``, ``images``, in ms an image ``policy_ms`` and
+        list[dict]: For each batch size ``batch``, ``images``, in ms per image ``policy_ms`` and
         ``deepest_ms``, and ``share``, the first divided by the second.
     """
     rows = []
     for size, count in TIMED.items():
         batches = images[:count].split(size)
-        policies = dict(policy_ms=policy, deepest_ms=FixedExitPolicy())
-        times = time_policies(network, batches, policies)
-        share = times['policy_ms'] / times['deepest_ms']
-        rows.append(dict(batch=size, images=sum(map(len, batches)), **times, share=share))
+        times = time_policies(
+            network, batches, dict(policy_ms=policy, deepest_ms=FixedExitPolicy())
+        )
+        ratio = times['policy_ms'] / times['deepest_ms']
+        rows.append(dict(batch=size, images=sum(map(len, batches)), **times, share=ratio))
     return rows
 
 
 def time_policies(
-    network: StagedNetwork, batches: Sequence[Tensor], policies: Dict[Hashable, ExitPolicy]
-) -> Dict[Hashable, float]:
-    """Milliseconds an image: median of at least three passes over the batches, in turn.
+    network: StagedNetwork, batches: Sequence[Tensor], policies: Mapping[Name, ExitPolicy]
+) -> Dict[Name, float]:
+    """Time policies in turn.
 
     Args:
         network (StagedNetwork): The network.
         batches (Sequence[Tensor]): Preprocessed images, (N, 3, H, W) each.
-        policies (dict): Policies by name.
+        policies (Mapping[Hashable, ExitPolicy]): Policies by name.
+
+    Returns:
+        dict: Milliseconds per image by name, the median of at least three passes over the batches.
     """
 
     def classify(policy: ExitPolicy) -> None:
@@ -130,13 +139,13 @@ def stage_times(network: StagedNetwork, images: Tensor) -> Dict[str, List[float]
 
     Args:
         network (StagedNetwork): The network.
-        images (Tensor): Preprocessed images, (N, 3, H, W); one, for the latency of one.
+        images (Tensor): Preprocessed images, (N, 3, H, W).
 
     Returns:
-        dict: ``sections`` and ``heads``, C medians each, in ms. The head of the deepest exit counts
-        with its section.
+        dict: ``sections`` and ``heads``, C medians each, in ms for the batch. The deepest section
+        includes its head, whose time is 0.
     """
-    states = [(images,)]
+    states: List[State] = [(images,)]
     for number in range(1, network.num_exits):
         states.append(network.stage(number, states[-1], read=False)[0])
     calls = {
@@ -151,34 +160,36 @@ def stage_times(network: StagedNetwork, images: Tensor) -> Dict[str, List[float]
 
 
 def _median_ms(
-    calls: Dict[Hashable, Callable[[], object]], device: torch.device, at_least: int
-) -> Dict[Hashable, float]:
-    """Median milliseconds of each call, the device's work included."""
+    calls: Mapping[Name, Callable[[], object]], device: torch.device, at_least: int
+) -> Dict[Name, float]:
+    """Median milliseconds of each call until the device has finished."""
 
-    def finished(call: Callable[[], object]) -> None:
+    def finish(call: Callable[[], object]) -> None:
         call()
         if device.type == 'cuda':
             torch.cuda.synchronize(device)
 
-    timed = {name: partial(finished, call) for name, call in calls.items()}
+    timed: Dict[Hashable, Callable[[], object]] = {
+        name: partial(finish, call) for name, call in calls.items()
+    }
     times = interleaved(timed, seconds=0, at_least=at_least)
-    return {name: 1000 * float(np.median(spent)) for name, spent in times.items()}
+    return {name: 1000 * float(np.median(times[name])) for name in calls}
 
 
 def format_policy_test(result: dict, policy: ExitPolicy) -> str:
-    """What :func:`evaluate_policy` found, as text."""
+    """The result of :func:`evaluate_policy` as text."""
     count = len(result['exit_shares'])
     rows = [
         ['exit', *(f'{i + 1}/{count}' for i in range(count))],
         ['stop here (%)', *(f'{100 * s:.1f}' for s in result['exit_shares'])],
         ['their top-1 (%)', *('-' if a is None else f'{a:.2f}' for a in result['exit_top1'])],
     ]
-    times = [['batch', 'images', 'policy (ms an image)', 'deepest exit (ms an image)', 'ratio']]
+    times = [['batch', 'images', 'policy (ms per image)', 'deepest exit (ms per image)', 'ratio']]
     times += [list(row.values()) for row in result['time']]
     return (
         f'{policy.name} on {result["images"]} images: top-1 {result["top1"]:.2f} %, the deepest '
         f'exit alone {result["deepest_top1"]:.2f} %\n'
-        f'FLOPs of an image: {result["flops"] / 1e9:.4g} G on average, '
+        f'FLOPs per image: {result["flops"] / 1e9:.4g} G on average, '
         f"{result['flops_share']:.3f} of the deepest exit's\n\n"
         f'{format_table(rows)}\n\n{format_table(times)}'
     )

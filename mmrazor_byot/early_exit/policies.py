@@ -1,7 +1,6 @@
-"""The exit policies that a file, a recipe or the command line can name."""
+"""The exit policies."""
 
-from numbers import Real
-from typing import List, Optional, Sequence, Union
+from typing import Iterable, List, Optional, Sequence, Union
 
 import torch
 from torch import Tensor
@@ -13,11 +12,11 @@ from .scores import agreement, confidence, entropy, margin
 
 
 class FixedExitPolicy(ExitPolicy):
-    """Stop at one exit; with ``ensemble``, answer with all up to it.
+    """Stop all samples at one exit; with ``ensemble``, use those before it too.
 
     Args:
         exit_number (int): 1 to C, or -1 for the deepest. Defaults to -1.
-        temperatures, ensemble: As in :class:`ExitPolicy`.
+        temperatures, ensemble: See :class:`ExitPolicy`.
     """
 
     def __init__(
@@ -38,10 +37,10 @@ class FixedExitPolicy(ExitPolicy):
         return num_exits if self.exit_number == -1 else self.exit_number
 
     def uses_exit(self, exit_number: int) -> bool:
-        return self.ensemble  # the last exit is used in any case
+        return self.ensemble  # the last exit is always used
 
     def should_exit(self, reached: List[Tensor], exit_number: int) -> Tensor:
-        return torch.zeros_like(reached[-1][:, 0], dtype=torch.bool)  # all stop at the last
+        return _no_sample(reached)
 
     def check(self, num_exits: int) -> None:
         super().check(num_exits)
@@ -53,11 +52,11 @@ class FixedExitPolicy(ExitPolicy):
 
 
 class PatiencePolicy(ExitPolicy):
-    """Stop if the last exits give the same answer.
+    """Stop if several exits in a row predict the same class.
 
     Args:
         patience (int): How many exits in a row must agree. Defaults to 2.
-        temperatures, ensemble: As in :class:`ExitPolicy`.
+        temperatures, ensemble: See :class:`ExitPolicy`.
     """
 
     def __init__(
@@ -81,28 +80,29 @@ class PatiencePolicy(ExitPolicy):
         return agreement(labels) >= self.patience
 
 
-class _ThresholdPolicy(ExitPolicy):
-    """Base of the policies that compare a score of the answer with a threshold.
+class ThresholdPolicy(ExitPolicy, abstract=True):
+    """Base class of the policies that compare a score of the prediction with a threshold.
 
     Args:
-        thresholds (float | Sequence[float | None]): One for all exits, or one for each but the
-            deepest. None: no sample stops there.
-        temperatures, ensemble: As in :class:`ExitPolicy`.
+        thresholds (float | Iterable[float | None]): One for all exits, or one for each but the
+            deepest. No sample stops at an exit whose threshold is None.
+        temperatures, ensemble: See :class:`ExitPolicy`.
     """
 
     higher_is_more_confident = True
 
     def __init__(
         self,
-        thresholds: Union[float, Sequence[Optional[float]]],
+        thresholds: Union[float, Iterable[Optional[float]]],
         temperatures: Optional[Sequence[float]] = None,
         ensemble: bool = False,
     ) -> None:
         super().__init__(temperatures, ensemble)
-        if isinstance(thresholds, Real):
-            self.thresholds = float(thresholds)
-        else:
+        self.thresholds: Union[float, List[Optional[float]]]
+        if isinstance(thresholds, Iterable):
             self.thresholds = [None if t is None else float(t) for t in thresholds]
+        else:
+            self.thresholds = float(thresholds)
         given = self.thresholds if isinstance(self.thresholds, list) else [self.thresholds]
         if not all(t is None or 0 <= t <= 1 for t in given):
             raise ConfigError(
@@ -117,7 +117,7 @@ class _ThresholdPolicy(ExitPolicy):
 
     @staticmethod
     def score(probabilities: Tensor) -> Tensor:
-        """What is compared: (N, K) to (N,), from 0 to 1."""
+        """The score, (N, K) to (N,), from 0 to 1."""
         raise NotImplementedError
 
     def uses_exit(self, exit_number: int) -> bool:
@@ -126,7 +126,7 @@ class _ThresholdPolicy(ExitPolicy):
     def should_exit(self, reached: List[Tensor], exit_number: int) -> Tensor:
         threshold = self.threshold(exit_number)
         if threshold is None:
-            return torch.zeros_like(reached[-1][:, 0], dtype=torch.bool)
+            return _no_sample(reached)
         score = self.score(self.answer(reached))
         return score >= threshold if self.higher_is_more_confident else score <= threshold
 
@@ -140,20 +140,24 @@ class _ThresholdPolicy(ExitPolicy):
             )
 
 
-class ConfidencePolicy(_ThresholdPolicy):
-    """Stop if the largest probability reaches the exit's threshold."""
+class ConfidencePolicy(ThresholdPolicy):
+    """Stop if the largest probability is at least the threshold."""
 
     score = staticmethod(confidence)
 
 
-class MarginPolicy(_ThresholdPolicy):
-    """Stop if the two largest probabilities are far enough apart."""
+class MarginPolicy(ThresholdPolicy):
+    """Stop if the two largest probabilities differ by at least the threshold."""
 
     score = staticmethod(margin)
 
 
-class EntropyPolicy(_ThresholdPolicy):
-    """Stop if the entropy, as a fraction of log K, is small enough."""
+class EntropyPolicy(ThresholdPolicy):
+    """Stop if the entropy, as a fraction of log K, is at most the threshold."""
 
     higher_is_more_confident = False
     score = staticmethod(entropy)
+
+
+def _no_sample(reached: List[Tensor]) -> Tensor:
+    return torch.zeros_like(reached[-1][:, 0], dtype=torch.bool)

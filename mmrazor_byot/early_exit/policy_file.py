@@ -1,11 +1,12 @@
-"""A policy as a JSON file, with what it was calibrated for."""
+"""Exit policies as JSON files."""
 
 import json
 import os
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import Any, NamedTuple
 
 from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.files import PathLike
 
 from .base import ExitPolicy, build_policy
 
@@ -13,13 +14,13 @@ FORMAT = 'mmrazor_byot exit policy 1'
 
 
 class PolicyFile(NamedTuple):
-    """What a policy file holds.
+    """The content of a policy file.
 
     Attributes:
         policy (ExitPolicy): The policy.
-        num_exits (int): Exits of the network it was made for, C.
-        num_classes (int): Classes of that network, K.
-        calibration (dict): How it was found; empty if written by hand.
+        num_exits (int): Number of exits of the network it was calibrated for, C.
+        num_classes (int): Number of classes of that network, K.
+        calibration (dict): How the policy was found; empty if it was written by hand.
     """
 
     policy: ExitPolicy
@@ -28,10 +29,10 @@ class PolicyFile(NamedTuple):
     calibration: dict = {}
 
     def check(self, num_exits: int, num_classes: int) -> None:
-        """See that it fits a network.
+        """Check that the policy fits a network.
 
         Raises:
-            ConfigError: It was made for another one.
+            ConfigError: It is for another number of exits or classes.
         """
         if (num_exits, num_classes) != (self.num_exits, self.num_classes):
             raise ConfigError(
@@ -42,19 +43,16 @@ class PolicyFile(NamedTuple):
 
 
 def policy_text(content: PolicyFile) -> str:
-    """The file's text."""
-    policy = content.policy.config()
-    return (
-        json.dumps(dict(format=FORMAT, **content._replace(policy=policy)._asdict()), indent=2)
-        + '\n'
-    )
+    """The text of a policy file."""
+    fields = {**content._asdict(), 'policy': content.policy.config()}
+    return json.dumps(dict(format=FORMAT, **fields), indent=2) + '\n'
 
 
-def read_policy(path: Union[str, Path]) -> PolicyFile:
+def read_policy(path: PathLike) -> PolicyFile:
     """Read a policy file.
 
     Raises:
-        ConfigError: It is missing, broken or not a policy file.
+        ConfigError: It does not exist, is not JSON or not a policy file.
     """
     if not os.path.isfile(path):
         raise ConfigError(
@@ -67,15 +65,15 @@ def read_policy(path: Union[str, Path]) -> PolicyFile:
     return parse_policy(data, f'policy file "{path}"')
 
 
-def parse_policy(data: dict, name: str) -> PolicyFile:
-    """Take a policy file's content apart.
+def parse_policy(data: Any, name: str) -> PolicyFile:
+    """Check the parsed JSON of a policy file and build its policy.
 
     Args:
-        data (dict): What the JSON holds.
-        name (str): What to call it in a message.
+        data (Any): The parsed JSON.
+        name (str): What error messages call it.
 
     Raises:
-        ConfigError: It is not a policy file.
+        ConfigError: It is not a policy file, or its policy is wrong.
     """
     if not isinstance(data, dict) or data.get('format') != FORMAT:
         found = data.get('format') if isinstance(data, dict) else type(data)

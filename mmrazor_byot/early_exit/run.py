@@ -1,19 +1,32 @@
-"""Run a network stage by stage, and let samples leave."""
+"""Run a network stage by stage until each sample stops."""
 
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Protocol, Tuple
 
 import torch
 from torch import Tensor
 
 from .base import ExitPolicy
 
+#: What one stage hands to the next: tensors (N, ...).
+State = Tuple[Tensor, ...]
+
+
+class Stages(Protocol):
+    """A network that can be run stage by stage, such as :class:`StagedNetwork`."""
+
+    num_exits: int
+    num_classes: int
+
+    def stage(self, number: int, state: State, read: bool) -> Tuple[State, Optional[Tensor]]:
+        """Run a stage, from 1: its state and, if ``read``, the logits (N, K) of its exit."""
+
 
 class EarlyExit(NamedTuple):
-    """What came of a batch, in the order of the inputs.
+    """Results of a batch, in the order of the inputs.
 
     Attributes:
-        scores (Tensor): The answers, probabilities (N, K).
-        exits (Tensor): The exit at which each sample left, from 1, (N,) int64 on the CPU.
+        scores (Tensor): Predicted probabilities, (N, K).
+        exits (Tensor): The exit at which each sample stopped, from 1, (N,) int64 on the CPU.
         exit_scores (Tensor): Probabilities of the exits, (N, C, K); NaN if a sample did not reach
             an exit or the policy does not use it.
     """
@@ -23,15 +36,13 @@ class EarlyExit(NamedTuple):
     exit_scores: Tensor
 
 
-def run_policy(network: Any, inputs: Tensor, policy: ExitPolicy) -> EarlyExit:
-    """Classify a batch; samples that are done leave, the rest go on together.
+def run_policy(network: Stages, inputs: Tensor, policy: ExitPolicy) -> EarlyExit:
+    """Classify a batch; the next stage runs only the samples that have not stopped.
 
     Args:
-        network: Has ``num_exits``, ``num_classes`` and ``stage(number, state, read) -> (state,
-            logits)``. The state is a tuple of tensors (N, ...): the inputs before stage 1. Logits
-            (N, K) are None if they are not to be read.
-        inputs (Tensor): What stage 1 takes, (N, ...).
-        policy (ExitPolicy): Which samples leave where.
+        network (Stages): The network.
+        inputs (Tensor): Input of stage 1, (N, ...).
+        policy (ExitPolicy): Decides which samples stop at which exit.
 
     Returns:
         EarlyExit: Of all N samples.
@@ -41,39 +52,38 @@ def run_policy(network: Any, inputs: Tensor, policy: ExitPolicy) -> EarlyExit:
     """
     policy.check(network.num_exits)
     last = policy.last(network.num_exits)
-    state: Tuple[Tensor, ...] = (inputs,)
+    state: State = (inputs,)
     reached: List[Tensor] = []
-    left = torch.arange(len(inputs))  # numbers of the samples that have not left
+    remaining = torch.arange(len(inputs))  # indices of the samples that have not stopped
     exits = torch.zeros(len(inputs), dtype=torch.long)
-    scores, exit_scores = None, None
+    scores = exit_scores = torch.empty(0)  # the first logits tell dtype and device
     for number in range(1, last + 1):
-        read = number == last or policy.uses_exit(number)
-        state, logits = network.stage(number, state, read)
-        if not read:
+        state, logits = network.stage(number, state, number == last or policy.uses_exit(number))
+        if logits is None:
             continue
         reached.append(policy.probabilities(logits, number))
-        if scores is None:
+        if len(reached) == 1:
             scores = torch.empty_like(reached[0])
             shape = len(inputs), network.num_exits, scores.shape[1]
             exit_scores = scores.new_full(shape, float('nan'))
-        exit_scores[left, number - 1] = reached[-1]
+        exit_scores[remaining, number - 1] = reached[-1]
         stop = None if number == last else policy.should_exit(reached, number).cpu()
         if stop is None or stop.all():
-            scores[left], exits[left] = policy.answer(reached), number
+            scores[remaining], exits[remaining] = policy.answer(reached), number
             break
         if stop.any():
             done, keep = stop.nonzero()[:, 0], (~stop).nonzero()[:, 0]
-            scores[left[done]] = policy.answer([p[done] for p in reached])
-            exits[left[done]] = number
-            state, left = tuple(x[keep] for x in state), left[keep]
+            scores[remaining[done]] = policy.answer([p[done] for p in reached])
+            exits[remaining[done]] = number
+            state, remaining = tuple(x[keep] for x in state), remaining[keep]
             reached = [p[keep] for p in reached]
     return EarlyExit(scores, exits, exit_scores)
 
 
 class RecordedNetwork:
-    """Logits that were computed once, for :func:`run_policy` to leave early.
+    """Recorded logits as a network for :func:`run_policy`.
 
-    Its inputs are the numbers of the samples, (N,).
+    Its inputs are indices of samples, (N,).
 
     Args:
         logits (Tensor): Of every sample and exit, (M, C, K).
@@ -83,12 +93,10 @@ class RecordedNetwork:
         self.logits = logits
         _, self.num_exits, self.num_classes = logits.shape
 
-    def stage(
-        self, number: int, state: Tuple[Tensor, ...], read: bool = True
-    ) -> Tuple[Tuple[Tensor, ...], Optional[Tensor]]:
-        """The samples that are left, and their logits, (N, K)."""
+    def stage(self, number: int, state: State, read: bool = True) -> Tuple[State, Optional[Tensor]]:
+        """Look up logits, see :meth:`Stages.stage`."""
         return state, self.logits[state[0], number - 1] if read else None
 
     def run(self, policy: ExitPolicy) -> EarlyExit:
-        """Run a policy over all samples."""
+        """Run a policy on all samples."""
         return run_policy(self, torch.arange(len(self.logits)), policy)

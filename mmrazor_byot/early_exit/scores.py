@@ -1,4 +1,4 @@
-"""How certain an exit is: pure functions of probabilities (N, K)."""
+"""Scores of how confident an exit is, as functions of probabilities (N, K)."""
 
 import math
 
@@ -11,8 +11,8 @@ def softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
 
     Args:
         logits (Tensor): Scores before softmax, (N, K).
-        temperature (float): They are divided by it; above 1 it makes the exit less certain.
-            Defaults to 1.
+        temperature (float): Divides the logits; above 1 it makes the exit less confident. Defaults
+            to 1.
 
     Returns:
         Tensor: Probabilities (N, K), float32 or wider.
@@ -27,26 +27,23 @@ def confidence(probabilities: Tensor) -> Tensor:
 
 
 def margin(probabilities: Tensor) -> Tensor:
-    """By how much the largest probability leads: (N, K) to (N,)."""
+    """Difference of the two largest probabilities: (N, K) to (N,)."""
     two = probabilities.topk(2, dim=-1).values
     return two[..., 0] - two[..., 1]
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """Entropy as a fraction of the largest possible one: (N, K) to (N,).
-
-    It is 0 if one class has all, and 1 if all K have 1 / K.
-    """
+    """Entropy as a fraction of the largest possible one, log K: (N, K) to (N,)."""
     nats = -(probabilities * probabilities.clamp(1e-30, 1).log()).sum(-1)
-    # Rounding may lead a little beyond either end.
+    # Rounding may give values slightly out of range.
     return (nats / math.log(probabilities.shape[-1])).clamp(0, 1)
 
 
 def agreement(labels: Tensor) -> Tensor:
-    """How many of the last exits give the answer of the very last.
+    """How many exits in a row, up to the last one, predict the same class.
 
     Args:
-        labels (Tensor): Answers of the exits in their order, (N, I).
+        labels (Tensor): Predicted classes of I exits in their order, (N, I).
 
     Returns:
         Tensor: Counts (N,), from 1 to I.

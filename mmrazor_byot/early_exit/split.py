@@ -1,7 +1,7 @@
 """Cut a traced network into stages, one for each exit."""
 
 import operator
-from typing import Any, Iterable, List, NamedTuple, Optional, Set
+from typing import Any, Iterable, List, NamedTuple, Set
 
 import torch
 from torch import Tensor
@@ -12,47 +12,45 @@ from mmrazor_byot.errors import ConfigError
 SIZE = torch.ops.aten.sym_size.int
 
 
-class Stage(NamedTuple):
-    """What is run from one exit to the next.
+class Split(NamedTuple):
+    """A network cut into one stage for each exit.
 
     Attributes:
-        trunk (GraphModule | None): From the state of the stage before to the next state and what
-            the head needs, two tuples of tensors (N, ...). None for the deepest exit.
-        head (GraphModule): From what the head needs (for the deepest exit, from the state) to
-            logits (N, K).
+        trunks (list[GraphModule]): For exit 1 to C - 1, from the state of the stage before to the
+            next state and the inputs of the head, two tuples of tensors (N, ...).
+        heads (list[GraphModule]): For exit 1 to C, from these inputs (for the deepest exit, from
+            the state) to logits (N, K).
     """
 
-    trunk: Optional[GraphModule]
-    head: GraphModule
+    trunks: List[GraphModule]
+    heads: List[GraphModule]
 
 
-def split_stages(traced: GraphModule) -> List[Stage]:
+def split_stages(traced: GraphModule) -> Split:
     """Cut a network so that each exit computes only what it adds.
 
-    What an exit's logits depend on, and no exit before it, belongs to its stage: to the trunk, if
-    deeper exits depend on it too, else to the head. What deeper stages need of it crosses the cut
-    as the state.
+    What an exit's logits depend on, but not those of an exit before it, belongs to its stage: to
+    the trunk if deeper exits depend on it too, else to the head. What deeper stages need of it is
+    the state.
 
     Args:
         traced (GraphModule): The graph of ``image -> (logits_1, ..., logits_C)`` without side
-            effects, as torch.export makes it.
-
-    Returns:
-        list[Stage]: One for each exit.
+            effects, as made by torch.export.
 
     Raises:
-        ConfigError: What crosses a cut has no batch dimension in front.
+        ConfigError: The first dimension of a tensor in the state is not the batch.
     """
     nodes = list(traced.graph.nodes)
     image = next(n for n in nodes if n.op == 'placeholder')
     *shallow, deepest = next(n for n in nodes if n.op == 'output').args[0]
     from_image = _depending_on(image)
     needs = [_ancestors([answer]) & from_image for answer in (*shallow, deepest)]
-    state, done, stages = [image], {image}, []
+    state, done = [image], {image}
+    split = Split([], [])
     for number, answer in enumerate(shallow, start=1):
         deeper = set().union(*needs[number:])
         new = needs[number - 1] - done
-        # A tuple does not cross a cut, its parts do.
+        # A state has tensors, no tuples: take the parts of a tuple along.
         new |= {n for n in deeper if n.target is operator.getitem and n.args[0] in new}
         trunk, head = new & deeper, (new - deeper) | {answer}
         done |= new
@@ -61,14 +59,15 @@ def split_stages(traced: GraphModule) -> List[Stage]:
         head_inputs = _taken(known, head) or [answer]
         for node in state_after + head_inputs:
             _check_batch(node, image, number)
-        trunk_outputs = tuple(state_after), tuple(head_inputs)
-        stages.append(Stage(_cut(traced, state, trunk_outputs), _cut(traced, head_inputs, answer)))
+        split.trunks.append(_cut(traced, state, (tuple(state_after), tuple(head_inputs))))
+        split.heads.append(_cut(traced, head_inputs, answer))
         state = state_after
-    return [*stages, Stage(None, _cut(traced, state, deepest))]
+    split.heads.append(_cut(traced, state, deepest))
+    return split
 
 
 def _inputs(node: Node) -> List[Node]:
-    """What a node is computed from; sizes are found anew, see _cut."""
+    """The nodes that a node is computed from; _cut computes the batch size anew."""
     return [] if node.target is SIZE else node.all_input_nodes
 
 
@@ -84,7 +83,7 @@ def _ancestors(targets: Iterable[Node], stop: Iterable[Node] = ()) -> Set[Node]:
 
 
 def _depending_on(image: Node) -> Set[Node]:
-    """The tensors computed from the image; all else costs nothing to copy."""
+    """The nodes computed from the image; every stage gets a copy of the others."""
     found = {image}
     for node in image.graph.nodes:
         if not found.isdisjoint(_inputs(node)):
@@ -93,7 +92,7 @@ def _depending_on(image: Node) -> Set[Node]:
 
 
 def _taken(known: List[Node], later: Set[Node]) -> List[Node]:
-    """Those that later nodes take."""
+    """The known nodes that are inputs of later ones."""
     taken = {arg for node in later for arg in _inputs(node)}
     return [n for n in known if n in taken]
 
@@ -101,13 +100,13 @@ def _taken(known: List[Node], later: Set[Node]) -> List[Node]:
 def _check_batch(node: Node, image: Node, number: int) -> None:
     value = node.meta.get('val')
     shape = tuple(value.shape) if isinstance(value, Tensor) else value
-    # As text: a size of 2 would equal the symbol, as two images are traced.
+    # As text: the symbol equals 2, as two images are traced.
     if not (
         isinstance(value, Tensor) and shape and str(shape[0]) == str(image.meta['val'].shape[0])
     ):
         raise ConfigError(
             f'the network cannot be cut after exit {number}: {node.name} crosses the cut with '
-            f'shape {shape}; samples can leave only if their number is the first dimension'
+            f'shape {shape}; its first dimension must be the batch, so that samples can stop'
         )
 
 
@@ -123,7 +122,7 @@ def _cut(traced: GraphModule, inputs: List[Node], outputs: Any) -> GraphModule:
     for node in traced.graph.nodes:
         if node not in needed or node in copies:
             continue
-        if node.target is SIZE:  # samples may have left since
+        if node.target is SIZE:  # some samples may have stopped
             copies[node] = graph.call_function(SIZE, (copies[inputs[0]], 0))
         else:
             copies[node] = graph.node_copy(node, copies.__getitem__)

@@ -1,4 +1,4 @@
-"""A trained network that can stop after any of its sections."""
+"""A trained network that can stop after any section."""
 
 import warnings
 from typing import Optional, Tuple
@@ -12,26 +12,25 @@ from mmrazor_byot.compat import symbolic_batch
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.models.sections import eval_no_grad
 
+from .run import State
 from .split import split_stages
 
-State = Tuple[Tensor, ...]
-
-#: What torch.export, or code that it runs on stubs, raises.
+#: Raised by torch.export, or by code that it runs on fake tensors.
 UNTRACEABLE = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
 
 
 class StagedNetwork(nn.Module):
-    """Section by section: computing an exit runs nothing after it.
+    """A network run section by section: an exit is computed without anything after it.
 
-    The network is traced once (torch.export), and its graph cut between the exits; no backbone
-    needs to know. It shares its weights with the model, and computes what the model does in
-    evaluation.
+    The model is traced once (torch.export) and its graph cut between the exits, so any backbone
+    that can be traced will do. The weights are shared with the model, and the logits are those of
+    the model in evaluation mode.
 
     Args:
         model (BaseModel): A BYOT network, on the device where it is to run.
 
     Raises:
-        ConfigError: It has no exits, or cannot be cut.
+        ConfigError: The model has no exits, or cannot be cut.
 
     Examples:
         >>> network = StagedNetwork(model)
@@ -43,24 +42,23 @@ class StagedNetwork(nn.Module):
         super().__init__()
         if getattr(model, 'num_exits', 1) < 2:
             raise ConfigError(
-                f'{type(model).__name__} has one exit: there is nothing to leave early from; give '
-                'a BYOT network'
+                f'{type(model).__name__} has one exit: early exit needs a BYOT network'
             )
         self.num_exits = model.num_exits
         self.num_classes = model.num_classes
         self.input_size = model.input_size
-        stages = split_stages(_trace(model))
-        self.trunks = nn.ModuleList(s.trunk for s in stages[:-1])
-        self.heads = nn.ModuleList(s.head for s in stages)
+        trunks, heads = split_stages(_trace(model))
+        self.trunks, self.heads = nn.ModuleList(trunks), nn.ModuleList(heads)
 
     def stage(self, number: int, state: State, read: bool = True) -> Tuple[State, Optional[Tensor]]:
-        """Go on to the next exit.
+        """Run one stage.
 
         Args:
             number (int): The exit, 1 to C.
-            state (tuple[Tensor]): Of the stage before, each (N, ...); for stage 1, the preprocessed
-                images (N, 3, H, W).
-            read (bool): Whether to run the exit's head. Defaults to True.
+            state (tuple[Tensor]): The state after the stage before, each (N, ...); for stage 1, the
+                preprocessed images (N, 3, H, W).
+            read (bool): Whether to run the exit's head. Defaults to True; the deepest exit's always
+                is.
 
         Returns:
             tuple: The state for the next stage, empty after the last; logits (N, K), or None.
@@ -72,15 +70,16 @@ class StagedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tuple[Tensor, ...]:
         """The logits (N, K) of exit 1 to C."""
-        state, answers = (images,), []
-        for number in range(1, self.num_exits + 1):
-            state, logits = self.stage(number, state)
-            answers.append(logits)
-        return tuple(answers)
+        state: State = (images,)
+        logits = []
+        for trunk, head in zip(self.trunks, self.heads):
+            state, head_inputs = trunk(*state)
+            logits.append(head(*head_inputs))
+        return (*logits, self.heads[-1](*state))
 
 
 class _Logits(nn.Module):
-    """Images to the logits of all exits, as torch.export wants it."""
+    """Images to the logits of all exits, for torch.export."""
 
     def __init__(self, model: BaseModel) -> None:
         super().__init__()
@@ -93,14 +92,14 @@ class _Logits(nn.Module):
 def _trace(model: BaseModel) -> GraphModule:
     weight = next(model.parameters())
     images = torch.zeros(2, *model.input_size).to(weight)
-    batch = torch.export.Dim('batch', max=2**31)  # an end, as torch may take a slice for one
+    batch = torch.export.Dim('batch', max=2**31)  # without max, torch may infer one from a slice
     try:
         with eval_no_grad(model), warnings.catch_warnings(), symbolic_batch():
             warnings.simplefilter('ignore')
             program = torch.export.export(
                 _Logits(model), (images,), dynamic_shapes=({0: batch},), strict=False
             )
-            # Nothing may change a tensor that a later stage still needs.
+            # Without in-place operations: a later stage may need the tensor.
             return program.run_decompositions({}).module()
     except UNTRACEABLE as e:
         backbone = type(model.architecture.backbone).__name__

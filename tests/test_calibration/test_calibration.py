@@ -56,7 +56,7 @@ def test_more_drop_costs_less(data):
 def test_temperatures_lessen_the_error(data):
     logits, labels = data
     found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=1.0))
-    for i, (before, after) in enumerate(found.ece):
+    for i, (before, after) in enumerate(zip(found.ece_before, found.ece_after)):
         assert after < 0.7 * before
         assert found.temperatures[i] == fit_temperature(logits[:, i], labels)
     assert found.policy.temperatures == found.temperatures
@@ -68,7 +68,7 @@ def test_the_simplest_is_kept_where_nothing_is_gained(data):
     logits[:, 2] = logits[:, 0]
     found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=0.0))
     assert found.chosen.search == 'fixed'  # the simplest of all
-    assert found.chosen.seen.shares.tolist() == [1.0, 0.0, 0.0]
+    assert found.chosen.seen.fractions.tolist() == [1.0, 0.0, 0.0]
 
 
 def test_all_candidates_are_reported(data):
@@ -120,7 +120,7 @@ def test_nothing_but_the_deepest_keeps_the_accuracy(data):
     logits, labels = data
     logits[:, :2] = -logits[:, :2]  # wrong more often than by chance
     found = calibrate(logits, labels, COSTS, Goal(max_drop=0.0))
-    assert found.chosen.seen.shares.tolist() == [0, 0, 1]
+    assert found.chosen.seen.fractions.tolist() == [0, 0, 1]
     assert found.chosen.seen.cost == 10
 
 

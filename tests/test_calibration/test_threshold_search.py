@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from mmrazor_byot.calibration.threshold_search import (
+    AccuracyTarget,
     Costs,
+    CostTarget,
     Exits,
-    Target,
     best_joint,
     best_shared,
 )
@@ -61,16 +62,16 @@ def by_hand():
         (None, 3 / 4, 10.0, [0.0, 1.0]),
     ],
 )
-def test_try_out_by_hand(threshold, accuracy, cost, shares):
-    result = by_hand().try_out([threshold])
+def test_evaluate_by_hand(threshold, accuracy, cost, shares):
+    result = by_hand().evaluate([threshold])
     assert (result.accuracy, result.cost) == (accuracy, cost)
-    assert result.shares.tolist() == shares
+    assert result.fractions.tolist() == shares
 
 
 def test_best_by_hand():
-    assert by_hand().try_out(best_joint(by_hand(), Target(accuracy=0.9))).accuracy == 1
+    assert by_hand().evaluate(best_joint(by_hand(), AccuracyTarget(0.9))).accuracy == 1
     # What cannot be reached is come as close to as can be.
-    assert by_hand().try_out(best_joint(by_hand(), Target(cost=4))).cost == 4
+    assert by_hand().evaluate(best_joint(by_hand(), CostTarget(4))).cost == 4
 
 
 @pytest.mark.parametrize('ensemble', [False, True])
@@ -83,21 +84,21 @@ def test_equal_to_running_the_policy(kind, ensemble):
         policy = build_policy(dict(type=kind, thresholds=thresholds, ensemble=ensemble))
         outcome = RecordedNetwork(torch.from_numpy(logits)).run(policy)
         costs = policy_flops(dict(sections=SECTIONS, heads=HEADS), outcome)
-        tried = exits.try_out(thresholds)
+        tried = exits.evaluate(thresholds)
         assert tried.accuracy == (outcome.scores.argmax(1).numpy() == labels).mean()
         assert tried.cost == pytest.approx(costs.mean())
-        assert tried.shares.tolist() == [(outcome.exits.numpy() == n).mean() for n in (1, 2, 3)]
+        assert tried.fractions.tolist() == [(outcome.exits.numpy() == n).mean() for n in (1, 2, 3)]
 
 
 @pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('target', [Target(accuracy=0.8), Target(cost=6.0), Target(cost=7.5)])
+@pytest.mark.parametrize('target', [AccuracyTarget(0.8), CostTarget(6.0), CostTarget(7.5)])
 def test_joint_is_as_good_as_trying_all(kind, target):
     exits = exits_of(kind)
     best = max(
-        target.key(exits.try_out(t)) for t in itertools.product(exits.levels(0), exits.levels(1))
+        target.key(exits.evaluate(t)) for t in itertools.product(exits.levels(0), exits.levels(1))
     )
-    found = target.key(exits.try_out(best_joint(exits, target)))
-    shared = target.key(exits.try_out(best_shared(exits, target)))
+    found = target.key(exits.evaluate(best_joint(exits, target)))
+    shared = target.key(exits.evaluate(best_shared(exits, target)))
     assert found >= shared
     assert found[0] == 0  # it keeps to the target, and comes near the best
     assert found[1] == pytest.approx(best[1], rel=0.02)
@@ -109,8 +110,8 @@ def test_joint_wins_where_one_exit_is_sure_and_wrong():
     probabilities[:, 1] = [0.7, 0.3]
     probabilities[:, 2] = [0.9, 0.1]
     exits = Exits(probabilities, np.zeros(100, int), COSTS, 'ConfidencePolicy', False)
-    target = Target(accuracy=1.0)
+    target = AccuracyTarget(1.0)
     assert best_shared(exits, target) == [None, None]
     joint = best_joint(exits, target)
     assert joint[0] is None and joint[1] == pytest.approx(0.7)
-    assert exits.try_out(joint).cost == 7.5  # two sections, one head
+    assert exits.evaluate(joint).cost == 7.5  # two sections, one head

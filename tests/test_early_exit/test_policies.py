@@ -192,7 +192,7 @@ def test_numbers_of_numpy_become_plain():
         (dict(thresholds=0.5), 'an exit policy is a dict with type'),
         (dict(type='Sure'), "there is no exit policy 'Sure'; there are .*'PatiencePolicy'"),
         (dict(type='ExitPolicy'), "there is no exit policy 'ExitPolicy'"),
-        (dict(type='_ThresholdPolicy', thresholds=1), 'there is no exit policy'),
+        (dict(type='ThresholdPolicy', thresholds=1), 'there is no exit policy'),
     ],
 )
 def test_no_policy(config, message):

@@ -61,7 +61,7 @@ def test_the_policy_tested(policy, tmp_path):
     assert result['top1'] > result['deepest_top1'] - 0.51
     assert sum(result['exit_shares']) == pytest.approx(1)
     assert result['flops_share'] < 1
-    assert 'ms an image' in text
+    assert 'ms per image' in text
 
 
 def test_figures(policy, tmp_path):
