@@ -14,6 +14,8 @@ import numpy as np
 from mmrazor_byot.errors import DatasetError, DeployError
 from mmrazor_byot.files import PathLike
 
+from .png import check_png_rows
+
 try:
     from PIL import Image
 except ImportError as e:
@@ -70,6 +72,8 @@ def _read(path: str, max_pixels: int, upright: bool) -> np.ndarray:
                 f'image "{path}" is too large: {width} x {height} pixels are more than the limit '
                 f'of {max_pixels:,}; raise it with --max-pixels (in Python max_pixels)'
             )
+        if image.format == 'PNG':
+            check_png_rows(path)
         pixels = _to_rgb(image, path)
         # After decoding, as the EXIF data of a PNG may come after its pixels.
         return _apply_orientation(pixels, image.info.get('exif', b'') if upright else b'')
