@@ -111,10 +111,8 @@ class _Composer:
                 return self.add_level(graph, k + 1, state, index, results)
         if index is not None:
             rows = _append_exit(graph, answer, stage)
-            results = {
-                **results,
-                'answers': graph.add('ScatterND', results['answers'], index, rows),
-            }
+            answers = graph.add('ScatterND', results['answers'], index, rows)
+            results = {**results, 'answers': answers}
         elif condition is None:
             results = {**results, **_stop_all(graph, answer, stage)}
         if condition is None:
