@@ -40,13 +40,14 @@ class ExitTableHook(Hook):
         self._metrics = metrics
 
     def after_train(self, runner: Runner) -> None:
-        self._report(runner, self._metrics)
+        if self._metrics:
+            self._report(runner, self._metrics)
 
     def after_test_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
-        self._report(runner, metrics)
+        self._report(runner, metrics or {})
 
-    def _report(self, runner: Runner, metrics: Optional[Dict[str, float]]) -> None:
-        if not metrics or not is_main_process():
+    def _report(self, runner: Runner, metrics: Dict[str, float]) -> None:
+        if not is_main_process():
             return
         model = unwrap(runner.model)
         size = getattr(model, 'input_size', 32) if self.input_size is None else self.input_size
