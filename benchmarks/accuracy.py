@@ -95,7 +95,7 @@ def train_all(args: argparse.Namespace) -> List[str]:
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     begin, count = time.time(), len(waiting)
     active, failed = [], []
-    # Stopped, it leaves no run behind that a new start would meet.
+    # When stopped, it ends its runs too, so that a new start meets none.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         while waiting or active:

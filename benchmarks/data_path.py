@@ -1,4 +1,4 @@
-"""Images per second of the data path, with no network behind it.
+"""Images per second of the data path, without a network.
 
 mmpretrain's pipelines, image by image through the DataLoader and its preprocessor, and batched
 augmentations of images that lie in memory as one tensor. All take their batches in turn, so that a

@@ -21,7 +21,7 @@ COSTS = Costs.of_stages(SECTIONS, HEADS)
 
 
 def some_logits(count=300, classes=5):
-    """Exits that are the surer and the righter the deeper they are."""
+    """Exits that are more confident and more often right the deeper they are."""
     rng = np.random.default_rng(0)
     labels = rng.integers(classes, size=count)
     logits = rng.normal(size=(count, 3, classes))

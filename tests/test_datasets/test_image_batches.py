@@ -89,7 +89,7 @@ def test_workers_share_the_one_copy(start):
 
 
 def test_too_little_shared_memory(monkeypatch):
-    """What torch says in a container of 64 MB, while nobody needs it."""
+    """What torch says in a container of 64 MB, although none of it is used."""
 
     def fail(tensor):
         raise RuntimeError('unable to allocate shared memory(shm)')

@@ -1,4 +1,4 @@
-"""Section by section is the whole network; what is behind does not run."""
+"""Section by section is the whole network; what comes after an exit does not run."""
 
 import logging
 

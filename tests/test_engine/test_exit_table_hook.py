@@ -18,7 +18,7 @@ METRICS = {
 
 
 class TwoExits(nn.Module):
-    """A 1 x 1 convolution, and another with 1,000 channels behind it.
+    """A 1 x 1 convolution, and after it another with 1,000 channels.
 
     On images of 1 x H x W, exit 1 has 2 params (one is the bias) and H * W multiply-adds; exit 2
     adds 1,000 params and 1,000 * H * W multiply-adds.

@@ -116,8 +116,8 @@ def test_names_are_sorted_by_their_numbers():
         'architecture.head.fc.weight': 0,
     }
     assert 'distiller.connectors.loss_s10_sfeat.fc.weight' in state
-    behind = rename_mmrazor_keys({f'module.{k}': v for k, v in state.items()}, 'module.')
-    assert behind['module.exit_heads.2.fc.weight'] == 10
+    prefixed = rename_mmrazor_keys({f'module.{k}': v for k, v in state.items()}, 'module.')
+    assert prefixed['module.exit_heads.2.fc.weight'] == 10
 
 
 def test_our_own_names_stay():

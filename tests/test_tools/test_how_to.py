@@ -1,4 +1,4 @@
-"""docs/how_to.md, typed as it stands into a copy of the checkout."""
+"""docs/how_to.md, typed as it is into a copy of the checkout."""
 
 import re
 import shutil

@@ -100,7 +100,7 @@ def test_the_plain_network_gets_the_noise_of_its_twin(network, batches, relative
         == plain['weights']
         == sum(p.numel() for p in network.architecture.parameters() if p.ndim > 1)
     )
-    # Every exit is moved, each draw otherwise, and nobody without noise.
+    # Every exit is moved, each draw otherwise, and none without noise.
     assert (np.ptp(byot['loss'][:, 1], axis=-1) > 1e-4).all()
     assert (np.ptp(byot['loss'][:, 0], axis=-1) == 0).all()
 

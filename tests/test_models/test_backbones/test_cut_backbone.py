@@ -81,9 +81,9 @@ def test_the_map_is_the_same_without_the_rest(name):
 
     cut = cut_backbone(absent, {**cfg, 'out_indices': (stage,)})
     assert type(cut) is type(full)
-    behind = tuple(f'{module}.' for module in absent)
+    after_exit = tuple(f'{module}.' for module in absent)
     assert list(cut.state_dict()) == [
-        key for key in full.state_dict() if not key.startswith(behind)
+        key for key in full.state_dict() if not key.startswith(after_exit)
     ]
     cut.load_state_dict(full.state_dict(), strict=False)
     cut.train()
