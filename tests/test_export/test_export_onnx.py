@@ -12,7 +12,7 @@ from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image
-from run import DIGITS, ROOT, environment
+from run import DIGITS, ROOT, WEIGHTS, environment
 
 from mmrazor_byot.early_exit import (
     ConfidencePolicy,
@@ -27,6 +27,7 @@ from mmrazor_byot.export import export_onnx as module
 from mmrazor_byot.export.check import separating_policy
 from mmrazor_byot.export.export_onnx import export_onnx
 from mmrazor_byot.export.preprocessing import Preprocessing
+from mmrazor_byot.export.stages import StageSessions
 from mmrazor_byot.registry import MODELS
 from mmrazor_byot.runtime import EarlyExitModel
 from mmrazor_byot.runtime.images import read_image
@@ -156,6 +157,17 @@ def test_a_failed_check_leaves_nothing(bgr, tmp_path, monkeypatch):
         export_onnx(cfg, checkpoint, tmp_path / 'a.onnx', no_data=True)
     assert sorted(tmp_path.iterdir()) == before
     assert (tmp_path / 'a.onnx').read_text() == 'older'
+
+
+def test_int8_is_checked_too(tmp_path, monkeypatch):
+    class Wrong(StageSessions):
+        def logits(self, images):
+            return super().logits(images).flip(-1)
+
+    monkeypatch.setattr(module, 'StageSessions', Wrong)  # what an int8 file is compared with
+    with pytest.raises(DeployError, match='a score'):
+        cfg = Config.fromfile(DIGITS)
+        export_onnx(cfg, str(WEIGHTS), tmp_path / 'a.onnx', exit_number=1, int8=True)
 
 
 def test_a_network_that_answers_with_nan(bgr, tmp_path):
