@@ -18,7 +18,7 @@ def test_refused(conv):
     message = str(caught.value)
     assert 'channels_last: on a CPU' in message
     assert f'such as 1.0 with {conv.in_channels} ' in message
-    assert 'leave channels_last out' in message
+    assert 'remove channels_last' in message
 
 
 @pytest.mark.parametrize(
