@@ -41,11 +41,7 @@ class ExponentialMovingAverage(MMEngineEMA):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Update the averages.
-
-        Args:
-            model (nn.Module): The model whose parameters are averaged.
-        """
+        """Update the averages with the weights of a model."""
         if self._source[0] is not model:
             self._source = model, *self._pair(model)
         _, averaged, copied = self._source

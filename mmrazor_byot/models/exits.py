@@ -11,16 +11,10 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class ExitOutput(NamedTuple):
-    """Output of one exit.
+    """Output of one exit."""
 
-    Attributes:
-        feature (Tensor): The pooled feature before the classifier, (N, D). D is the same for all
-            exits, that of the deepest.
-        logits (Tensor): The classifier's scores before softmax, (N, K).
-    """
-
-    feature: Tensor
-    logits: Tensor
+    feature: Tensor  #: Pooled, (N, D); D is the same for all exits, that of the deepest.
+    logits: Tensor  #: Scores before softmax, (N, K).
 
     def detach(self) -> 'ExitOutput':
         """Detach both tensors from the graph, for use as a teacher."""
@@ -28,14 +22,9 @@ class ExitOutput(NamedTuple):
 
 
 def forward_exits(maps: Iterable[Tensor], heads: Iterable[ExitHead]) -> List[ExitOutput]:
-    """Run every exit head once, on the feature map of its section.
+    """Run every exit head once, on the feature map (N, C_i, H_i, W_i) of its section.
 
-    Args:
-        maps (Iterable[Tensor]): Feature map of each section, (N, C_i, H_i, W_i).
-        heads (Iterable[ExitHead]): The head of each exit; the last is the network's own.
-
-    Returns:
-        list[ExitOutput]: Features and logits of exits 1 to C.
+    The last head is the network's own.
     """
     return [ExitOutput(*head(feature_map)) for feature_map, head in zip(maps, heads)]
 

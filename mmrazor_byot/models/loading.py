@@ -19,11 +19,7 @@ Model = TypeVar('Model', bound=nn.Module)
 
 
 def build_model(cfg: Config) -> nn.Module:
-    """Build the model of a config with its data preprocessor, as the Runner does.
-
-    Args:
-        cfg (Config): The whole config; it is not changed.
-    """
+    """Build the model of a config with its data preprocessor, as the Runner does."""
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model_cfg = copy.deepcopy(cfg.model)
     model_cfg.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
@@ -56,12 +52,7 @@ def load_byot(cfg: Config, checkpoint: str) -> Tuple[BYOT, Dict[str, Tensor], di
 def load_weights(
     model: Model, cfg: Config, checkpoint: str
 ) -> Tuple[Model, Dict[str, Tensor], dict]:
-    """Load all weights of a network, with or without exits.
-
-    Args:
-        model (nn.Module): The network from :func:`build_model`.
-        cfg (Config): Its config, named in error messages.
-        checkpoint (str): File, URL or ``zoo://NAME``.
+    """Load all weights of the network of a config, with or without exits.
 
     Returns:
         tuple: The network in eval mode, its state dict in the precision of the checkpoint, and the
@@ -83,12 +74,9 @@ def load_weights(
 
 
 def convert_state_dict(model: nn.Module, checkpoint: dict) -> Dict[str, Tensor]:
-    """Rename the weights of a checkpoint to the names in a model.
+    """The weights of a checkpoint, or of a state dict itself, under their names in a model.
 
-    Args:
-        model (nn.Module): The model.
-        checkpoint (dict): With ``state_dict``, or a state dict itself; of a wrapped model too, and
-            for BYOT of MMRazor's.
+    They may be those of a wrapped model and, for BYOT, of MMRazor's.
     """
     state = {
         re.sub(r'^module\.', '', str(key)): value
@@ -98,16 +86,7 @@ def convert_state_dict(model: nn.Module, checkpoint: dict) -> Dict[str, Tensor]:
 
 
 def describe_difference(model: nn.Module, state: Dict[str, Tensor], first: int = 3) -> str:
-    """Describe how a state dict differs from a model's.
-
-    Args:
-        model (nn.Module): The model.
-        state (dict[str, Tensor]): The state dict.
-        first (int): How many keys to name of each kind. Defaults to 3.
-
-    Returns:
-        str: The missing and unexpected keys and other shapes; empty if there are none.
-    """
+    """The first missing and unexpected keys and other shapes of a state dict; empty if it fits."""
     own = model.state_dict()
     differences = {
         'missing': [k for k in own if k not in state and not k.endswith('_tracked')],

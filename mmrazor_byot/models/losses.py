@@ -21,14 +21,8 @@ def logit_loss(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0)
 
     .. math:: T^2 \, KL(softmax(z_C / T) \,\|\, softmax(z_i / T))
 
-    Args:
-        logits (Tensor): Logits :math:`z_i` of an exit, (N, K).
-        teacher_logits (Tensor): Logits :math:`z_C` of the teacher, (N, K), detached.
-        temperature (float): :math:`T`. The factor :math:`T^2` keeps the size of the gradient
-            independent of it. Defaults to 1.0.
-
-    Returns:
-        Tensor: A scalar, the mean over samples.
+    The mean over samples; :math:`z_i` and :math:`z_C` (detached) are (N, K). The factor :math:`T^2`
+    keeps the size of the gradient independent of :math:`T`.
     """
     student, teacher = (
         F.log_softmax(_full_precision(z) / temperature, dim=1) for z in (logits, teacher_logits)
@@ -41,13 +35,7 @@ def hint_loss(feature: Tensor, teacher_feature: Tensor, reduction: str = 'mean')
 
     .. math:: \frac{1}{N} \sum_n \| F_i^{(n)} - F_C^{(n)} \|_2^2
 
-    Args:
-        feature (Tensor): Feature :math:`F_i` of an exit, (N, D).
-        teacher_feature (Tensor): Feature :math:`F_C` of the teacher, (N, D), detached.
-        reduction (str): See :class:`HintLoss`. Defaults to ``'mean'``.
-
-    Returns:
-        Tensor: A scalar.
+    :math:`F_i` and :math:`F_C` (detached) are (N, D). For ``reduction`` see :class:`HintLoss`.
     """
     a, b = _full_precision(feature), _full_precision(teacher_feature)  # squares overflow half
     if reduction == 'mmrazor_broadcast':
@@ -82,12 +70,7 @@ class LabelLoss(WeightedLoss):
     """
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The weighted loss, a scalar.
-
-        Args:
-            logits (Tensor): Scores before softmax, (N, K).
-            target (Tensor): Class indices (N,), or class probabilities (N, K) from Mixup or CutMix.
-        """
+        """The weighted loss of logits (N, K) and class indices (N,) or probabilities (N, K)."""
         return self.loss_weight * F.cross_entropy(logits, target)
 
 

@@ -12,15 +12,7 @@ def rename_mmrazor_keys(state_dict: MutableMapping[str, Any], prefix: str = '') 
 
     The network is ``architecture.*`` in both. MMRazor's exit heads are connectors of the distiller,
     under names from the config such as ``loss_s1_sfeat``: sorted by the numbers in them, they are
-    exits 1, 2 and 3.
-
-    Args:
-        state_dict (dict): Name to weight; it is not changed.
-        prefix (str): Prefix of all names. Defaults to ''.
-
-    Returns:
-        dict: The same weights. Nothing is renamed if there are no connectors, or already exit
-        heads.
+    exits 1, 2 and 3. Nothing is renamed if there are no connectors, or already exit heads.
     """
     start = prefix + CONNECTORS
     if any(key.startswith(prefix + EXIT_HEADS) for key in state_dict):

@@ -20,17 +20,7 @@ def build_architecture(
 ) -> BaseModel:
     """Build a classifier whose backbone returns the feature map of each section.
 
-    Args:
-        architecture (dict | BaseModel): Config, ``cfg_path`` form, or model. ``in_channels=None``
-            of its head is filled in with the channels of backbone and neck.
-        sections (Sequence[int], optional): See :class:`BYOT`.
-        input_size (int | Sequence[int]): See :class:`BYOT`.
-
-    Returns:
-        BaseModel: The classifier, with ``backbone``, ``neck`` and ``head``.
-
-    Raises:
-        ConfigError: The classifier or one of the sections does not exist.
+    For the arguments see :class:`BYOT`. ConfigError if the classifier or a section does not exist.
     """
     if sections is not None:
         sections = tuple(sections)
@@ -90,19 +80,12 @@ def _set_sections(backbone: BaseModule, sections: Optional[Tuple[int, ...]]) -> 
 
 
 class ShapeProbe(NamedTuple):
-    """Outputs of a classifier for an image of zeros, to read shapes from.
+    """Outputs of a classifier for an image of zeros, to read shapes from."""
 
-    Attributes:
-        input_size (tuple): (C, H, W) of the image.
-        maps (list[Tensor]): Feature map of each section, (1, C_i, H_i, W_i).
-        feature (Tensor): The deepest feature, (1, D).
-        logits (Tensor): The deepest logits, (1, K).
-    """
-
-    input_size: Tuple[int, int, int]
-    maps: List[Tensor]
-    feature: Tensor
-    logits: Tensor
+    input_size: Tuple[int, int, int]  # (C, H, W)
+    maps: List[Tensor]  # of each section, (1, C_i, H_i, W_i)
+    feature: Tensor  # the deepest, (1, D)
+    logits: Tensor  # the deepest, (1, K)
 
     @property
     def num_classes(self) -> int:
@@ -123,11 +106,7 @@ class ShapeProbe(NamedTuple):
         ]
 
     def check_heads(self, heads: ModuleList, losses: ModuleList) -> None:
-        """Run every exit head on its feature map.
-
-        Raises:
-            ConfigError: A head cannot take its feature map, or returns other shapes.
-        """
+        """ConfigError if an exit head cannot take its feature map, or returns other shapes."""
         for head, own_losses, x, i in zip(heads, losses, self.maps, range(1, len(self.maps))):
             name = f'exit head {i} ({type(head).__name__})'
             source = f'feature map {tuple(x.shape)}, that of input_size={self.input_size}'
@@ -152,15 +131,7 @@ class ShapeProbe(NamedTuple):
 
 
 def probe_shapes(architecture: BaseModel, input_size: InputSize) -> ShapeProbe:
-    """Run a classifier on an image of zeros.
-
-    Args:
-        architecture (BaseModel): The classifier.
-        input_size (int | Sequence[int]): S, (H, W) or (C, H, W).
-
-    Raises:
-        ConfigError: It has fewer than two sections, or its parts do not fit each other.
-    """
+    """Run a classifier on an image of zeros; ConfigError if its parts do not fit each other."""
     size = image_size(input_size)
     maps, feature = run_sections(architecture, size)
     try:
@@ -178,14 +149,7 @@ def probe_shapes(architecture: BaseModel, input_size: InputSize) -> ShapeProbe:
 def run_sections(
     architecture: BaseModel, size: Tuple[int, int, int]
 ) -> Tuple[List[Tensor], Tensor]:
-    """Run backbone and neck on an image of zeros, (C, H, W).
-
-    Returns:
-        tuple: Feature map of each section, (1, C_i, H_i, W_i), and the deepest feature, (1, D).
-
-    Raises:
-        ConfigError: The outputs do not have these shapes.
-    """
+    """Feature map of each section and the deepest feature (1, D), for an image of zeros."""
     backbone = architecture.backbone
     name = type(backbone).__name__
     with eval_no_grad(architecture):
@@ -234,11 +198,7 @@ def eval_no_grad(module: nn.Module) -> Iterator[None]:
 
 
 def image_size(input_size: InputSize) -> Tuple[int, int, int]:
-    """Expand S, (H, W) or (C, H, W) to (C, H, W), with 3 channels by default.
-
-    Raises:
-        ConfigError: It is none of the three, or not positive.
-    """
+    """Expand S, (H, W) or (C, H, W) to (C, H, W), with 3 channels by default."""
     numbers = (input_size,) if isinstance(input_size, int) else tuple(input_size)
     if len(numbers) not in (1, 2, 3) or min(numbers) < 1:
         raise ConfigError(f'input_size={input_size}: give S, (H, W) or (C, H, W), all positive')

@@ -91,22 +91,10 @@ class BatchSamples(Sequence):
         return name in self._stacked
 
     def set_fields(self, **fields: Tensor) -> 'BatchSamples':
-        """Set stacked fields.
-
-        Args:
-            **fields (Tensor): Name to values, (N, ...).
-
-        Returns:
-            BatchSamples: Itself.
-
-        Raises:
-            ValueError: A field does not have N rows.
-        """
+        """Set stacked fields (N, ...) and return self; ValueError for another number of rows."""
         for name, value in fields.items():
             if len(value) != self._count:
-                raise ValueError(
-                    f'{name} has {len(value)} rows, but there are {self._count} samples'
-                )
+                raise ValueError(f'{name} has {len(value)} rows for {self._count} samples')
             for i, sample in enumerate(self._samples):
                 _set_field(sample, name, value, i)
         if not self._samples:
@@ -139,22 +127,13 @@ def _set_field(sample: DataSample, name: str, values: Tensor, i: int) -> None:
         sample.set_metainfo({name: int(values[i])})
         return
     row = values[i : i + 1] if name in LABELS else values[i]
-    setter = getattr(sample, f'set_{name}', None)
-    if setter is not None:
-        setter(row)
+    if hasattr(sample, f'set_{name}'):
+        getattr(sample, f'set_{name}')(row)
     else:
         sample.set_field(row, name)
 
 
 def stack_targets(data_samples: Sequence[DataSample]) -> Tensor:
-    """Stack the labels of a batch for the losses.
-
-    Args:
-        data_samples (BatchSamples | Sequence[DataSample]): N samples with ``gt_label``, or with
-            ``gt_score`` if a batch augmentation mixed the labels.
-
-    Returns:
-        Tensor: Class indices (N,), or class probabilities (N, K).
-    """
+    """Class indices (N,) of a batch, or probabilities (N, K) where its labels are mixed."""
     samples = BatchSamples.of(data_samples)
     return samples.gt_score if samples.has('gt_score') else samples.gt_label

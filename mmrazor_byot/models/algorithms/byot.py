@@ -121,14 +121,7 @@ class BYOT(BaseAlgorithm):
         self._register_load_state_dict_pre_hook(load_mmrazor_keys)
 
     def forward_exits(self, inputs: Tensor) -> List[ExitOutput]:
-        """Run the network and every exit head once.
-
-        Args:
-            inputs (Tensor): Preprocessed images, (N, 3, H, W).
-
-        Returns:
-            list[ExitOutput]: Features and logits of exits 1 to C.
-        """
+        """Features and logits of exits 1 to C, for preprocessed images (N, 3, H, W)."""
         maps = self.architecture.backbone(inputs)
         return forward_exits(maps, [*self.exit_heads, self._deepest_head])
 
@@ -152,12 +145,7 @@ class BYOT(BaseAlgorithm):
         return self.loss_terms(inputs, stack_targets(data_samples))
 
     def loss_terms(self, inputs: Tensor, target: Tensor) -> Dict[str, Tensor]:
-        """:meth:`loss` with tensors only, for CompileHook.
-
-        Args:
-            inputs (Tensor): Preprocessed images, (N, 3, H, W).
-            target (Tensor): Class indices (N,), or class probabilities (N, K).
-        """
+        """:meth:`loss` with class indices (N,) or probabilities (N, K), for CompileHook."""
         outputs = self.forward_exits(inputs)
         return exit_losses(outputs, target, self.exit_losses, self.architecture.head.loss_module)
 
@@ -166,17 +154,9 @@ class BYOT(BaseAlgorithm):
         return tuple(output.logits for output in self.forward_exits(inputs))
 
     def _predict(self, inputs: Tensor, data_samples: Optional[Samples] = None) -> Samples:
-        """Predict the classes of images.
+        """The samples with ``pred_score`` (K,) and ``pred_label`` according to ``predict_with``.
 
-        Args:
-            inputs (Tensor): Preprocessed images, (N, 3, H, W).
-            data_samples (BatchSamples | list[DataSample], optional): Samples to store the
-                predictions in.
-
-        Returns:
-            BatchSamples | list[DataSample]: The samples with ``pred_score`` (K,) and
-            ``pred_label`` according to ``predict_with``, and ``exit_scores`` (C, K), the softmax of
-            every exit.
+        Their ``exit_scores`` (C, K) are the softmax of every exit.
         """
         exit_scores = torch.stack(self._forward(inputs), dim=1).float().softmax(dim=-1)
         if self.predict_with == 'ensemble':
@@ -198,7 +178,5 @@ def _per_exit(name: str, cfg: OptExitConfig, count: int) -> list:
     if cfg is None or isinstance(cfg, dict):
         return [cfg] * count
     if len(cfg) != count:
-        raise ConfigError(
-            f'{name} lists {len(cfg)} configs, but the network has {count} shallow exits'
-        )
+        raise ConfigError(f'{name} lists {len(cfg)} configs for {count} shallow exits')
     return list(cfg)

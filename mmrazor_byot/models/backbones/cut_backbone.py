@@ -60,18 +60,10 @@ def CutBackbone(backbone: dict, absent: Sequence[str]) -> nn.Module:
 
 
 def find_unused_modules(backbone: BaseModule, image: Tensor) -> List[str]:
-    """Find the modules that the output of a backbone does not depend on.
+    """Names of the outermost modules that the feature maps of a backbone do not depend on.
 
-    A module is used if a gradient of the output reaches its parameters or its own output. Modules
-    that do not run and have no weights are ignored.
-
-    Args:
-        backbone (BaseModule): It returns feature maps; it is not changed.
-        image (Tensor): A suitable image, (1, C, H, W).
-
-    Returns:
-        list[str]: Names of the unused modules, in the order of the backbone, without the names
-        inside them.
+    A module is used if a gradient of the maps reaches its parameters or its own output. Modules
+    that do not run and have no weights are ignored. ``image`` (1, C, H, W) is any suitable one.
     """
     backbone = differentiable_copy(backbone)
     module_outputs: Dict[str, List[Tensor]] = {}
@@ -92,15 +84,12 @@ def find_unused_modules(backbone: BaseModule, image: Tensor) -> List[str]:
                 used.add(name)
 
     unused: List[str] = []
-    skipped = None
     for name, module in backbone.named_modules():
-        if skipped is not None and name.startswith(f'{skipped}.'):
-            continue
+        inside_unused = name.startswith(tuple(f'{outer}.' for outer in unused))
         is_used = any(n == name or n.startswith(f'{name}.') for n in used)
         # Containers are iterated over, not called.
-        if is_used or isinstance(module, (nn.ModuleList, nn.ModuleDict)):
+        if inside_unused or is_used or isinstance(module, (nn.ModuleList, nn.ModuleDict)):
             continue
-        skipped = name
         if name in module_outputs or next(module.parameters(), None) is not None:
             unused.append(name)
     return unused

@@ -33,20 +33,10 @@ class MidBlockResNet_CIFAR(ResNet_CIFAR):
     def __init__(self, depth: int, **kwargs: Any) -> None:
         super().__init__(depth, **kwargs)
         if self.block is not BasicBlock:
-            raise ConfigError(
-                f'MidBlockResNet_CIFAR(depth={depth}): only 18 and 34 have basic blocks'
-            )
+            raise ConfigError(f'{type(self).__name__}(depth={depth}): only 18 and 34 are possible')
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
-        """Compute the feature maps of the chosen stages.
-
-        Args:
-            x (Tensor): Images, (N, 3, H, W).
-
-        Returns:
-            tuple[Tensor]: Feature maps (N, C_i, H_i, W_i): the output of the last stage, and the
-            middle of the last block of the others.
-        """
+        """Maps (N, C_i, H_i, W_i) of the chosen stages for images (N, 3, H, W)."""
         x = self.relu(self.norm1(self.conv1(x)))
         outs = []
         for i in range(max(self.out_indices) + 1):

@@ -17,20 +17,10 @@ KAIMING_INIT: list[dict] = [
 
 
 def blocks_per_stage(name: str, depth: int, convs: int, offsets: Sequence[int]) -> int:
-    """Compute the number of blocks in a stage from the depth of a network.
+    """The number n of blocks in a stage, from ``depth = 3 * convs * n + offset``.
 
-    Args:
-        name (str): Name of the network, for the error message.
-        depth (int): Depth, ``3 * convs * n + offset``.
-        convs (int): Convolutions on the main path of one block.
-        offsets (Sequence[int]): Number of layers outside the blocks, in each accepted way of
-            counting.
-
-    Returns:
-        int: ``n``, at least 1.
-
-    Raises:
-        ValueError: ``n`` is not an integer for any offset.
+    A block has ``convs`` layers. ``offsets`` are the numbers of layers outside the blocks, one for
+    each way of counting them. ValueError if no whole n >= 1 fits.
     """
     per_n = NUM_STAGES * convs
     for offset in offsets:
@@ -46,9 +36,7 @@ def blocks_per_stage(name: str, depth: int, convs: int, offsets: Sequence[int]) 
 def check_stages(out_indices: Sequence[int], frozen_stages: int) -> None:
     """Raise ValueError for stage numbers that the network does not have."""
     if not out_indices or any(i not in range(NUM_STAGES) for i in out_indices):
-        raise ValueError(
-            f'out_indices must hold one or more of the stages 0, 1, 2, got {out_indices}'
-        )
+        raise ValueError(f'out_indices must hold some of the stages 0, 1, 2, got {out_indices}')
     if frozen_stages not in range(-1, NUM_STAGES + 1):
         raise ValueError(f'frozen_stages must be from -1 (none) to 3 (all), got {frozen_stages}')
 
@@ -100,14 +88,9 @@ class PreActBackbone(BaseBackbone):
         self._freeze_stages()
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Compute the feature maps of the chosen stages.
+        """Maps (N, C_i, H_i, W_i) of the chosen stages for images (N, C, H, W).
 
-        Args:
-            x (torch.Tensor): Images of shape (N, C, H, W).
-
-        Returns:
-            tuple[torch.Tensor]: One map of shape (N, C_i, H_i, W_i) for each of ``out_indices``,
-            shallowest first; the stages have the image's size, a half and a quarter of it.
+        The shallowest comes first. The stages have the image's size, a half and a quarter of it.
         """
         x = self.stem(x)
         outs = []

@@ -103,8 +103,6 @@ class PyramidNet_CIFAR(PreActBackbone):
             is out of range.
 
     Example:
-        >>> import torch
-        >>> from mmrazor_byot.models.backbones import PyramidNet_CIFAR
         >>> net = PyramidNet_CIFAR(110, 270, out_indices=(0, 1, 2))
         >>> [tuple(f.shape) for f in net(torch.rand(1, 3, 32, 32))]
         [(1, 106, 32, 32), (1, 196, 16, 16), (1, 286, 8, 8)]

@@ -43,8 +43,6 @@ class ResNeXt_CIFAR(ResNeXt, ResNet_CIFAR):
             given with a width that mmpretrain's block would ignore.
 
     Example:
-        >>> import torch
-        >>> from mmrazor_byot.models.backbones import ResNeXt_CIFAR
         >>> net = ResNeXt_CIFAR(29, groups=2, out_indices=(0, 1, 2))
         >>> [tuple(f.shape) for f in net(torch.rand(1, 3, 32, 32))]
         [(1, 256, 32, 32), (1, 512, 16, 16), (1, 1024, 8, 8)]

@@ -81,8 +81,6 @@ class WideResNet_CIFAR(PreActBackbone):
             number is out of range.
 
     Example:
-        >>> import torch
-        >>> from mmrazor_byot.models.backbones import WideResNet_CIFAR
         >>> net = WideResNet_CIFAR(16, 8, out_indices=(0, 1, 2))
         >>> [tuple(f.shape) for f in net(torch.rand(1, 3, 32, 32))]
         [(1, 128, 32, 32), (1, 256, 16, 16), (1, 512, 8, 8)]

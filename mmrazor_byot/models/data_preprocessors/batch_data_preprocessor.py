@@ -56,22 +56,14 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
     ) -> None:
         super().__init__(mean=mean, std=std, **kwargs)
         if self.to_onehot and self.num_classes is None:
-            raise ConfigError(
-                'BatchDataPreprocessor: labels become scores of all classes; set num_classes'
-            )
+            raise ConfigError('BatchDataPreprocessor: to make scores of labels, set num_classes')
         self.transforms: List[Transform] = [_build_batch_transform(t) for t in transforms]
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Preprocess a batch.
+        """Preprocess a batch, and augment it in training.
 
-        Args:
-            data (dict): ``inputs``, (N, 3, H, W) or a list of (3, H, W), and ``data_samples``,
-                :class:`BatchSamples` or a list.
-            training (bool): Whether to augment. Defaults to False.
-
-        Returns:
-            dict: ``inputs`` (N, 3, H, W) float and ``data_samples``, on the device. The samples are
-            BatchSamples if they were before, or if ``transforms`` were applied.
+        ``inputs``, (N, 3, H, W) or a list of (3, H, W), become (N, 3, H, W) float on the device;
+        ``data_samples`` become BatchSamples if ``transforms`` are applied.
 
         Raises:
             ConfigError: There are transforms, but the images are not uint8 or have no samples.

@@ -1,9 +1,7 @@
 """Exit heads: convolutions, pooling and a linear classifier after a shallow section."""
 
 import inspect
-import itertools
 import math
-import operator
 from typing import List, Optional, Sequence, Union
 
 from mmcv.cnn import ConvModule
@@ -96,15 +94,13 @@ class BottleneckHead(PooledHead):
                 'channels of the deepest feature'
             )
         # At the full size of the feature map, more channels than in_channels would be expensive.
-        middle = min(in_channels, out_channels // reduction)
+        mid = min(in_channels, out_channels // reduction)
         # A 1 x 1 kernel would have no context.
         kernel, padding = (downsample, 0) if downsample > 1 else (3, 1)
         self.bottleneck = Sequential(
-            ConvModule(in_channels, middle, 1, norm_cfg=norm_cfg),
-            ConvModule(
-                middle, middle, kernel, stride=downsample, padding=padding, norm_cfg=norm_cfg
-            ),
-            ConvModule(middle, out_channels, 1, norm_cfg=norm_cfg, act_cfg=out_act_cfg),
+            ConvModule(in_channels, mid, 1, norm_cfg=norm_cfg),
+            ConvModule(mid, mid, kernel, downsample, padding, norm_cfg=norm_cfg),
+            ConvModule(mid, out_channels, 1, norm_cfg=norm_cfg, act_cfg=out_act_cfg),
         )
         self.add_classifier(out_channels, num_classes)
 
@@ -160,19 +156,14 @@ class StridedHead(PooledHead):
                 'one number for each, or one for all'
             )
         stride, widest = 2 if halvings else 1, max(1, out_channels // 2)
-        widths = [
-            max(1, min(widest, round(in_channels * factor)))
-            for factor in itertools.accumulate(factors, operator.mul)
-        ]
-        self.convs = Sequential(
-            *(
-                ConvModule(before, width, 3, stride=stride, padding=1, norm_cfg=norm_cfg)
-                for before, width in zip([in_channels, *widths], widths)
-            )
-        )
-        self.expand = ConvModule(
-            widths[-1], out_channels, 1, norm_cfg=norm_cfg, act_cfg=out_act_cfg
-        )
+        total, before = 1.0, in_channels
+        self.convs = Sequential()
+        for factor in factors:
+            total *= factor
+            width = max(1, min(widest, round(in_channels * total)))
+            self.convs.append(ConvModule(before, width, 3, stride, padding=1, norm_cfg=norm_cfg))
+            before = width
+        self.expand = ConvModule(before, out_channels, 1, norm_cfg=norm_cfg, act_cfg=out_act_cfg)
         self.add_classifier(out_channels, num_classes)
 
     def convolve(self, x: Tensor) -> Tensor:
@@ -184,12 +175,7 @@ def complete_exit_head(
 ) -> dict:
     """Fill in the shapes that the constructor of an exit head takes and its config does not set.
 
-    Args:
-        cfg (dict): Config of a head of any registered type; it is not changed.
-        in_channels, out_channels, num_classes, downsample (int): As in :class:`BottleneckHead`.
-
-    Raises:
-        ConfigError: The type is not registered.
+    They are those of :class:`BottleneckHead`. ConfigError if the type is not registered.
     """
     head = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
     if head is None:
