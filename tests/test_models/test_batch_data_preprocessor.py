@@ -9,17 +9,11 @@ from waits import Waits
 
 from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.models import BatchDataPreprocessor
-from mmrazor_byot.registry import MODELS, TRANSFORMS
+from mmrazor_byot.registry import MODELS
 from mmrazor_byot.structures import BatchSamples, stack_targets
 
 NORM = dict(mean=[129.304, 124.070, 112.434], std=[68.170, 65.392, 70.418])
 LABELS = [3, 0, 4, 1]
-
-
-@pytest.fixture(autouse=True)
-def toy(monkeypatch):
-    monkeypatch.setattr(TRANSFORMS, '_module_dict', dict(TRANSFORMS._module_dict))
-    TRANSFORMS.register_module(module=ToyAdd)
 
 
 class ToyAdd:
@@ -33,7 +27,7 @@ class ToyAdd:
         return images + self.amount
 
 
-ADD = [dict(type='mmrazor_byot.ToyAdd', amount=5)]
+ADD = [dict(type=ToyAdd, amount=5)]
 MIX = dict(
     num_classes=5,
     batch_augments=dict(augments=[dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)]),
@@ -60,12 +54,8 @@ def listed(inputs):
 @pytest.mark.parametrize(
     'settings',
     [
-        dict(),
-        NORM,
-        dict(NORM, to_rgb=True),
-        dict(mean=[1, 2, 3], std=[4, 5, 6]),
-        dict(NORM, pad_size_divisor=5, pad_value=7),
-        dict(to_rgb=True),
+        *(dict(), dict(to_rgb=True), NORM, dict(NORM, to_rgb=True)),
+        *(dict(mean=[1, 2, 3], std=[4, 5, 6]), dict(NORM, pad_size_divisor=5, pad_value=7)),
     ],
 )
 def test_bit_for_bit_as_mmpretrains(settings, dtype, training):
@@ -89,30 +79,22 @@ def test_all_pixels_normalised_bit_for_bit(size):
     inputs = inputs.expand(256, 3, size, size)
     samples = BatchSamples(gt_label=torch.zeros(256, dtype=torch.long))
     found = BatchDataPreprocessor(**NORM)(dict(inputs=inputs, data_samples=samples))['inputs']
-    by_hand = (np.arange(256, dtype=np.float32)[:, None] - np.float32(NORM['mean'])) / np.float32(
-        NORM['std']
-    )
+    mean, std = np.float32(NORM['mean']), np.float32(NORM['std'])
+    by_hand = (np.arange(256, dtype=np.float32)[:, None] - mean) / std
     assert np.array_equal(found[:, :, 0, 0].numpy(), by_hand)
     assert torch.equal(found, found[..., :1, :1].expand_as(found))
 
 
 @pytest.mark.parametrize('data', [whole, listed])
 def test_transforms_come_first_and_in_training_only(data):
-    preprocessor = MODELS.build(
-        dict(
-            type='mmrazor_byot.BatchDataPreprocessor',
-            transforms=ADD * 2,
-            mean=[10] * 3,
-            std=[2] * 3,
-        )
-    )
+    settings = dict(transforms=ADD * 2, mean=[10] * 3, std=[2] * 3)
+    preprocessor = MODELS.build(dict(settings, type='mmrazor_byot.BatchDataPreprocessor'))
     inputs = torch.full((4, 3, 2, 2), 100, dtype=torch.uint8)
     for training, pixel in ((True, 50), (False, 45)):
         found = preprocessor(data(inputs), training)
         assert found['inputs'].unique().tolist() == [pixel]
         assert stack_targets(found['data_samples']).tolist() == LABELS
     assert preprocessor(data(list(inputs)), True)['inputs'].mean() == 50
-    assert not list(preprocessor.parameters())
     assert not preprocessor.state_dict()
 
 
@@ -128,13 +110,13 @@ def test_transforms_see_rgb():
 
 @pytest.mark.parametrize('training', [False, True])
 @pytest.mark.parametrize('data', [whole, listed])
-@pytest.mark.parametrize('amount', [None, 5])
+@pytest.mark.parametrize('added_to', [False, True])
 @pytest.mark.parametrize('mixed', [False, True])
-def test_mixup_and_cutmix_are_mmpretrains(data, training, amount, mixed):
+def test_mixup_and_cutmix_are_mmpretrains(data, training, added_to, mixed):
     """In numbers, after the transforms, of labels and of scores; six seeds draw both."""
     inputs, scores = images() // 2, torch.rand(4, 5).softmax(1)
-    added = inputs if amount is None or not training else inputs + amount
-    transforms = [] if amount is None else [dict(type='mmrazor_byot.ToyAdd', amount=amount)]
+    added = inputs + 5 if added_to and training else inputs
+    transforms = ADD if added_to else []
     theirs = ClsDataPreprocessor(**NORM, **MIX)
     ours = BatchDataPreprocessor(**NORM, **MIX, transforms=transforms)
     for seed in range(6):
@@ -166,15 +148,9 @@ def test_nothing_is_waited_for():
 @pytest.mark.parametrize(
     'settings, message',
     [
-        (
-            dict(transforms=[dict(type='RandomCrop', crop_size=8)]),
-            'RandomCrop works on single images and belongs to the pipeline',
-        ),
+        (dict(transforms=[dict(type='RandomCrop', crop_size=8)]), 'Crop works on single images'),
         (dict(transforms=[dict(type='mmpretrain.PackInputs')]), 'PackInputs work'),
-        (
-            dict(transforms=[dict(type='ToyAdd', amount=5)]),
-            "there is no transform 'ToyAdd'",
-        ),
+        (dict(transforms=[dict(type='ToyAdd', amount=5)]), "there is no transform 'ToyAdd'"),
         (dict(batch_augments=MIX['batch_augments']), 'set num_classes'),
     ],
 )

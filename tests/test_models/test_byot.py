@@ -1,5 +1,7 @@
 """The algorithm: what flows where, how often, and what comes out."""
 
+import copy
+
 import pytest
 import torch
 from mmrazor.models.algorithms import BaseAlgorithm
@@ -9,6 +11,7 @@ from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.models import BYOT
 
 CONNECTOR = dict(type='mmrazor.BYOTConnector', expansion=1, kernel_size=3, stride=2)
+OURS = dict(type='mmrazor_byot.BottleneckHead')
 
 
 def exit_logits_by_hand(model, images):
@@ -29,14 +32,6 @@ def test_is_an_mmrazor_algorithm(build_byot):
     assert model.num_exits == 4 and model.num_classes == 5
 
 
-def test_tensor_mode_gives_the_logits_of_every_exit(build_byot, batch):
-    model = build_byot()
-    model.eval()
-    images, _ = batch()
-    for ours, expected in zip(model(images), exit_logits_by_hand(model, images)):
-        torch.testing.assert_close(ours, expected)
-
-
 def test_channels_are_found_not_typed(build_byot):
     heads = build_byot().exit_heads
     assert [h.bottleneck[0].conv.in_channels for h in heads] == [4, 8, 16]
@@ -46,19 +41,11 @@ def test_channels_are_found_not_typed(build_byot):
 
 
 @pytest.mark.parametrize('sections', [(2, 3), (0, 3), (1, 2, 3), (0, 1, 2)])
-def test_any_sections(build_byot, batch, sections):
-    settings = {}
-    if sections[-1] == 2:  # the classifier then comes after stage 3
-        settings['architecture'] = dict(
-            type='ImageClassifier',
-            backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4),
-            neck=dict(type='GlobalAveragePooling'),
-            head=dict(type='LinearClsHead', num_classes=5, in_channels=16),
-        )
-    model = build_byot(sections=sections, **settings)
+def test_any_sections(build_byot, tiny_architecture, batch, sections):
+    tiny_architecture['head']['in_channels'] = 4 * 2 ** sections[-1]
+    model = build_byot(sections=sections)
     losses = model.loss(*batch())
-    shallow = len(sections) - 1
-    assert len(losses) == 3 * shallow + 1
+    assert len(losses) == 3 * (len(sections) - 1) + 1
     assert f'exit{len(sections)}.label_loss' in losses
     channels = [h.bottleneck[0].conv.in_channels for h in model.exit_heads]
     assert channels == [4 * 2**i for i in sections[:-1]]
@@ -76,30 +63,17 @@ def test_each_head_and_section_runs_once_a_step(build_byot, batch):
     model = build_byot()
     model.train()
     model.loss(*batch())
-    counters = {
-        name: buffer.item()
-        for name, buffer in model.named_buffers()
-        if name.endswith('num_batches_tracked')
-    }
-    assert len(counters) == 20 + 3 * 3  # backbone, and three in each head
-    assert set(counters.values()) == {1}
+    counters = [b.item() for name, b in model.named_buffers() if name.endswith('_tracked')]
+    assert counters == [1] * (20 + 3 * 3)  # backbone, and three in each head
 
 
 @pytest.mark.parametrize('term', ['logit_loss', 'hint_loss'])
 def test_no_distillation_reaches_the_deepest_exit(build_byot, batch, term):
     model = build_byot()
-    losses = model.loss(*batch())
-    distilled = sum(v for k, v in losses.items() if k.endswith(term))
-    distilled.backward()
-    untouched = [
-        *model.architecture.head.parameters(),
-        *model.architecture.backbone.layer4.parameters(),
-    ]
-    assert all(p.grad is None for p in untouched)
-    reached = [
-        *model.architecture.backbone.layer3.parameters(),
-        *model.exit_heads[2].bottleneck.parameters(),
-    ]
+    sum(v for k, v in model.loss(*batch()).items() if k.endswith(term)).backward()
+    head, net = model.architecture.head, model.architecture.backbone
+    assert all(p.grad is None for p in (*head.parameters(), *net.layer4.parameters()))
+    reached = [*net.layer3.parameters(), *model.exit_heads[2].bottleneck.parameters()]
     assert all(p.grad is not None for p in reached)
     assert any(p.grad.abs().max() > 0 for p in reached)
 
@@ -111,28 +85,20 @@ def test_losses_can_be_left_out_replaced_or_listed(build_byot, batch):
         hint_loss=None,
     )
     losses = model.loss(*batch())
-    assert list(losses) == [
-        'exit1.label_loss',
-        'exit1.logit_loss',
-        'exit2.label_loss',
-        'exit3.label_loss',
-        'exit4.label_loss',
-    ]
-    logits = [out.logits for out in model.forward_exits(batch()[0])]
-    log_q = logits[1].log_softmax(1)
-    target = torch.tensor([0, 1, 2, 3, 4, 0])
-    picked = log_q[range(6), target]
+    assert losses.keys() == {'exit1.logit_loss', *(f'exit{i}.label_loss' for i in (1, 2, 3, 4))}
+    log_q = model.forward_exits(batch()[0])[1].logits.log_softmax(1)
+    picked = log_q[range(6), [0, 1, 2, 3, 4, 0]]
     expected = -(0.9 * picked + 0.1 * log_q.mean(dim=1)).mean()
     torch.testing.assert_close(losses['exit2.label_loss'], expected)
 
 
-@pytest.mark.parametrize(
-    'heads', [CONNECTOR, [dict(type='mmrazor_byot.BottleneckHead'), CONNECTOR, CONNECTOR]]
-)
-def test_mmrazors_connectors_are_exit_heads(build_byot, batch, heads):
+@pytest.mark.parametrize('heads', [OURS, CONNECTOR, [OURS, CONNECTOR, CONNECTOR]])
+def test_logits_of_every_exit(build_byot, batch, heads):
+    """Of our heads, MMRazor's, or both."""
     model = build_byot(exit_head=heads)
-    first = 'BYOTConnector' if heads is CONNECTOR else 'BottleneckHead'
-    assert [type(h).__name__ for h in model.exit_heads] == [first, *['BYOTConnector'] * 2]
+    configs = heads if isinstance(heads, list) else [heads] * 3
+    for head, cfg in zip(model.exit_heads, configs, strict=True):
+        assert cfg['type'].endswith(f'.{type(head).__name__}')
     model.eval()
     images, samples = batch()
     for ours, expected in zip(model(images), exit_logits_by_hand(model, images)):
@@ -143,12 +109,10 @@ def test_mmrazors_connectors_are_exit_heads(build_byot, batch, heads):
 def test_cfg_path_form(batch):
     model = BYOT(dict(cfg_path='mmpretrain::resnet/resnet18_8xb16_cifar10.py', pretrained=False))
     assert model.num_exits == 4 and model.num_classes == 10
-    assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx(
-        [125.307, 122.961, 113.8575]
-    )
+    mean = model.data_preprocessor.mean.flatten().tolist()
+    assert mean == pytest.approx([125.307, 122.961, 113.8575])
     with torch.no_grad():
-        losses = model.loss(*batch(2, 10))
-    assert len(losses) == 10
+        assert len(model.loss(*batch(2, 10))) == 10
 
 
 def test_batch_augments_are_where_mmpretrain_has_them(tiny_architecture, batch):
@@ -166,8 +130,6 @@ def test_batch_augments_are_where_mmpretrain_has_them(tiny_architecture, batch):
 
 
 def test_the_callers_config_is_left_alone(tiny_architecture):
-    import copy
-
     preprocessor = dict(num_classes=5)
     before = copy.deepcopy((tiny_architecture, preprocessor))
     BYOT(tiny_architecture, sections=(1, 3), data_preprocessor=preprocessor)
@@ -237,8 +199,3 @@ def test_predict_without_samples(build_byot, batch):
 def test_unknown_answer(build_byot, predict_with):
     with pytest.raises(ConfigError, match='deepest.*ensemble.*1, 2, 3, 4'):
         build_byot(predict_with=predict_with)
-
-
-def test_unknown_mode(build_byot, batch):
-    with pytest.raises(RuntimeError, match='Invalid mode "train"'):
-        build_byot()(batch()[0], mode='train')

@@ -40,7 +40,10 @@ def pair(**settings):
     return network, theirs, ours
 
 
-def assert_equal(theirs, ours):
+def step_and_compare(network, theirs, ours, seed):
+    change(network, seed)
+    theirs.update_parameters(network)
+    ours.update_parameters(network)
     theirs, ours = theirs.state_dict(), ours.state_dict()
     assert list(theirs) == list(ours)
     for name in theirs:
@@ -52,10 +55,7 @@ def assert_equal(theirs, ours):
 def test_seven_steps(update_buffers, interval):
     network, theirs, ours = pair(update_buffers=update_buffers, interval=interval)
     for seed in range(7):
-        change(network, seed)
-        theirs.update_parameters(network)
-        ours.update_parameters(network)
-        assert_equal(theirs, ours)
+        step_and_compare(network, theirs, ours, seed)
     assert ours.steps == 7
 
 
@@ -80,17 +80,10 @@ def test_checkpoints_are_mmengines():
     ours.update_parameters(network)
     ours.load_state_dict(copy.deepcopy(theirs.state_dict()))
     for seed in range(3, 5):
-        change(network, seed)
-        theirs.update_parameters(network)
-        ours.update_parameters(network)
-        assert_equal(theirs, ours)
+        step_and_compare(network, theirs, ours, seed)
 
 
 def test_another_model_may_be_averaged():
     network, theirs, ours = pair()
-    other = Network()
-    for source in (network, other, network):
-        change(source, 5)
-        theirs.update_parameters(source)
-        ours.update_parameters(source)
-        assert_equal(theirs, ours)
+    for source in (network, Network(), network):
+        step_and_compare(source, theirs, ours, 5)

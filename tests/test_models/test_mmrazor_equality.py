@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.runner import load_state_dict
+from mmpretrain.structures import DataSample
 from peers import mmrazor_config
 from run import RECIPES
 
@@ -42,14 +44,10 @@ def build_pair():
 def step(request):
     """Both models after the forward and backward pass of the same batch."""
     dtype = getattr(torch, request.param)
-    from mmengine.registry import init_default_scope
-    from mmpretrain.structures import DataSample
-
     init_default_scope('mmpretrain')
     torch.manual_seed(0)
     theirs, ours = (model.to(dtype) for model in build_pair())
-    before = theirs.state_dict()
-    before = {name: value.clone() for name, value in before.items()}
+    before = {name: value.clone() for name, value in theirs.state_dict().items()}
     images = torch.randn(6, 3, 32, 32).to(dtype)
     samples = [DataSample().set_gt_label(torch.tensor([7 * i])) for i in range(6)]
     losses = [model.loss(images, samples) for model in (theirs, ours)]

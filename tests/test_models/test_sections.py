@@ -10,9 +10,11 @@ from mmrazor_byot.errors import ConfigError
 class ThreeLogits(nn.Module):
     """A head that answers with the wrong number of classes."""
 
+    classes = 3
+
     def __init__(self, in_channels):
         super().__init__()
-        self.fc = nn.Linear(in_channels, 3)
+        self.fc = nn.Linear(in_channels, self.classes)
 
     def forward(self, x):
         feature = x.mean(dim=(2, 3))
@@ -22,9 +24,7 @@ class ThreeLogits(nn.Module):
 class OtherFeature(ThreeLogits):
     """Right classes, but a feature that is not the deepest's size."""
 
-    def __init__(self, in_channels):
-        super().__init__(in_channels)
-        self.fc = nn.Linear(in_channels, 5)
+    classes = 5
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,7 @@ class OtherFeature(ThreeLogits):
         (dict(sections=(3,)), r'sections=\(3,\): name at least two'),
         (dict(sections=(1, 0)), 'in rising order'),
         (dict(sections=(2, 2)), 'in rising order'),
-        (
-            dict(exit_head=[dict(type='mmrazor_byot.BottleneckHead')] * 2),
-            'exit_head lists 2 configs.*3 shallow exits',
-        ),
+        (dict(exit_head=[dict(type=ThreeLogits)] * 2), 'exit_head lists 2 .*3 shallow exits'),
         (dict(hint_loss=[None] * 4), 'hint_loss lists 4 configs'),
         (
             dict(exit_head=dict(type=ThreeLogits)),

@@ -12,19 +12,16 @@ from mmrazor_byot.registry import MODELS
 from mmrazor_byot.structures import BatchSamples
 
 LABELS = [0, 1, 2, 3, 4, 0]
-NORM = dict(mean=[120.0] * 3, std=[60.0] * 3)
+PREPROCESSOR = dict(
+    type='mmrazor_byot.BatchDataPreprocessor', num_classes=5, mean=[120.0] * 3, std=[60.0] * 3
+)
 
 
 @pytest.fixture
 def byot(build_byot):
     def build(**settings):
         torch.manual_seed(0)
-        return build_byot(
-            data_preprocessor=dict(
-                type='mmrazor_byot.BatchDataPreprocessor', num_classes=5, **NORM
-            ),
-            **settings,
-        )
+        return build_byot(data_preprocessor=PREPROCESSOR, **settings)
 
     return build
 
@@ -34,14 +31,7 @@ def plain(tiny_architecture):
     def build(**settings):
         torch.manual_seed(0)
         tiny_architecture['head'].update(type='mmrazor_byot.BatchLinearClsHead', **settings)
-        return MODELS.build(
-            dict(
-                tiny_architecture,
-                data_preprocessor=dict(
-                    type='mmrazor_byot.BatchDataPreprocessor', num_classes=5, **NORM
-                ),
-            )
-        )
+        return MODELS.build(dict(tiny_architecture, data_preprocessor=PREPROCESSOR))
 
     return build
 
@@ -74,11 +64,8 @@ def test_learns_the_same(request, network, fields):
         log = learn(model, data(kind, **fields))
         found.append((log, model.state_dict()))
     (log, weights), (expected_log, expected) = found
-    assert log.keys() == expected_log.keys()
-    for name, value in expected_log.items():
-        assert torch.equal(log[name], value), name
-    for name, value in expected.items():
-        assert torch.equal(weights[name], value), name
+    torch.testing.assert_close(log, expected_log, rtol=0, atol=0)
+    torch.testing.assert_close(dict(weights), dict(expected), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(

@@ -22,16 +22,8 @@ def num_params(depth, widen_factor, classes=10):
 @pytest.mark.parametrize(
     'depth, widen_factor, printed',
     [
-        (16, 8, 11.0),
-        (28, 10, 36.5),
-        (40, 4, 8.9),
-        (40, 1, 0.6),
-        (40, 2, 2.2),
-        (40, 8, 35.7),
-        (28, 12, 52.5),
-        (22, 8, 17.2),
-        (22, 10, 26.8),
-        (16, 10, 17.1),
+        *((16, 8, 11.0), (16, 10, 17.1), (22, 8, 17.2), (22, 10, 26.8), (28, 10, 36.5)),
+        *((28, 12, 52.5), (40, 1, 0.6), (40, 2, 2.2), (40, 4, 8.9), (40, 8, 35.7)),
     ],
 )
 def test_published_parameter_counts(depth, widen_factor, printed):
@@ -44,17 +36,13 @@ def test_both_ways_of_counting_name_the_same_network(byot, wrn, blocks):
     with torch.device('meta'):
         net = WideResNet_CIFAR(byot, 8)
     for stage in (net.layer1, net.layer2, net.layer3):
-        found = [m for m in stage if isinstance(m, WideBasicBlock)]
-        assert len(found) == blocks
+        assert sum(isinstance(m, WideBasicBlock) for m in stage) == blocks
 
 
 @pytest.mark.parametrize('depth', [21, 4, -2])
 def test_other_depths_are_refused(depth):
-    with pytest.raises(
-        ValueError,
-        match=r'depths 6n \+ 4 \(10, 16, 22, \.\.\.\) or '
-        rf'6n \+ 2 \(8, 14, 20, \.\.\.\), got {depth}',
-    ):
+    formulas = r'depths 6n \+ 4 \(10, 16, 22, \.\.\.\) or 6n \+ 2 \(8, 14, 20, \.\.\.\)'
+    with pytest.raises(ValueError, match=f'{formulas}, got {depth}'):
         WideResNet_CIFAR(depth, 1)
 
 
