@@ -30,9 +30,6 @@ def collate_batch(batch: Union[CollatedBatch, Sequence[dict]]) -> dict:
         batch (CollatedBatch | Sequence[dict]): A batch of :class:`ImageBatches`, or N samples of
             any other data set.
 
-    Returns:
-        dict: ``inputs`` (N, 3, H, W) and ``data_samples``, a :class:`BatchSamples`.
-
     Raises:
         DatasetError: The images differ in size.
     """

@@ -71,14 +71,7 @@ class ImageBatches(ArrayDataset):
         self._fully_initialized = True
 
     def __getitems__(self, indices: Sequence[int]) -> CollatedBatch:
-        """Gather a batch.
-
-        Args:
-            indices (Sequence[int]): Indices of N images, 0 to M - 1.
-
-        Returns:
-            CollatedBatch: ``inputs`` (N, 3, H, W) uint8 and ``data_samples``, with ``gt_label`` and
-            ``sample_idx``.
+        """Gather a batch: ``inputs`` uint8 and ``data_samples`` with ``gt_label``, ``sample_idx``.
 
         Raises:
             ConfigError: A worker process requests images on the GPU.
@@ -87,12 +80,9 @@ class ImageBatches(ArrayDataset):
         self._check_gpu(get_worker_info() is not None, 'num_workers=0')
         sample_idx = torch.as_tensor(indices)
         chosen = sample_idx.to(self.images.device, non_blocking=True)
-        return CollatedBatch(
-            inputs=self.images.index_select(0, chosen),
-            data_samples=BatchSamples(
-                gt_label=self.labels.index_select(0, chosen), sample_idx=sample_idx
-            ),
-        )
+        inputs, labels = self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
+        samples = BatchSamples(gt_label=labels, sample_idx=sample_idx)
+        return CollatedBatch(inputs=inputs, data_samples=samples)
 
     def __getitem__(self, idx: int) -> dict:
         """One sample as ``PackInputs`` returns it."""
@@ -151,7 +141,7 @@ def read_all(dataset: BaseDataset) -> Tuple[Tensor, Tensor]:
         if i == 0:
             size = shape[:2]
             images = torch.empty((count, 3, *size), dtype=torch.uint8)
-        if shape[:2] != size:
+        elif shape[:2] != size:
             raise DatasetError(
                 f'image {i} of {name} is {shape[:2]}, image 0 {size}: ImageBatches takes images of '
                 'one size. Resize them first, or use the data set without ImageBatches'

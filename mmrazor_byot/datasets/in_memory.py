@@ -26,12 +26,7 @@ class ArrayDataset(BaseDataset):
         return [self.get_data_info(i) for i in range(len(self))]
 
     def get_subset_(self, indices: Union[int, Sequence[int]]) -> None:
-        """Keep only some samples.
-
-        Args:
-            indices (int | Sequence[int]): The indices to keep; or a number n, for the first n
-                samples (the last, if negative).
-        """
+        """Keep only these samples; of a number n, the first n (the last, if negative)."""
         self.full_init()
         chosen = subset_index(indices)
         self.images, self.labels = self.images[chosen], self.labels[chosen]
@@ -99,11 +94,7 @@ class InMemoryDataset(ArrayDataset):
 
     @abstractmethod
     def load_arrays(self) -> Tuple[np.ndarray, np.ndarray, List[str]]:
-        """Load the data.
-
-        Returns:
-            tuple: Images (M, H, W, 3) uint8 RGB, labels (M,) int64, and the names of the classes.
-        """
+        """Images (M, H, W, 3) uint8 RGB, labels (M,) int64, and the names of the classes."""
 
     def full_init(self) -> None:
         """Load and check the arrays and select the samples, once."""
@@ -133,12 +124,10 @@ class InMemoryDataset(ArrayDataset):
             raise DatasetError(
                 f'{self._name}: num_classes={self.num_classes}, but it has {count} classes'
             )
-        if self.skip_per_class < 0:
-            raise DatasetError(f'{self._name}: skip_per_class={self.skip_per_class}; at least 0')
-        if self.samples_per_class is not None and self.samples_per_class < 1:
-            raise DatasetError(
-                f'{self._name}: samples_per_class={self.samples_per_class}; at least 1'
-            )
+        for setting, least in (('skip_per_class', 0), ('samples_per_class', 1)):
+            value = getattr(self, setting)
+            if value is not None and value < least:
+                raise DatasetError(f'{self._name}: {setting}={value}; at least {least}')
         keep = np.flatnonzero(labels < (self.num_classes or count))
         keep = keep[select_part(labels[keep], self.hold_out_every, self.held_out, self._name)]
         rank = rank_in_class(labels[keep]) - self.skip_per_class
@@ -157,8 +146,8 @@ class InMemoryDataset(ArrayDataset):
         wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
         if len(wrong):
             raise DatasetError(
-                f'{self._name}: the label of image {wrong[0]} is {labels[wrong[0]]}, but there are '
-                f'{len(classes)} classes, 0 to {len(classes) - 1} ({len(wrong)} labels out of '
+                f'{self._name}: the label of image {wrong[0]} is {labels[wrong[0]]}, but there '
+                f'are {len(classes)} classes, 0 to {len(classes) - 1} ({len(wrong)} labels out of '
                 'range)'
             )
 
@@ -168,20 +157,7 @@ class InMemoryDataset(ArrayDataset):
 
 
 def select_part(labels: np.ndarray, every: Optional[int], held_out: bool, name: str) -> np.ndarray:
-    """Mask of the images of one part of a data set that holds out every n-th image of each class.
-
-    Args:
-        labels (np.ndarray): Labels of all images, (M,).
-        every (int, optional): The n; None selects all images.
-        held_out (bool): Select the held-out images instead of the others.
-        name (str): Name of the data set, for the error message.
-
-    Returns:
-        np.ndarray: (M,) bool.
-
-    Raises:
-        DatasetError: ``every`` is below 2, or None although ``held_out`` is set.
-    """
+    """Mask (M,) of the images held out, every n-th of each class, or of the others; None: all."""
     if every is None and not held_out:
         return np.ones(len(labels), bool)
     if every is None or every < 2:

@@ -39,26 +39,25 @@ class PackedImages(InMemoryDataset):
         if not os.path.isfile(path):
             raise DatasetError(
                 f'data file "{path}" does not exist; put a packed image file there (folder '
-                f"{os.path.abspath(os.path.dirname(path))}), or set the dataset's ann_file to "
-                'another path'
+                f'{os.path.abspath(os.path.dirname(path))}), or set another ann_file of the dataset'
             )
+        names = [f'{self.split}_{part}' for part in ('jpeg', 'offset', 'label')] + ['name']
         try:
             with np.load(path, allow_pickle=False) as packed:
-                names = [f'{self.split}_{part}' for part in ('jpeg', 'offset', 'label')] + ['name']
-                missing = [n for n in names if n not in packed]
-                if missing:
-                    raise DatasetError(
-                        f'"{path}" has no array {missing[0]}; it has {sorted(packed.files)}. Is '
-                        f'split={self.split!r} right?'
-                    )
-                data, offsets, labels, classes = (packed[n] for n in names)
-        except DatasetError:
-            raise
+                present = sorted(packed.files)
+                arrays = {name: packed[name] for name in names if name in present}
         except Exception as e:  # damaged bytes can raise anything
             raise DatasetError(
                 f'data file "{path}" ({os.path.getsize(path)} bytes) is truncated or not a .npz '
                 f'file; copy it again. ({str(e).splitlines()[0] if str(e) else e!r})'
             ) from e
+        missing = [name for name in names if name not in arrays]
+        if missing:
+            raise DatasetError(
+                f'"{path}" has no array {missing[0]}; it has {present}. Is split={self.split!r} '
+                'right?'
+            )
+        data, offsets, labels, classes = arrays.values()
         images = [
             _decode(data[start:stop], f'image {i} of {self.split} in "{path}"')
             for i, (start, stop) in enumerate(zip(offsets[:-1], offsets[1:]))

@@ -26,23 +26,11 @@ KERNELS: Dict[str, Kernel] = {
 #: Names of the kernels by index; 0 leaves an image as it is.
 KERNEL_NAMES = ('Identity', *KERNELS)
 
-#: The supported transforms of mmpretrain, and the attribute that holds a fixed magnitude.
-MAGNITUDES = dict(
-    AutoContrast=None,
-    Invert=None,
-    Equalize=None,
-    Solarize='thr',
-    SolarizeAdd='magnitude',
-    Posterize='bits',
-    Contrast='magnitude',
-    ColorTransform='magnitude',
-    Brightness='magnitude',
-    Sharpness='magnitude',
-    Cutout='shape',
-    Rotate='angle',
-    Shear='magnitude',
-    Translate='magnitude',
-)
+WARPS = ('Rotate', 'Shear', 'Translate')
+#: The supported transforms of mmpretrain.
+SUPPORTED = (*tone.KERNELS, 'Cutout', *WARPS)
+#: Their attributes with a fixed magnitude, if not ``magnitude``.
+MAGNITUDES = dict(Solarize='thr', Posterize='bits', Cutout='shape', Rotate='angle')
 
 
 class Op(NamedTuple):
@@ -64,27 +52,21 @@ class Op(NamedTuple):
 
 
 def read_op(transform: BaseTransform) -> Op:
-    """The operation of a transform of mmpretrain, a ``BaseAugTransform``.
-
-    Raises:
-        ConfigError: It is not supported.
-    """
-    name = type(transform).__name__
-    if name not in MAGNITUDES:
+    """The operation of a transform of mmpretrain, a ``BaseAugTransform``."""
+    name = kernel = type(transform).__name__
+    if name not in SUPPORTED:
         raise ConfigError(
-            f'{name} is not supported for batches; choose from {", ".join(MAGNITUDES)}'
+            f'{name} is not supported for batches; choose from {", ".join(SUPPORTED)}'
         )
-    kernel = name
     params: Sequence[float] = ()
-    if name in ('Rotate', 'Shear', 'Translate'):
+    if name in WARPS:
         kernel, params = geometry.read_warp(transform)
     elif name == 'Cutout':
         params = cutout.read_cutout(transform)
     elif name == 'SolarizeAdd':
         params = (transform.thr,)
     op = Op(kernel, params, transform.prob, transform.random_negative_prob)
-    attribute = MAGNITUDES[name]
-    fixed = getattr(transform, attribute) if attribute else None
+    fixed = getattr(transform, MAGNITUDES.get(name, 'magnitude'), None)
     if fixed is None and transform.magnitude_range is not None:
         low, high = transform.magnitude_range
         level, total = transform.magnitude_level, transform.total_level
@@ -104,11 +86,7 @@ class Draw(NamedTuple):
 
 
 class BatchPolicy(BatchTransform):
-    """Base of the policies, which apply a few operations in sequence.
-
-    Args:
-        ops (Sequence[Op]): All operations of the policy.
-    """
+    """Base of the policies, which apply a few operations in sequence."""
 
     def __init__(self, ops: Sequence[Op]) -> None:
         self.kernel = np.array([KERNEL_NAMES.index(op.kernel) for op in ops])

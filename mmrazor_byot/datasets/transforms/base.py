@@ -78,13 +78,7 @@ def per_sample(values: np.ndarray, images: torch.Tensor) -> torch.Tensor:
 def pad(
     images: torch.Tensor, color: torch.Tensor, borders: Tuple[int, int, int, int]
 ) -> torch.Tensor:
-    """Pad images with a colour.
-
-    Args:
-        images (torch.Tensor): (N, C, H, W).
-        color (torch.Tensor): (C, 1, 1), or one for each image, (N, C, 1, 1).
-        borders (tuple): Pixels left, top, right, bottom.
-    """
+    """Pad images (N, C, H, W) left, top, right and bottom with colours ([N, ]C, 1, 1)."""
     n, channels, height, width = images.shape
     left, top, right, bottom = borders
     padded = color.expand(n, channels, height + top + bottom, width + left + right).contiguous()
@@ -93,11 +87,7 @@ def pad(
 
 
 def reference_transform(kind: Callable[..., Any], *args: Any) -> Any:
-    """Build mmpretrain's or MMCV's own transform, which checks and completes the settings.
-
-    Raises:
-        ConfigError: It refuses the settings.
-    """
+    """Build mmpretrain's or MMCV's own transform, which checks and completes the settings."""
     try:
         return kind(*args)
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as e:
@@ -105,11 +95,7 @@ def reference_transform(kind: Callable[..., Any], *args: Any) -> Any:
 
 
 def broadcast_setting(value: Any, count: int, name: str) -> np.ndarray:
-    """Broadcast a setting, one number or ``count`` numbers, to (count,).
-
-    Raises:
-        ConfigError: It is neither.
-    """
+    """Broadcast a setting, one number or ``count`` numbers, to (count,)."""
     numbers = np.asarray(value)
     if numbers.dtype.kind not in 'biuf' or numbers.shape not in ((), (1,), (count,)):
         raise ConfigError(f'{name}={value}: set one number, or {count}')

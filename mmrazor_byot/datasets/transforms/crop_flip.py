@@ -1,6 +1,6 @@
 """Random crops and flips of batches; each image has its own window and direction."""
 
-from typing import Optional, Sequence, Tuple, Union
+from typing import Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -48,10 +48,14 @@ class BatchRandomCrop(BatchTransform):
             RandomCrop, crop_size, padding, pad_if_needed, pad_val, padding_mode
         )
         self.size = tuple(reference.crop_size)
-        self.borders = _borders(0 if reference.padding is None else reference.padding)
+        borders = 0 if reference.padding is None else reference.padding
+        if np.shape(borders) not in ((), (2,), (4,)):
+            raise ConfigError(
+                f'RandomCrop refused its settings: padding={padding}: set one, two or four numbers'
+            )
+        self.borders = np.tile(borders, 4 // np.size(borders)).tolist()
         self.pad_if_needed = reference.pad_if_needed
-        color = opencv_color(reference.pad_val, 'pad_val').astype(np.uint8)
-        self.color = color.reshape(3, 1, 1)
+        self.color = opencv_color(reference.pad_val, 'pad_val').astype(np.uint8)[:, None, None]
         self.mode = reference.padding_mode
 
     def transform(self, images: torch.Tensor) -> torch.Tensor:
@@ -75,9 +79,9 @@ class BatchRandomCrop(BatchTransform):
         height, width = images.shape[2:]
         left, top, right, bottom = self.borders
         if self.pad_if_needed:
-            rows = max(0, self.size[0] - height - top - bottom)
-            columns = max(0, self.size[1] - width - left - right)
-            rows, columns = -(-rows // 2), -(-columns // 2)
+            # Half of what is missing, rounded up.
+            rows = max(0, self.size[0] - height - top - bottom + 1) // 2
+            columns = max(0, self.size[1] - width - left - right + 1) // 2
             left, top, right, bottom = left + columns, top + rows, right + columns, bottom + rows
         if self.mode == 'constant':
             return pad(images, to_device(self.color, images), (left, top, right, bottom))
@@ -85,15 +89,6 @@ class BatchRandomCrop(BatchTransform):
         columns = np.pad(np.arange(width), (left, right), self.mode)
         rows, columns = to_device(rows, images), to_device(columns, images)
         return images.index_select(2, rows).index_select(3, columns)
-
-
-def _borders(padding: Union[int, Sequence[int]]) -> Tuple[int, int, int, int]:
-    if np.shape(padding) not in ((), (2,), (4,)):
-        raise ConfigError(
-            f'RandomCrop refused its settings: padding={padding}: set one, two or four numbers'
-        )
-    left, top, right, bottom = np.tile(padding, 4 // np.size(padding)).tolist()
-    return left, top, right, bottom
 
 
 @TRANSFORMS.register_module()

@@ -65,13 +65,9 @@ def cutout(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> t
 def cut(
     images: torch.Tensor, draws: np.ndarray, shape: np.ndarray, color: np.ndarray
 ) -> torch.Tensor:
-    """Fill a box of each image with a colour, at a position drawn as in ``mmcv.cutout``.
+    """Fill a box of each image with a colour, (N, 3) or (1, 3), as ``mmcv.cutout``.
 
-    Args:
-        images (torch.Tensor): uint8 (N, 3, H, W).
-        draws (np.ndarray): Two numbers from [0, 1) for the centre of each box, (N, 2).
-        shape (np.ndarray): Height and width of each box, (N, 2) int.
-        color (np.ndarray): uint8 (N, 3), or (1, 3) for all.
+    The draws for the centres (N, 2) are from [0, 1); the shapes (N, 2) are heights and widths.
     """
     size = np.array(images.shape[2:])
     # MMCV draws with np.random.uniform(H): low=H, high=1, so from (1, H].

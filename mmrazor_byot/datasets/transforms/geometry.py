@@ -77,11 +77,7 @@ class Warp(NamedTuple):
 
 
 def read_warp(transform: BaseTransform) -> Tuple[str, Warp]:
-    """Sampling and params of mmpretrain's ``Rotate``, ``Shear`` or ``Translate``.
-
-    Raises:
-        ConfigError: Its interpolation is not supported.
-    """
+    """Sampling and params of mmpretrain's ``Rotate``, ``Shear`` or ``Translate``."""
     interpolation = transform.interpolation
     if interpolation not in INTERPOLATIONS:
         raise ConfigError(
@@ -93,9 +89,8 @@ def read_warp(transform: BaseTransform) -> Tuple[str, Warp]:
         # mmcv.imrotate passes a single number to OpenCV as it is.
         red, green, blue = opencv_color(transform.pad_val, 'pad_val')
         x, y = transform.center or (np.nan, np.nan)
-        return sampling, Warp(
-            red, green, blue, rotate=1.0, center_x=x, center_y=y, scale=transform.scale
-        )
+        fixed = dict(center_x=x, center_y=y, scale=transform.scale)
+        return sampling, Warp(red, green, blue, rotate=1.0, **fixed)
     axis = 'y' if transform.direction == 'vertical' else 'x'
     if sampling == 'cubic':
         sampling = f'cubic_{axis}'
@@ -106,14 +101,7 @@ def read_warp(transform: BaseTransform) -> Tuple[str, Warp]:
 def warp(
     images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray, sampling: str
 ) -> torch.Tensor:
-    """Warp images of at most 4,094 x 4,094 pixels.
-
-    Args:
-        images (torch.Tensor): uint8 (N, 3, H, W).
-        magnitude (np.ndarray): (N,).
-        params (np.ndarray): The fields of :class:`Warp`, (N, 11).
-        sampling (str): A key of :data:`SAMPLINGS`.
-    """
+    """Warp images of at most 4,094 x 4,094 pixels; params (N, 11) as in :class:`Warp`."""
     height, width = images.shape[2:]
     matrices = inverse(warp_matrices(Warp(*params.T), magnitude, height, width))
     color = per_sample(params[:, :3].astype(np.uint8), images)
@@ -179,16 +167,9 @@ def source_coordinates(
 def gather_pixels(
     images: torch.Tensor, color: torch.Tensor, x: torch.Tensor, y: torch.Tensor
 ) -> torch.Tensor:
-    """Gather pixels of images, and a colour outside of them.
+    """Gather pixels of images, and a colour (N, C, 1, 1) outside of them, to (N, C, T, H, W).
 
-    Args:
-        images (torch.Tensor): uint8 (N, C, H, W).
-        color (torch.Tensor): uint8 (N, C, 1, 1).
-        x (torch.Tensor): Columns, integers in float32, (N, T, H, W).
-        y (torch.Tensor): Rows, likewise, broadcastable to x.
-
-    Returns:
-        torch.Tensor: uint8 (N, C, T, H, W).
+    Columns x (N, T, H, W) and rows y, broadcastable to x, are integers in float32.
     """
     n, channels, height, width = images.shape
     # A border of one pixel holds the colour for all coordinates outside.

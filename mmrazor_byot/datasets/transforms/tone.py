@@ -110,11 +110,6 @@ def blend(images: torch.Tensor, other: torch.Tensor, magnitude: np.ndarray) -> t
     Rounds as ``cv2.addWeighted`` of OpenCV 5, which has a fused multiply-add in float32; here the
     product is in float64, where it is exact. OpenCV 4 rounds once more, which changes less than 1 %
     of the pixels.
-
-    Args:
-        images (torch.Tensor): uint8 (N, 3, H, W).
-        other (torch.Tensor): float32, broadcastable to the images.
-        magnitude (np.ndarray): (N,).
     """
     factor = 1 + magnitude
     own = per_sample(factor.astype(np.float32).astype(np.float64), images)

@@ -8,7 +8,7 @@ from mmpretrain.datasets import RandAugment
 from mmpretrain.datasets.transforms.auto_augment import RANDAUG_POLICIES
 
 from mmrazor_byot.datasets.transforms import BatchAutoAugment, BatchRandAugment
-from mmrazor_byot.datasets.transforms.auto_augment import MAGNITUDES
+from mmrazor_byot.datasets.transforms.auto_augment import SUPPORTED
 from mmrazor_byot.errors import ConfigError
 
 POLICIES = [
@@ -144,4 +144,4 @@ def test_every_operation_of_mmpretrain_is_there_but_blur():
     from mmpretrain.datasets.transforms import auto_augment
 
     names = {cls.__name__ for cls in auto_augment.BaseAugTransform.__subclasses__()}
-    assert names - set(MAGNITUDES) == {'GaussianBlur'}
+    assert names - set(SUPPORTED) == {'GaussianBlur'}
