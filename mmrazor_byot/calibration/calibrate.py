@@ -25,18 +25,11 @@ FOLDS = 5
 
 
 class Goal(NamedTuple):
-    """What the policy is optimized for; one of the three.
+    """What the policy is optimized for; one of the three."""
 
-    Attributes:
-        max_drop (float | None): Percentage points of accuracy that may be lost against the deepest
-            exit.
-        budget (float | None): Fraction of the deepest exit's cost that may be spent, 0 to 1.
-        cost (float | None): Mean cost of an image that may be spent, in the unit of the costs.
-    """
-
-    max_drop: Optional[float] = None
-    budget: Optional[float] = None
-    cost: Optional[float] = None
+    max_drop: Optional[float] = None  # percentage points of accuracy lost against the deepest exit
+    budget: Optional[float] = None  # fraction of the deepest exit's cost, 0 to 1
+    cost: Optional[float] = None  # mean cost of an image, in the unit of the costs
 
     def target(self, costs: Costs, deepest: np.ndarray) -> Target:
         """The target on images that the deepest exit classifies correctly or not, (M,) bool."""
@@ -50,42 +43,24 @@ class Goal(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A policy and its results.
+    """A policy and its results."""
 
-    Attributes:
-        policy (dict): Its config without temperatures.
-        search (str): How it was found: ``'shared'``, ``'joint'``, or ``'fixed'`` for one exit for
-            all images.
-        seen (Result): On the images that its thresholds were found on.
-        unseen (Result): Mean of a five-fold cross-validation of the same search.
-    """
-
-    policy: dict
-    search: str
-    seen: Result
-    unseen: Result
+    policy: dict  # its config without temperatures
+    search: str  # 'shared', 'joint', or 'fixed' for one exit for all images
+    seen: Result  # on the images that its thresholds were found on
+    unseen: Result  # mean of a five-fold cross-validation of the same search
 
 
 class Calibration(NamedTuple):
-    """What :func:`calibrate` finds.
+    """What :func:`calibrate` finds; the last four are of each exit."""
 
-    Attributes:
-        policy (ExitPolicy): The best candidate, with temperatures.
-        chosen (Candidate): The best candidate.
-        candidates (list[Candidate]): All that were compared.
-        temperatures (list[float]): One for each exit.
-        ece_before (list[float]): Expected calibration error of each exit at temperature 1.
-        ece_after (list[float]): The same at the exit's temperature.
-        exit_accuracy (list[float]): Accuracy of each exit alone, 0 to 1.
-    """
-
-    policy: ExitPolicy
-    chosen: Candidate
-    candidates: List[Candidate]
+    policy: ExitPolicy  # the best candidate, with temperatures
+    chosen: Candidate  # the best candidate
+    candidates: List[Candidate]  # all that were compared
     temperatures: List[float]
-    ece_before: List[float]
-    ece_after: List[float]
-    exit_accuracy: List[float]
+    ece_before: List[float]  # expected calibration error at temperature 1
+    ece_after: List[float]  # the same at the exit's temperature
+    exit_accuracy: List[float]  # of the exit alone, 0 to 1
 
 
 def calibrate(
@@ -103,8 +78,7 @@ def calibrate(
     were found on are left out, unless all do. Of equally good ones the simplest is chosen.
 
     Args:
-        logits (np.ndarray): Logits of held-out images, (M, C, K).
-        labels (np.ndarray): Their classes, (M,).
+        logits, labels (np.ndarray): Of held-out images, (M, C, K) and (M,).
         costs (Costs): Costs of stopping at each exit.
         goal (Goal): What to optimize for.
         kinds (Sequence[str]): Types of policies to compare.
@@ -114,13 +88,10 @@ def calibrate(
         ConfigError: There are too few images, or no policy can be so cheap.
     """
     if len(labels) < 10 * FOLDS:
-        raise ConfigError(
-            f'{len(labels)} images are too few to calibrate on; give at least {10 * FOLDS}'
-        )
+        raise ConfigError(f'{len(labels)} images are too few to calibrate on; give {10 * FOLDS}')
     count = logits.shape[1]
     temperatures = [fit_temperature(logits[:, i], labels) for i in range(count)]
     probabilities = calibrated(logits, temperatures)
-    uncalibrated = calibrated(logits, [1.0] * count)
     correct = probabilities.argmax(-1) == labels[:, None]
     target = goal.target(costs, correct[:, -1])
     lowest, deepest_cost = float(min(costs.fixed)), float(costs.fixed[-1])
@@ -136,17 +107,17 @@ def calibrate(
     reach = [c for c in candidates if target.key(c.seen)[0] == 0]
     # max() takes the first of equal ones, which is the simplest.
     chosen = max(reach or candidates, key=lambda c: target.value(c.unseen, deepest_cost))
-    ece_before, ece_after = (
-        [expected_calibration_error(p[:, i], labels) for i in range(count)]
-        for p in (uncalibrated, probabilities)
+    before, after = (
+        [expected_calibration_error(p, labels) for p in exits.swapaxes(0, 1)]
+        for exits in (calibrated(logits, [1.0] * count), probabilities)
     )
     return Calibration(
         policy=build_policy(dict(**chosen.policy, temperatures=temperatures)),
         chosen=chosen,
         candidates=candidates,
         temperatures=temperatures,
-        ece_before=ece_before,
-        ece_after=ece_after,
+        ece_before=before,
+        ece_after=after,
         exit_accuracy=correct.mean(axis=0).tolist(),
     )
 

@@ -23,13 +23,7 @@ NOT_OF_SPLIT = (
 
 
 def calibration_loader(cfg: Config) -> DataLoader:
-    """Build the config's ``calibration_dataloader``.
-
-    Args:
-        cfg (Config): A recipe. There is a warning if it trains on the same images.
-
-    Returns:
-        DataLoader: Held-out images.
+    """Build a recipe's ``calibration_dataloader``, with a warning if it trains on its images.
 
     Raises:
         ConfigError: There is no such loader, or it reads the test images.

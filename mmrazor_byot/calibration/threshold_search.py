@@ -19,17 +19,11 @@ COST_PER_POINT = 0.1
 
 
 class Result(NamedTuple):
-    """Results of a policy.
+    """Results of a policy."""
 
-    Attributes:
-        accuracy (float): From 0 to 1.
-        cost (float): Mean cost of an image.
-        fractions (np.ndarray): Fraction of the images that stop at each exit, (C,).
-    """
-
-    accuracy: float
-    cost: float
-    fractions: np.ndarray
+    accuracy: float  # from 0 to 1
+    cost: float  # mean of an image
+    fractions: np.ndarray  # of the images that stop at each exit, (C,)
 
 
 class AccuracyTarget(NamedTuple):
@@ -68,19 +62,11 @@ Target = Union[AccuracyTarget, CostTarget]
 
 
 class Costs(NamedTuple):
-    """What an image costs, in any unit.
+    """What an image costs, in any unit, for exit 1 to C."""
 
-    Attributes:
-        cumulative (Sequence[float]): Cost of stopping at each exit if the heads of all exits before
-            it are run, C numbers.
-        fixed (Sequence[float]): Cost of the network cut at each exit, C numbers.
-        heads (Sequence[float]): Cost of the head of each exit, C numbers; zeros if unknown.
-        unit (str): The unit.
-    """
-
-    cumulative: Sequence[float]
-    fixed: Sequence[float]
-    heads: Sequence[float]
+    cumulative: Sequence[float]  # stopping at the exit, the heads of all exits before it run
+    fixed: Sequence[float]  # the network cut at the exit
+    heads: Sequence[float]  # the exit's head
     unit: str = 'FLOPs'
 
     @classmethod
@@ -95,12 +81,7 @@ class Costs(NamedTuple):
 class Exits:
     """Scores and correctness of a policy's predictions at every exit.
 
-    Args:
-        probabilities (np.ndarray): Calibrated probabilities of every exit, (M, C, K).
-        labels (np.ndarray): Classes, (M,).
-        costs (Costs): Costs of stopping at each exit.
-        kind (str): Type of a :class:`ThresholdPolicy`.
-        ensemble (bool): See :class:`ExitPolicy`.
+    It is given calibrated probabilities (M, C, K) and the type of a :class:`ThresholdPolicy`.
 
     Raises:
         ConfigError: The policy has no thresholds.
@@ -126,11 +107,7 @@ class Exits:
         return subset
 
     def evaluate(self, thresholds: Thresholds) -> Result:
-        """Stop each image at the first exit whose score reaches its threshold.
-
-        Args:
-            thresholds (Sequence[float | None]): C - 1 thresholds, see :class:`ThresholdPolicy`.
-        """
+        """Stop each image at the first exit whose score reaches its threshold."""
         remaining = np.ones(self.correct.shape[1], bool)
         stopped, right = [], 0
         for threshold, scores, correct in zip(thresholds, self.scores, self.correct):

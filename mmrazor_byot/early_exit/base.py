@@ -44,9 +44,7 @@ class ExitPolicy:
         if temperatures is not None:
             temperatures = [float(t) for t in temperatures]
             if not temperatures or not all(0 < t < 1e6 for t in temperatures):
-                raise ConfigError(
-                    f'{self.name}: temperatures={temperatures}; each must be positive'
-                )
+                raise ConfigError(f'{self.name}: temperatures={temperatures}; must be positive')
         self.temperatures = temperatures
         self.ensemble = bool(ensemble)
 
@@ -81,39 +79,28 @@ class ExitPolicy:
         return softmax(logits, self.temperatures[exit_number - 1])
 
     def answer(self, reached: List[Tensor]) -> Tensor:
-        """The prediction for samples that stop now.
+        """The prediction (N, K) for samples that stop now.
 
         Args:
-            reached (list[Tensor]): Probabilities (N, K) of the exits used so far, at least one, in
-                their order.
-
-        Returns:
-            Tensor: Probabilities (N, K).
+            reached (list[Tensor]): Probabilities (N, K) of the exits used so far, at least one.
         """
         return torch.stack(reached).mean(0) if self.ensemble else reached[-1]
 
     def should_exit(self, reached: List[Tensor], exit_number: int) -> Tensor:
-        """Which samples stop at an exit that is used.
+        """Which samples stop at an exit that is used, (N,) bool.
 
         Args:
             reached (list[Tensor]): See :meth:`answer`.
             exit_number (int): The exit, from 1; never the last.
-
-        Returns:
-            Tensor: (N,) bool.
         """
         raise NotImplementedError
 
     def check(self, num_exits: int) -> None:
-        """Check that the policy fits a network.
-
-        Raises:
-            ConfigError: It is for another number of exits.
-        """
+        """Raise a ConfigError if the policy is for another number of exits."""
         if self.temperatures is not None and len(self.temperatures) != num_exits:
+            count = len(self.temperatures)
             raise ConfigError(
-                f'{self.name}: {len(self.temperatures)} temperatures for a network of {num_exits} '
-                'exits'
+                f'{self.name}: {count} temperatures for a network of {num_exits} exits'
             )
 
     def config(self) -> dict:
@@ -123,17 +110,14 @@ class ExitPolicy:
 
 
 def build_policy(config: dict) -> ExitPolicy:
-    """Build a policy.
-
-    Args:
-        config (dict): ``type``, with or without scope, and arguments.
+    """Build a policy from its ``type``, with or without scope, and arguments.
 
     Raises:
         ConfigError: There is no such policy, or its arguments are wrong.
     """
     if not isinstance(config, dict) or 'type' not in config:
         raise ConfigError(f'an exit policy is a dict with type and arguments, not {config!r}')
-    arguments: Dict[str, Any] = dict(config)
+    arguments = dict(config)
     name = str(arguments.pop('type')).split('.')[-1]
     if name not in POLICY_TYPES:
         raise ConfigError(f'there is no exit policy {name!r}; there are {sorted(POLICY_TYPES)}')

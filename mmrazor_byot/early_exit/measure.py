@@ -29,11 +29,6 @@ TIMED = {1: 100, 64: 320}
 def evaluate_policy(model: BaseModel, loader: DataLoader, policy: ExitPolicy) -> dict:
     """Run a policy on labelled images with a :class:`StagedNetwork`.
 
-    Args:
-        model (BaseModel): BYOT, on the device to run it on.
-        loader (DataLoader): The images.
-        policy (ExitPolicy): Decides which images stop at which exit.
-
     Returns:
         dict: ``images``; in percent ``top1`` of the policy and ``deepest_top1``; ``flops``, mean
         MACs per image, and ``flops_share``, as a fraction of the deepest exit's; ``exit_shares``
@@ -73,38 +68,24 @@ def evaluate_policy(model: BaseModel, loader: DataLoader, policy: ExitPolicy) ->
 
 
 def policy_flops(costs: Mapping[str, Sequence[float]], outcome: EarlyExit) -> np.ndarray:
-    """MACs of each image, from the exit at which it stopped and the heads that were run.
-
-    Args:
-        costs (Mapping[str, Sequence[float]]): See :func:`stage_flops`.
-        outcome (EarlyExit): Of N images.
-
-    Returns:
-        np.ndarray: (N,).
-    """
+    """MACs of each image, (N,), from :func:`stage_flops`: of its sections and the heads run."""
     read = ~outcome.exit_scores[..., 0].isnan().cpu().numpy()
     sections = np.cumsum(costs['sections'])[outcome.exits.numpy() - 1]
     return sections + read @ np.asarray(costs['heads'])
 
 
 def compare_times(network: StagedNetwork, images: Tensor, policy: ExitPolicy) -> List[dict]:
-    """Time a policy and the deepest exit alone.
-
-    Args:
-        network (StagedNetwork): The network.
-        images (Tensor): Preprocessed images, (N, 3, H, W).
-        policy (ExitPolicy): The policy.
+    """Time a policy and the deepest exit alone on preprocessed images (N, 3, H, W).
 
     Returns:
         list[dict]: For each batch size ``batch``, ``images``, in ms per image ``policy_ms`` and
         ``deepest_ms``, and ``share``, the first divided by the second.
     """
     rows = []
+    policies = dict(policy_ms=policy, deepest_ms=FixedExitPolicy())
     for size, count in TIMED.items():
         batches = images[:count].split(size)
-        times = time_policies(
-            network, batches, dict(policy_ms=policy, deepest_ms=FixedExitPolicy())
-        )
+        times = time_policies(network, batches, policies)
         ratio = times['policy_ms'] / times['deepest_ms']
         rows.append(dict(batch=size, images=sum(map(len, batches)), **times, share=ratio))
     return rows
@@ -113,15 +94,9 @@ def compare_times(network: StagedNetwork, images: Tensor, policy: ExitPolicy) ->
 def time_policies(
     network: StagedNetwork, batches: Sequence[Tensor], policies: Mapping[Name, ExitPolicy]
 ) -> Dict[Name, float]:
-    """Time policies in turn.
+    """Milliseconds per image of each policy, timed in turn.
 
-    Args:
-        network (StagedNetwork): The network.
-        batches (Sequence[Tensor]): Preprocessed images, (N, 3, H, W) each.
-        policies (Mapping[Hashable, ExitPolicy]): Policies by name.
-
-    Returns:
-        dict: Milliseconds per image by name, the median of at least three passes over the batches.
+    It is the median of at least three passes over batches of preprocessed images, (N, 3, H, W).
     """
 
     def classify(policy: ExitPolicy) -> None:
@@ -135,11 +110,7 @@ def time_policies(
 
 @torch.no_grad()
 def stage_times(network: StagedNetwork, images: Tensor) -> Dict[str, List[float]]:
-    """Time every section and every exit head.
-
-    Args:
-        network (StagedNetwork): The network.
-        images (Tensor): Preprocessed images, (N, 3, H, W).
+    """Time every section and every exit head on preprocessed images (N, 3, H, W).
 
     Returns:
         dict: ``sections`` and ``heads``, C medians each, in ms for the batch. The deepest section

@@ -29,8 +29,7 @@ class FixedExitPolicy(ExitPolicy):
         self.exit_number = int(exit_number)
         if self.exit_number != exit_number or (exit_number < 1 and exit_number != -1):
             raise ConfigError(
-                f'{self.name}: exit_number={exit_number!r}; exits are counted from 1, -1 is the '
-                'deepest'
+                f'{self.name}: exit_number={exit_number!r}; the first is 1, the deepest -1'
             )
 
     def last(self, num_exits: int) -> int:
@@ -40,14 +39,13 @@ class FixedExitPolicy(ExitPolicy):
         return self.ensemble  # the last exit is always used
 
     def should_exit(self, reached: List[Tensor], exit_number: int) -> Tensor:
-        return _no_sample(reached)
+        return torch.zeros(len(reached[-1]), dtype=torch.bool)
 
     def check(self, num_exits: int) -> None:
         super().check(num_exits)
         if self.exit_number > num_exits:
             raise ConfigError(
-                f'{self.name}: exit_number={self.exit_number}, but the network has {num_exits} '
-                'exits'
+                f'{self.name}: exit_number={self.exit_number}; the network has {num_exits} exits'
             )
 
 
@@ -68,9 +66,7 @@ class PatiencePolicy(ExitPolicy):
         super().__init__(temperatures, ensemble)
         self.patience = int(patience)
         if self.patience != patience or patience < 1:
-            raise ConfigError(
-                f'{self.name}: patience={patience!r}; it must be a whole number, at least 1'
-            )
+            raise ConfigError(f'{self.name}: patience={patience!r}; must be a whole number from 1')
 
     def last(self, num_exits: int) -> int:
         return 1 if self.patience == 1 else num_exits
@@ -105,9 +101,7 @@ class ThresholdPolicy(ExitPolicy, abstract=True):
             self.thresholds = float(thresholds)
         given = self.thresholds if isinstance(self.thresholds, list) else [self.thresholds]
         if not all(t is None or 0 <= t <= 1 for t in given):
-            raise ConfigError(
-                f'{self.name}: thresholds={self.thresholds}; each must be from 0 to 1, or None'
-            )
+            raise ConfigError(f'{self.name}: thresholds={self.thresholds}; must be 0 to 1 or None')
 
     def threshold(self, exit_number: int) -> Optional[float]:
         """The threshold of one exit."""
@@ -126,7 +120,7 @@ class ThresholdPolicy(ExitPolicy, abstract=True):
     def should_exit(self, reached: List[Tensor], exit_number: int) -> Tensor:
         threshold = self.threshold(exit_number)
         if threshold is None:
-            return _no_sample(reached)
+            return torch.zeros(len(reached[-1]), dtype=torch.bool)
         score = self.score(self.answer(reached))
         return score >= threshold if self.higher_is_more_confident else score <= threshold
 
@@ -135,8 +129,8 @@ class ThresholdPolicy(ExitPolicy, abstract=True):
         given = self.thresholds
         if isinstance(given, list) and len(given) != num_exits - 1:
             raise ConfigError(
-                f'{self.name}: {len(given)} thresholds for a network of {num_exits} exits; it '
-                f'needs {num_exits - 1}, as the deepest has none'
+                f'{self.name}: {len(given)} thresholds for a network of {num_exits} exits; '
+                f'it needs {num_exits - 1}, as the deepest has none'
             )
 
 
@@ -157,7 +151,3 @@ class EntropyPolicy(ThresholdPolicy):
 
     higher_is_more_confident = False
     score = staticmethod(entropy)
-
-
-def _no_sample(reached: List[Tensor]) -> Tensor:
-    return torch.zeros_like(reached[-1][:, 0], dtype=torch.bool)

@@ -29,11 +29,7 @@ class PolicyFile(NamedTuple):
     calibration: dict = {}
 
     def check(self, num_exits: int, num_classes: int) -> None:
-        """Check that the policy fits a network.
-
-        Raises:
-            ConfigError: It is for another number of exits or classes.
-        """
+        """Raise a ConfigError if the policy is for another number of exits or classes."""
         if (num_exits, num_classes) != (self.num_exits, self.num_classes):
             raise ConfigError(
                 f'the policy was calibrated for {self.num_exits} exits and {self.num_classes} '
@@ -56,7 +52,7 @@ def read_policy(path: PathLike) -> PolicyFile:
     """
     if not os.path.isfile(path):
         raise ConfigError(
-            f'policy file "{path}" does not exist; tools/calibrate_exits.py writes one'
+            f'policy file "{path}" does not exist; tools/calibrate_exits.py writes it'
         )
     try:
         data = json.loads(Path(path).read_text(encoding='utf-8'))
@@ -66,11 +62,7 @@ def read_policy(path: PathLike) -> PolicyFile:
 
 
 def parse_policy(data: Any, name: str) -> PolicyFile:
-    """Check the parsed JSON of a policy file and build its policy.
-
-    Args:
-        data (Any): The parsed JSON.
-        name (str): What error messages call it.
+    """Check the parsed JSON of a policy file, which error messages call ``name``.
 
     Raises:
         ConfigError: It is not a policy file, or its policy is wrong.

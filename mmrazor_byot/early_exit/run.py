@@ -44,9 +44,6 @@ def run_policy(network: Stages, inputs: Tensor, policy: ExitPolicy) -> EarlyExit
         inputs (Tensor): Input of stage 1, (N, ...).
         policy (ExitPolicy): Decides which samples stop at which exit.
 
-    Returns:
-        EarlyExit: Of all N samples.
-
     Raises:
         ConfigError: The policy does not fit the network.
     """
@@ -81,13 +78,7 @@ def run_policy(network: Stages, inputs: Tensor, policy: ExitPolicy) -> EarlyExit
 
 
 class RecordedNetwork:
-    """Recorded logits as a network for :func:`run_policy`.
-
-    Its inputs are indices of samples, (N,).
-
-    Args:
-        logits (Tensor): Of every sample and exit, (M, C, K).
-    """
+    """Recorded logits (M, C, K) as a network for :func:`run_policy`; inputs are indices (N,)."""
 
     def __init__(self, logits: Tensor) -> None:
         self.logits = logits

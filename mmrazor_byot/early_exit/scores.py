@@ -7,16 +7,7 @@ from torch import Tensor
 
 
 def softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """Probabilities of the classes.
-
-    Args:
-        logits (Tensor): Scores before softmax, (N, K).
-        temperature (float): Divides the logits; above 1 it makes the exit less confident. Defaults
-            to 1.
-
-    Returns:
-        Tensor: Probabilities (N, K), float32 or wider.
-    """
+    """Probabilities (N, K), float32 or wider; a temperature above 1 makes them less confident."""
     wide = torch.promote_types(logits.dtype, torch.float32)
     return (logits.to(wide) / temperature).softmax(-1)
 
@@ -40,13 +31,5 @@ def entropy(probabilities: Tensor) -> Tensor:
 
 
 def agreement(labels: Tensor) -> Tensor:
-    """How many exits in a row, up to the last one, predict the same class.
-
-    Args:
-        labels (Tensor): Predicted classes of I exits in their order, (N, I).
-
-    Returns:
-        Tensor: Counts (N,), from 1 to I.
-    """
-    same = (labels == labels[..., -1:]).flip(-1)
-    return same.long().cumprod(-1).sum(-1)
+    """How many of I exits in a row, up to the last, predict one class: (N, I) to (N,)."""
+    return (labels == labels[..., -1:]).flip(-1).long().cumprod(-1).sum(-1)

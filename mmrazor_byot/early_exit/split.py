@@ -27,15 +27,11 @@ class Split(NamedTuple):
 
 
 def split_stages(traced: GraphModule) -> Split:
-    """Cut a network so that each exit computes only what it adds.
+    """Cut ``image -> (logits_1, ..., logits_C)`` so that each exit computes only what it adds.
 
     What an exit's logits depend on, but not those of an exit before it, belongs to its stage: to
     the trunk if deeper exits depend on it too, else to the head. What deeper stages need of it is
-    the state.
-
-    Args:
-        traced (GraphModule): The graph of ``image -> (logits_1, ..., logits_C)`` without side
-            effects, as made by torch.export.
+    the state. The graph must be without side effects, as made by torch.export.
 
     Raises:
         ConfigError: The first dimension of a tensor in the state is not the batch.
@@ -43,7 +39,10 @@ def split_stages(traced: GraphModule) -> Split:
     nodes = list(traced.graph.nodes)
     image = next(n for n in nodes if n.op == 'placeholder')
     *shallow, deepest = next(n for n in nodes if n.op == 'output').args[0]
-    from_image = _depending_on(image)
+    from_image = {image}  # every stage gets a copy of the other nodes
+    for node in nodes:
+        if not from_image.isdisjoint(_inputs(node)):
+            from_image.add(node)
     needs = [_ancestors([answer]) & from_image for answer in (*shallow, deepest)]
     state, done = [image], {image}
     split = Split([], [])
@@ -82,15 +81,6 @@ def _ancestors(targets: Iterable[Node], stop: Iterable[Node] = ()) -> Set[Node]:
     return found
 
 
-def _depending_on(image: Node) -> Set[Node]:
-    """The nodes computed from the image; every stage gets a copy of the others."""
-    found = {image}
-    for node in image.graph.nodes:
-        if not found.isdisjoint(_inputs(node)):
-            found.add(node)
-    return found
-
-
 def _taken(known: List[Node], later: Set[Node]) -> List[Node]:
     """The known nodes that are inputs of later ones."""
     taken = {arg for node in later for arg in _inputs(node)}
@@ -101,9 +91,8 @@ def _check_batch(node: Node, image: Node, number: int) -> None:
     value = node.meta.get('val')
     shape = tuple(value.shape) if isinstance(value, Tensor) else value
     # As text: the symbol equals 2, as two images are traced.
-    if not (
-        isinstance(value, Tensor) and shape and str(shape[0]) == str(image.meta['val'].shape[0])
-    ):
+    batch = str(image.meta['val'].shape[0])
+    if not (isinstance(shape, tuple) and shape and str(shape[0]) == batch):
         raise ConfigError(
             f'the network cannot be cut after exit {number}: {node.name} crosses the cut with '
             f'shape {shape}; its first dimension must be the batch, so that samples can stop'

@@ -22,14 +22,7 @@ class Logits(NamedTuple):
 
 
 def collect_logits(model: BaseModel, loader: DataLoader) -> Logits:
-    """Run a network on labelled images, with a progress bar.
-
-    Args:
-        model (BaseModel): BYOT, or a plain classifier, which has one exit.
-        loader (DataLoader): The images.
-
-    Returns:
-        Logits: In the order of the loader.
+    """Run a network (a plain one has one exit) on labelled images, with a progress bar.
 
     Raises:
         DatasetError: A label is not a class of the network.

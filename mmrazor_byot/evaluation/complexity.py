@@ -29,15 +29,11 @@ class CutNetwork(nn.Module):
 
 
 def exit_complexity(model: BaseModel, input_size: Sequence[int]) -> List[dict]:
-    """Count parameters and MACs for stopping at each exit.
+    """Count parameters and MACs for stopping at each exit; a plain network has one.
 
     The network cut at an exit is what its logits depend on: the sections up to it and its own head.
     Parameters are those that a gradient of the logits reaches; MACs are MMEngine's count, batch
     norm and pooling included, of the traced graph with all else removed.
-
-    Args:
-        model (BaseModel): BYOT, or a plain classifier, which has one exit.
-        input_size (Sequence[int]): (C, H, W) of one image.
 
     Returns:
         list[dict]: For exit 1 to C and, if there are several, for the ensemble: ``exit``
@@ -59,18 +55,11 @@ def exit_complexity(model: BaseModel, input_size: Sequence[int]) -> List[dict]:
 
 
 def stage_flops(model: BaseModel, input_size: Sequence[int]) -> Dict[str, List[int]]:
-    """Count the MACs of each section and of each exit head.
+    """Count the MACs of the ``sections`` and of the ``heads`` of exit 1 to C.
 
     A sample that stops at exit e, for which the heads of the exits R were run, costs
     ``sum(sections[:e]) + sum(heads[i - 1] for i in R)``. What only one exit depends on is its head.
     The deepest section includes its head, which costs 0.
-
-    Args:
-        model (BaseModel): See :func:`exit_complexity`.
-        input_size (Sequence[int]): (C, H, W) of one image.
-
-    Returns:
-        dict[str, list[int]]: ``sections`` and ``heads``, MACs for exit 1 to C.
     """
     model, image = _prepared(model, input_size)
     count = getattr(model, 'num_exits', 1)

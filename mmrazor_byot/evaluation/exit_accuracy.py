@@ -12,16 +12,9 @@ from mmrazor_byot.structures import BatchSamples
 
 
 def label_ranks(scores: Tensor, labels: Tensor, depth: int) -> Tensor:
-    """How many classes score higher than the label.
+    """How many of the scores (N, ..., K) are higher than that of the label (N,): ranks (N, ...).
 
-    Args:
-        scores (Tensor): Scores of the classes, (N, ..., K).
-        labels (Tensor): Class indices, (N,).
-        depth (int): The largest rank, 1 to K.
-
-    Returns:
-        Tensor: Ranks (N, ...): 0 if the label has the highest score, ``depth`` if it is not among
-        the first ``depth`` or a score is NaN.
+    A rank is ``depth``, 1 to K, if the label is not among the first ``depth`` or a score is NaN.
     """
     best = scores.topk(depth, dim=-1).indices
     right = best == labels.reshape(-1, *[1] * (scores.ndim - 1))
@@ -60,10 +53,7 @@ class ExitAccuracy(BaseMetric):
     def process(self, data_batch: Any, data_samples: Union[BatchSamples, Sequence[dict]]) -> None:
         """Compute the ranks of a batch.
 
-        Args:
-            data_batch (Any): Not used.
-            data_samples (BatchSamples | Sequence[dict]): N predictions with ``gt_label``, and
-                ``exit_scores`` (C, K) or only ``pred_score`` (K,).
+        Each sample has ``gt_label``, and ``exit_scores`` (C, K) or only ``pred_score`` (K,).
         """
         if isinstance(data_samples, BatchSamples):
             with_exits = data_samples.has('exit_scores')
@@ -80,10 +70,8 @@ class ExitAccuracy(BaseMetric):
             )
         if scores.ndim == 3:
             scores = torch.cat([scores, scores.mean(dim=1, keepdim=True)], dim=1)
-        else:
-            scores = scores[:, None]
         ranks = label_ranks(scores, labels.to(scores.device), max(self.topk))
-        self.results.append(ranks)  # (N, C + 1) or (N, 1)
+        self.results.append(ranks.reshape(len(labels), -1))  # (N, C + 1) or (N, 1)
 
     def evaluate(self, size: int) -> Dict[str, float]:
         """Metrics of all processes on the ``size`` images of the data set."""

@@ -6,26 +6,14 @@ from mmrazor_byot.table import format_table
 
 
 def exit_rows(complexity: Sequence[Dict], metrics: Optional[Dict[str, float]] = None) -> List[dict]:
-    """Combine complexity and accuracy of each exit.
-
-    Args:
-        complexity (Sequence[dict]): See :func:`exit_complexity`.
-        metrics (dict, optional): Metrics of :class:`ExitAccuracy`.
-
-    Returns:
-        list[dict]: ``complexity`` with each exit's accuracies in percent added, such as ``top1``.
-    """
-    rows = []
+    """Add to each exit's :func:`exit_complexity` its accuracies in percent, such as ``top1``."""
+    rows, metrics = [], metrics or {}
     for i, cost in enumerate(complexity, start=1):
         prefix = 'ensemble' if cost['exit'] == 'ensemble' else f'exit{i}'
         if len(complexity) == 1:
             prefix = 'accuracy'
-        accuracies = {
-            name.split('/')[1]: value
-            for name, value in (metrics or {}).items()
-            if name.startswith(f'{prefix}/')
-        }
-        rows.append({**cost, **accuracies})
+        names = [name for name in metrics if name.startswith(f'{prefix}/')]
+        rows.append({**cost, **{name.split('/')[1]: metrics[name] for name in names}})
     return rows
 
 

@@ -134,7 +134,7 @@ def test_which_exits_are_used_and_where_it_ends(policy, used, last):
         (ConfidencePolicy([0.5, 0.5]), 4, '2 thresholds .* 4 exits; it needs 3'),
         (EntropyPolicy([0.5] * 4), 4, '4 thresholds .* 4 exits'),
         (PatiencePolicy(temperatures=[1, 2, 3]), 4, '3 temperatures .* 4 exits'),
-        (FixedExitPolicy(5), 4, 'exit_number=5, but the network has 4 exits'),
+        (FixedExitPolicy(5), 4, 'exit_number=5; the network has 4 exits'),
     ],
 )
 def test_policy_for_another_network(policy, num_exits, message):
