@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -81,12 +83,7 @@ def test_all_candidates_are_reported(data):
     compared = [
         (c['policy']['type'], c['policy']['ensemble'], c['search']) for c in facts['compared'][3:]
     ]
-    assert compared == [
-        (kind, ensemble, search)
-        for kind in kinds
-        for ensemble in (False, True)
-        for search in ('shared', 'joint')
-    ]
+    assert compared == list(product(kinds, (False, True), ('shared', 'joint')))
     assert text.count('| * |') == 1
     assert facts['expected'] in facts['compared']
     share = found.chosen.seen.cost / 10

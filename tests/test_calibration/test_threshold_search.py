@@ -36,21 +36,10 @@ def exits_of(kind='ConfidencePolicy', ensemble=False):
 
 def by_hand():
     """Four images, two exits: right at exit 1 are 0 and 1, at exit 2 all but 1."""
-    probabilities = np.array(
-        [
-            [[0.9, 0.1], [0.9, 0.1]],
-            [[0.8, 0.2], [0.3, 0.7]],
-            [[0.4, 0.6], [0.8, 0.2]],
-            [[0.3, 0.7], [0.6, 0.4]],
-        ]
-    )
-    return Exits(
-        probabilities,
-        np.zeros(4, int),
-        Costs.of_stages([3.0, 7.0], [1.0, 0.0]),
-        'ConfidencePolicy',
-        False,
-    )
+    right = np.array([[0.9, 0.9], [0.8, 0.3], [0.4, 0.8], [0.3, 0.6]])
+    costs = Costs.of_stages([3.0, 7.0], [1.0, 0.0])
+    probabilities = np.stack([right, 1 - right], axis=-1)
+    return Exits(probabilities, np.zeros(4, int), costs, 'ConfidencePolicy', False)
 
 
 @pytest.mark.parametrize(

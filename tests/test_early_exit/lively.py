@@ -14,15 +14,8 @@ def recipe_network(name: str):
     """A recipe's network for images as small as it can take, made lively."""
     cfg = load(name)
     size = SMALLEST.get(name, min(cfg.model.input_size, 64))
-    return lively(
-        MODELS.build(
-            {
-                **cfg.model.to_dict(),
-                'input_size': size,
-                'data_preprocessor': cfg.data_preprocessor.to_dict(),
-            }
-        )
-    )
+    cfg.model.update(input_size=size, data_preprocessor=cfg.data_preprocessor)
+    return lively(MODELS.build(cfg.model))
 
 
 def lively(model):

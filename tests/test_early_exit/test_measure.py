@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
 from mmrazor_byot.early_exit import (
@@ -34,14 +35,7 @@ def network(build_byot):
 def loader(batch):
     images, samples = batch(10)
     data = [dict(inputs=x, data_samples=s) for x, s in zip(images, samples)]
-    return DataLoader(data, batch_size=4, collate_fn=collate)
-
-
-def collate(items):
-    return dict(
-        inputs=[item['inputs'] for item in items],
-        data_samples=[item['data_samples'] for item in items],
-    )
+    return DataLoader(data, batch_size=4, collate_fn=pseudo_collate)
 
 
 def test_logits_in_order(network, loader, batch):
@@ -58,7 +52,7 @@ def test_labels_that_are_not_classes(network, batch):
     samples[1].set_gt_label(7)
     data = [dict(inputs=x, data_samples=s) for x, s in zip(images, samples)]
     with pytest.raises(DatasetError, match='labels from 0 to 7'):
-        collect_logits(network, DataLoader(data, collate_fn=collate))
+        collect_logits(network, DataLoader(data, collate_fn=pseudo_collate))
 
 
 def test_flops_by_hand():

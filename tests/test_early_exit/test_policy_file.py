@@ -56,9 +56,8 @@ def test_written_by_hand():
 @pytest.mark.parametrize('num_exits, num_classes', [(4, 10), (3, 100)])
 def test_another_network(content, num_exits, num_classes):
     content.check(3, 10)
-    with pytest.raises(
-        ConfigError, match=f'3 exits and 10 classes, .* {num_exits} and {num_classes}'
-    ):
+    message = f'3 exits and 10 classes, .* {num_exits} and {num_classes}'
+    with pytest.raises(ConfigError, match=message):
         content.check(num_exits, num_classes)
     with pytest.raises(ConfigError, match='exit_number=5'):
         PolicyFile(FixedExitPolicy(5), 4, 10).check(4, 10)
@@ -68,7 +67,6 @@ def test_another_network(content, num_exits, num_classes):
     'change, message',
     [
         (dict(format=f'{FORMAT[:-1]}2'), f'should be "{FORMAT}", not .* policy 2'),
-        (dict(format=None), 'is not a policy file'),
         (dict(policy=dict(type='Sure')), "there is no exit policy 'Sure'"),
         (dict(policy=[1]), 'an exit policy is a dict'),
         (dict(policy=dict(type='ConfidencePolicy', thresholds=2)), 'thresholds=2.0'),
@@ -84,16 +82,17 @@ def test_content_that_cannot_be(change, message):
         parse_policy({**CONTENT, **change}, 'the file')
 
 
-@pytest.mark.parametrize('missing', ['policy', 'num_exits', 'num_classes'])
-def test_content_that_is_missing(missing):
-    data = {k: v for k, v in CONTENT.items() if k != missing}
-    with pytest.raises(ConfigError, match=f"the file lacks .'{missing}'"):
-        parse_policy(data, 'the file')
-
-
-@pytest.mark.parametrize('data', [[1], 'text', None])
-def test_json_that_is_not_a_dict(data):
-    with pytest.raises(ConfigError, match='the file is not a policy file'):
+@pytest.mark.parametrize(
+    'data, message',
+    [
+        (dict(format=FORMAT, num_exits=3), r"lacks \['num_classes', 'policy'\]"),
+        (dict(CONTENT, format=None), 'is not a policy file'),
+        ([1], 'is not a policy file'),
+        (None, 'is not a policy file'),
+    ],
+)
+def test_no_policy_file(data, message):
+    with pytest.raises(ConfigError, match=f'the file {message}'):
         parse_policy(data, 'the file')
 
 

@@ -25,9 +25,6 @@ class Tabulated:
 
     Its inputs are numbers of samples. The state holds them twice: as they came, and with the number
     of stages added, so that none is left out.
-
-    Args:
-        logits (Tensor): Of all samples and exits, (M, C, K).
     """
 
     def __init__(self, logits):
@@ -88,14 +85,6 @@ def test_results_come_in_the_order_of_the_inputs(network):
     assert network.ran == [(1, 5), (2, 3), (3, 2)]
 
 
-@pytest.mark.parametrize('sample, exit_', [(0, 3), (1, 1), (2, 2)])
-def test_one_sample(network, sample, exit_):
-    scores, exits, _ = answers(network, ConfidencePolicy(0.9), [sample])
-    assert exits.tolist() == [exit_]
-    assert scores.shape == (1, 4)
-    assert network.ran == [(i, 1) for i in range(1, exit_ + 1)]
-
-
 def test_no_samples(network):
     scores, exits, exit_scores = answers(network, ConfidencePolicy(0.9), [])
     assert scores.shape == (0, 4) and exits.shape == (0,)
@@ -117,13 +106,6 @@ def test_only_what_the_policy_uses_is_run(network, table, policy, exits, ran, re
     assert (network.ran, network.read) == (ran, read)
     assert found.exit_scores[:, 0].isnan().all()
     torch.testing.assert_close(found.scores, table[range(4), found.exits - 1])
-
-
-def test_ensemble_of_all_exits_up_to_one(network, table):
-    scores, exits, _ = answers(network, FixedExitPolicy(2, ensemble=True))
-    assert exits.tolist() == [2] * 4
-    assert network.read == [(1, 4), (2, 4)]
-    torch.testing.assert_close(scores, table[:, :2].mean(1))
 
 
 def test_ensemble_averages_only_what_was_reached(network):
@@ -219,9 +201,7 @@ def stops(policy, number, answer, labels):
     if isinstance(policy, PatiencePolicy):
         same = labels[-policy.patience :]
         return len(same) == policy.patience and len(set(same)) == 1
-    threshold = policy.thresholds
-    if isinstance(threshold, list):
-        threshold = threshold[number - 1]
+    threshold = policy.threshold(number)
     if threshold is None:
         return False
     if isinstance(policy, MarginPolicy):

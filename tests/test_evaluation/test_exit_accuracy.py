@@ -6,7 +6,6 @@ from mmpretrain.evaluation import Accuracy
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation import ExitAccuracy
-from mmrazor_byot.evaluation.exit_accuracy import label_ranks
 from mmrazor_byot.registry import METRICS
 
 LABELS = [0, 1, 2, 0]
@@ -97,15 +96,6 @@ def test_nan_is_wrong(where):
     found = evaluate(scores, [0, 0], (1, 3))
     expected = dict(exit1=50, exit2=100, ensemble=50, accuracy=100)
     assert found == {f'{name}/top{k}': v for name, v in expected.items() for k in (1, 3)}
-    all_nan = torch.full((4, 2, 3), float('nan'))
-    assert set(evaluate(all_nan, LABELS, (1, 2)).values()) == {0}
-
-
-@pytest.mark.parametrize('depth, ranks', [(1, [0, 1, 1]), (2, [0, 2, 1]), (3, [0, 2, 1])])
-def test_label_ranks(depth, ranks):
-    scores = torch.tensor([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.1, 0.3, 0.6]])
-    labels = torch.tensor([0, 2, 1])
-    assert label_ranks(scores, labels, depth).tolist() == ranks
 
 
 @pytest.mark.parametrize('key', ['exit_scores', 'pred_score'])
