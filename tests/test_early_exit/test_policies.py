@@ -131,17 +131,14 @@ def test_config_round_trip(config):
 
 def test_numbers_of_numpy_become_plain():
     """What a search finds goes into a JSON file."""
-    policies = [
-        ConfidencePolicy(np.float32(0.5)),
-        ConfidencePolicy(np.array([0.5, 0.25], np.float32), temperatures=np.array([1, 2])),
-        PatiencePolicy(np.int64(2)),
-        FixedExitPolicy(np.int64(1)),
+    pairs = [
+        (ConfidencePolicy(np.float32(0.5)), ConfidencePolicy(0.5)),
+        (MarginPolicy(np.array([0.5, 0.25]), np.array([1, 2])), MarginPolicy([0.5, 0.25], [1, 2])),
+        (PatiencePolicy(np.int64(2)), PatiencePolicy(2)),
+        (FixedExitPolicy(np.int64(1)), FixedExitPolicy(1)),
     ]
-    configs = json.loads(json.dumps([p.config() for p in policies]))
-    assert configs[0]['thresholds'] == 0.5
-    assert configs[1]['thresholds'] == [0.5, 0.25]
-    assert configs[1]['temperatures'] == [1, 2]
-    assert configs[2]['patience'] == 2 and configs[3]['exit_number'] == 1
+    for found, plain in pairs:
+        assert json.dumps(found.config()) == json.dumps(plain.config())
 
 
 @pytest.mark.parametrize(

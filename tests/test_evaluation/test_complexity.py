@@ -70,17 +70,6 @@ def test_plain_network():
     assert stage_flops(plain, (3, 8, 8)) == dict(sections=[6912 + 3456 + 480], heads=[0])
 
 
-def test_flops_grow_with_the_image():
-    """Only the convolution: its classifiers would not fit."""
-    model = TwoSections()
-    model.shallow = model.deep = nn.Flatten()
-    for size, times in (((3, 16, 8), 2), ((3, 32, 32), 16)):
-        shallow, deep, _ = exit_complexity(model, size)
-        assert shallow['flops'] == times * 6912
-        assert deep['flops'] == times * (6912 + 3456)
-        assert deep['params'] == 112 + 222
-
-
 def test_model_is_left_as_it_was(monkeypatch):
     """Training half way, one section frozen, with a gradient, in half."""
     model = TwoSections().half().train()
