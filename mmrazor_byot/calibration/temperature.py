@@ -32,7 +32,7 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) ->
     confidences = confidence(torch.from_numpy(probabilities)).numpy()
     correct = probabilities.argmax(axis=1) == labels
     number = np.clip(np.ceil(confidences * BINS).astype(int) - 1, 0, BINS - 1)
-    gaps = np.bincount(number, correct - confidences)
+    gaps = np.bincount(number, correct.astype(np.float64) - confidences)
     return float(np.abs(gaps).sum() / len(labels))
 
 

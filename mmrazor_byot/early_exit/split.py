@@ -92,7 +92,7 @@ def _check_batch(node: Node, image: Node, number: int) -> None:
     shape = tuple(value.shape) if isinstance(value, Tensor) else value
     # As text: the symbol equals 2, as two images are traced.
     batch = str(image.meta['val'].shape[0])
-    if not (isinstance(shape, tuple) and shape and str(shape[0]) == batch):
+    if not (isinstance(value, Tensor) and shape and str(shape[0]) == batch):
         raise ConfigError(
             f'the network cannot be cut after exit {number}: {node.name} crosses the cut with '
             f'shape {shape}; its first dimension must be the batch, so that samples can stop'

@@ -78,6 +78,17 @@ class StagedNetwork(nn.Module):
         return (*logits, self.heads[-1](*state))
 
 
+class _Logits(nn.Module):
+    """Images to the logits of all exits, for torch.export."""
+
+    def __init__(self, model: BaseModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tuple[Tensor, ...]:
+        return self.model(images, mode='tensor')
+
+
 def _trace(model: BaseModel) -> GraphModule:
     weight = next(model.parameters())
     images = torch.zeros(2, *model.input_size).to(weight)
@@ -85,15 +96,15 @@ def _trace(model: BaseModel) -> GraphModule:
     try:
         with eval_no_grad(model), warnings.catch_warnings(), symbolic_batch():
             warnings.simplefilter('ignore')
-            # mode='tensor' is the default: the logits.
             program = torch.export.export(
-                model, (images,), dynamic_shapes=({0: batch},), strict=False
+                _Logits(model), (images,), dynamic_shapes=({0: batch},), strict=False
             )
             # Without in-place operations: a later stage may need the tensor.
             return program.run_decompositions({}).module()
     except UNTRACEABLE as e:
         backbone = type(model.architecture.backbone).__name__
-        reason = (str(e).strip() or type(e).__name__).splitlines()[0]
+        reason = str(e).strip() or type(e).__name__
         raise ConfigError(
-            f'{backbone} cannot be cut into stages: torch.export could not trace it: {reason}'
+            f'{backbone} cannot be cut into stages: torch.export could not trace it: '
+            f'{reason.splitlines()[0]}'
         ) from e

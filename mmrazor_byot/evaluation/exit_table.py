@@ -7,7 +7,8 @@ from mmrazor_byot.table import format_table
 
 def exit_rows(complexity: Sequence[Dict], metrics: Optional[Dict[str, float]] = None) -> List[dict]:
     """Add to each exit's :func:`exit_complexity` its accuracies in percent, such as ``top1``."""
-    rows, metrics = [], metrics or {}
+    metrics = metrics or {}
+    rows = []
     for i, cost in enumerate(complexity, start=1):
         prefix = 'ensemble' if cost['exit'] == 'ensemble' else f'exit{i}'
         if len(complexity) == 1:
