@@ -21,18 +21,15 @@ _NDARRAY = object()
 _ONE_CYCLE = object()
 
 
-def mmengine_globals() -> Dict[str, Any]:
-    """What a checkpoint of MMEngine holds besides tensors and plain data.
+def allow_mmengine_globals() -> None:
+    """Let ``torch.load(weights_only=True)`` read MMEngine's checkpoints.
 
     Its message hub pickles ``HistoryBuffer`` objects: NumPy arrays, and their statistics methods by
     ``getattr(HistoryBuffer, 'mean')``. Schedulers may hold NumPy scalars, OneCycleLR its annealing
     function. Whatever could do more is restricted: ``getattr`` returns those methods only, and
     arrays start empty, because ``numpy.ndarray`` itself can be given any memory as its buffer.
-
-    Returns:
-        dict: Objects by their full name in the file, in NumPy 1 and in NumPy 2.
     """
-    allowed = {
+    allowed: Dict[str, Any] = {  # by their full name in the file
         '_codecs.encode': codecs.encode,  # how pickle writes bytes
         'builtins.getattr': _known_method,
         'collections.Counter': Counter,  # milestones of MultiStepLR
@@ -43,13 +40,13 @@ def mmengine_globals() -> Dict[str, Any]:
         'ndarray': np.ndarray,
         'numpy.dtype': np.dtype,
     }
-    for package in ('numpy.core', 'numpy._core'):
+    for package in ('numpy.core', 'numpy._core'):  # NumPy 1 and NumPy 2
         allowed[f'{package}.multiarray._reconstruct'] = _empty_array
         allowed[f'{package}.multiarray.scalar'] = np.float64(0).__reduce__()[0]
     for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_):
         dtype = type(np.dtype(kind))  # numpy.dtypes.Float64DType and so on
         allowed[f'{dtype.__module__}.{dtype.__qualname__}'] = dtype
-    return allowed
+    torch.serialization.add_safe_globals([(value, name) for name, value in allowed.items()])
 
 
 def _empty_array(kind: Any, shape: Any, dtype: Any) -> np.ndarray:
@@ -66,19 +63,8 @@ def _known_method(owner: Any, name: str) -> Any:
     raise pickle.UnpicklingError(f'Unsupported: getattr of {name!r}')
 
 
-def allow_mmengine_globals() -> None:
-    """Let ``torch.load(weights_only=True)`` read MMEngine's checkpoints."""
-    torch.serialization.add_safe_globals(
-        [(value, name) for name, value in mmengine_globals().items()]
-    )
-
-
 def load_from_local(filename: str, map_location: Any = None) -> dict:
     """Load a checkpoint file without running code; replaces MMEngine's loader of local files.
-
-    Args:
-        filename (str): Path of the file; ``~`` is expanded.
-        map_location: See ``torch.load``.
 
     Raises:
         CheckpointError: The file is missing, truncated, not a checkpoint, or carries more than
@@ -94,9 +80,9 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
     except Exception as e:  # a truncated file can raise anything
         raise _broken(filename, str(e) or type(e).__name__) from e
     if not isinstance(checkpoint, dict):
+        kind = type(checkpoint).__name__
         raise CheckpointError(
-            f'"{filename}" holds a {type(checkpoint).__name__}, not a checkpoint (a dict with '
-            '"state_dict", or a state dict)'
+            f'"{filename}" holds a {kind}, not a checkpoint (a dict with "state_dict" or of weights)'
         )
     return checkpoint
 

@@ -8,9 +8,8 @@
 3. ``mmrazor_byot::NAME`` as a config's base, or for ``mmengine.hub.get_config``: MMEngine has a
    fixed list of packages, misses editable installs, and would look up bare types in our scope.
 4. The models of :mod:`mmrazor_byot.zoo` are added to mmpretrain's ``ModelHub``.
-5. MMEngine selects a CUDA device whatever the backend, see :func:`no_cuda_device`.
-6. Swin's blocks in mmpretrain fix the batch size for torch.export, see :func:`symbolic_batch`.
-7. oneDNN overwrites memory in NHWC, see :func:`check_narrow_convolutions`.
+5. Swin's blocks in mmpretrain fix the batch size for torch.export, see :func:`symbolic_batch`.
+6. oneDNN overwrites memory in NHWC, see :func:`check_narrow_convolutions`.
 
 The first four are applied when the module in question is imported, so this file itself imports
 neither torch nor an OpenMMLab package.
@@ -56,18 +55,6 @@ def install() -> None:
 
 
 @contextlib.contextmanager
-def no_cuda_device() -> Iterator[None]:
-    """Let ``mmengine.dist.init_dist`` run on a machine without a CUDA device."""
-    import torch
-
-    if torch.cuda.is_available():
-        yield
-    else:
-        with mock.patch.object(torch.cuda, 'set_device', lambda _: None):
-            yield
-
-
-@contextlib.contextmanager
 def symbolic_batch() -> Iterator[None]:
     """Keep the batch size symbolic in Swin's windows for torch.export."""
     from mmpretrain.models.utils.attention import ShiftWindowMSA
@@ -87,18 +74,11 @@ def symbolic_batch() -> Iterator[None]:
 
 
 def check_narrow_convolutions(model: 'torch.nn.Module', switch: str) -> None:
-    """Check that a network can be trained in NHWC on a CPU.
+    """Check that a network on a CPU can be trained in NHWC, which the setting ``switch`` asks for.
 
     The weight gradient of a strided 1 x 1 convolution with fewer input channels than a block is
     computed in a buffer that is too small (oneDNN issue 6035): the run crashes, hangs or learns
-    nothing.
-
-    Args:
-        model (nn.Module): The network.
-        switch (str): The setting that would convert it to NHWC, for the message.
-
-    Raises:
-        ConfigError: The network is on a CPU and has such a convolution.
+    nothing. A :class:`ConfigError` names such a convolution.
     """
     from torch import nn
 
@@ -121,10 +101,7 @@ class _PatchFinder(importlib.abc.MetaPathFinder):
     """Finds the modules to patch as Python does, and patches them after they are executed."""
 
     def find_spec(
-        self,
-        name: str,
-        path: Optional[Sequence[str]] = None,
-        target: Optional[ModuleType] = None,
+        self, name: str, path: Optional[Sequence[str]] = None, target: Optional[ModuleType] = None
     ) -> Optional[importlib.machinery.ModuleSpec]:
         if name not in _PATCHES and name != QUANTIZATION:
             return None

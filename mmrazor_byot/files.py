@@ -60,11 +60,7 @@ def write_text(path: PathLike, text: str) -> None:
 
 
 def check_writable(path: PathLike) -> None:
-    """Check that a file can be written, before the work whose result it will hold.
-
-    Raises:
-        ConfigError: The path is a folder, or its folder is not writable.
-    """
+    """Raise a :class:`ConfigError` if a file cannot be written, before the work for its content."""
     path = Path(path)
     if path.is_dir():
         raise ConfigError(f'cannot write "{path}": it is a folder; give the name of a file')
@@ -89,10 +85,8 @@ def sha256(path: PathLike) -> str:
 def list_images(paths: Sequence[PathLike]) -> List[str]:
     """Replace folders by all image files in them and in their subfolders, sorted by path.
 
-    Hidden files and folders are skipped, and links to folders are not followed.
-
-    Args:
-        paths (Sequence[str | Path]): Files, which are returned as they are, and folders.
+    Hidden files and folders are skipped, and links to folders are not followed; files that are
+    named are returned as they are.
 
     Raises:
         DatasetError: A path does not exist, or a folder has no images.

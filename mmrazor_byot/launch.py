@@ -18,7 +18,6 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
-from .compat import no_cuda_device
 from .engine.hooks import ConsoleHook
 from .errors import ByotError, ConfigError
 from .files import PathLike
@@ -97,12 +96,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(path: PathLike, options: Optional[dict] = None) -> Config:
-    """Read a config file.
-
-    Args:
-        path (str | Path): The file.
-        options (dict, optional): Settings to change, by their dotted names, as given to
-            ``--cfg-options``.
+    """Read a config file, and change the settings of ``--cfg-options``, given by dotted names.
 
     Raises:
         ConfigError: The file is missing or cannot be read.
@@ -124,8 +118,7 @@ def apply_runner_arguments(cfg: Config, args: argparse.Namespace) -> None:
     name = os.path.splitext(os.path.basename(args.config))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', name)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        loader = cfg.get(key)
-        if loader:
+        if loader := cfg.get(key):
             loader.setdefault('pin_memory', torch.cuda.is_available())
             loader.setdefault('collate_fn', dict(type='default_collate'))
             if args.no_pin_memory:
@@ -133,13 +126,9 @@ def apply_runner_arguments(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def build_runner(cfg: Config, config: str) -> Runner:
-    """Build the config's runner, of its ``runner_type`` if it names one.
+    """Build the runner of a config, whose file the user named ``config``.
 
     What MMEngine logs goes to the file alone; the console shows what :class:`ConsoleHook` says.
-
-    Args:
-        cfg (Config): The config.
-        config (str): Its file as the user named it.
     """
     build_logger = Runner.build_logger
 
@@ -157,27 +146,21 @@ def build_runner(cfg: Config, config: str) -> Runner:
 
 
 def start_processes(cfg: Config, args: argparse.Namespace) -> None:
-    """Initialize the process group with gloo if there is no GPU; else the Runner does it.
+    """Without a GPU, initialize the process group with gloo, and set the config to run on the CPU.
 
-    Args:
-        cfg (Config): Changed to run on the CPU if there is no GPU.
-        args (argparse.Namespace): Of :func:`add_runner_arguments`.
-
-    Raises:
-        ConfigError: There are more processes than GPUs.
+    With GPUs the Runner does it; a :class:`ConfigError` if there are more processes than GPUs.
     """
     if args.local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.launcher == 'none':
         return
-    gpus = torch.cuda.device_count()
+    gpus, processes = torch.cuda.device_count(), int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    if processes > gpus > 0:
+        raise ConfigError(
+            f'{processes} processes were asked for, but this machine has {gpus} GPUs: start '
+            f'{gpus}, or set CUDA_VISIBLE_DEVICES=-1 to train on the CPU'
+        )
     if gpus:
-        processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-        if processes > gpus:
-            raise ConfigError(
-                f'{processes} processes were asked for, but this machine has {gpus} GPUs: start '
-                f'{gpus}, or set CUDA_VISIBLE_DEVICES=-1 to train on the CPU'
-            )
         return
     cfg.setdefault('env_cfg', {})
     cfg.env_cfg.dist_cfg = dict(backend='gloo')
@@ -189,5 +172,5 @@ def start_processes(cfg: Config, args: argparse.Namespace) -> None:
     # MMEngine's default would be the number of a GPU.
     cfg.model_wrapper_cfg = {**(cfg.get('model_wrapper_cfg') or default), 'device_ids': None}
     set_multi_processing(**cfg.env_cfg.get('mp_cfg', {}), distributed=True)
-    with no_cuda_device():
+    with mock.patch.object(torch.cuda, 'set_device'):  # MMEngine calls it whatever the backend
         init_dist(args.launcher, backend='gloo')

@@ -16,13 +16,8 @@ Image = Union[str, np.ndarray]
 def list_images(inputs: Any) -> List[Image]:
     """List and check the images of an input without reading their files.
 
-    Args:
-        inputs (str | Path | np.ndarray | list): A file, a folder (see
-            :func:`mmrazor_byot.files.list_images`), an array as in :func:`as_bgr`, or a list of
-            these.
-
-    Returns:
-        list: Paths of existing files, and arrays (H, W, 3) uint8 BGR.
+    The input is a file, a folder, an array as in :func:`as_bgr`, or a list of these; the images are
+    paths of existing files, and arrays (H, W, 3) uint8 BGR.
 
     Raises:
         DatasetError: An input is missing, is not an image, or is a folder without images.

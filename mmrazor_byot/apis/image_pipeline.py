@@ -23,12 +23,8 @@ class ImagePipeline:
     """Reads an image and applies the transforms of the test data set.
 
     A data set in memory gives RGB images of the network's input size, so its transforms neither
-    read files nor resize; an image is converted to RGB and resized before them.
-
-    Args:
-        transforms (Sequence[dict]): Configs of the transforms.
-        input_size (tuple): (C, H, W) of the network.
-        max_pixels (int): The largest file that is read. Defaults to 100 million pixels.
+    read files nor resize; an image is converted to RGB and resized before them. The network's
+    ``input_size`` is (C, H, W).
 
     Raises:
         ConfigError: A setting of LoadImageFromFile is not supported.
@@ -93,11 +89,7 @@ class ImagePipeline:
 
 
 def data_transforms(cfg: Config) -> List[dict]:
-    """Configs of the transforms of the test data.
-
-    Raises:
-        ConfigError: The config has no test data.
-    """
+    """Configs of the transforms of the test data; a :class:`ConfigError` if there are none."""
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}
     pipeline = per_image(loader).get('dataset', {}).get('pipeline')
     if pipeline is None:

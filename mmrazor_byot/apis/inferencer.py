@@ -160,7 +160,7 @@ class ByotInferencer(ImageClassificationInferencer):
             positive = name in ('batch_size', 'topk', 'resize', 'rescale_factor')
             if positive and value is not None and value <= 0:
                 raise ConfigError(f'{name}={value}: it must be positive')
-        _, _, visualize, postprocess = self._dispatch_kwargs(**kwargs)
+        *_, visualize, postprocess = self._dispatch_kwargs(**kwargs)
         images = list_images(inputs)
         picture_files(images, visualize.get('show_dir'))  # raises before the inference
         batches = track(

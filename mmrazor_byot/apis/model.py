@@ -124,10 +124,7 @@ def move_model(model: BaseModel, device: Union[str, torch.device]) -> None:
 def class_names(model: BaseModel, classes: Optional[Sequence[str]] = None) -> List[str]:
     """Names of the K classes.
 
-    Args:
-        model (BaseModel): With ``_config``.
-        classes (Sequence[str], optional): Defaults to the names in the checkpoint, the config or
-            its data set, else to numbers.
+    They default to those in the checkpoint, the config or its data set, else to numbers.
 
     Raises:
         ConfigError: ``classes`` are not K names.
@@ -142,12 +139,12 @@ def class_names(model: BaseModel, classes: Optional[Sequence[str]] = None) -> Li
     loader = model._config.get('test_dataloader') or {}
     dataset = image_settings(loader.get('dataset') or {})
     known = DATASETS.get(dataset['type']) if 'type' in dataset else None
-    metas = (
+    in_checkpoint, in_class = (
         getattr(model, '_dataset_meta', None),
-        dataset.get('metainfo'),
         getattr(known, 'METAINFO', None),
     )
-    for names in ((meta or {}).get('classes') for meta in metas):
+    for meta in (in_checkpoint, dataset.get('metainfo'), in_class):
+        names = (meta or {}).get('classes')
         if isinstance(names, (list, tuple)) and len(names) == count:
             return [str(name) for name in names]
     return [str(number) for number in range(count)]

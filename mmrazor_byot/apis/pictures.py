@@ -1,6 +1,7 @@
 """Draw results to files or in a window."""
 
 import os
+from itertools import count
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -14,11 +15,7 @@ from .image_inputs import Image
 
 
 def picture_files(images: Sequence[Image], show_dir: Optional[PathLike]) -> List[Path]:
-    """Paths of the pictures, relative without a folder.
-
-    Raises:
-        ConfigError: A picture would replace one of the images.
-    """
+    """Paths of the pictures; a :class:`ConfigError` if one would replace an image of the input."""
     files = [Path(show_dir or '', f'{name}.png') for name in _names(images)]
     originals = {os.path.realpath(image) for image in images if isinstance(image, str)}
     for file in files if show_dir is not None else ():
@@ -38,11 +35,7 @@ def draw_pictures(
     max_pixels: int = MAX_PIXELS,
     **drawing: Any,
 ) -> None:
-    """Draw results, None for a skipped image; see ``ByotInferencer.__call__`` for the settings.
-
-    Raises:
-        ConfigError: The folder cannot be written to.
-    """
+    """Draw results, None for a skipped image; see ``ByotInferencer.__call__`` for the settings."""
     if not show and show_dir is None:
         return
     # Imported here because matplotlib takes a second.
@@ -69,8 +62,8 @@ def _names(images: Sequence[Image]) -> List[str]:
     names: Dict[str, str] = {}  # by their lower case, as some file systems ignore the case
     for number, image in enumerate(images):
         stem = name = Path(image).stem if isinstance(image, str) else str(number)
-        copy = 2
+        copies = count(2)
         while name.lower() in names:
-            name, copy = f'{stem}_{copy}', copy + 1
+            name = f'{stem}_{next(copies)}'
         names[name.lower()] = name
     return list(names.values())

@@ -14,14 +14,9 @@ RED = '#d1495b'
 def plot_trade_off(
     curve: Sequence[dict], exits: Sequence[dict], policies: Sequence[dict], cost: str, label: str
 ) -> Figure:
-    """Plot accuracy over cost: a curve over the thresholds, and the exits as points.
+    """Plot accuracy over cost: a curve over the thresholds; exits, ensemble and policies as points.
 
-    Args:
-        curve (Sequence[dict]): For each threshold ``top1`` in percent and the cost.
-        exits (Sequence[dict]): The same with ``name``, for each exit and then the ensemble.
-        policies (Sequence[dict]): The same with ``name``, for calibrated policies; may be empty.
-        cost (str): Key of the cost.
-        label (str): Label of the cost's axis, with the unit.
+    All are as from :func:`measure_trade_off`; ``cost`` is the key of the cost, ``label`` its axis.
     """
     figure = Figure(figsize=(4.6, 3.4))
     axes = figure.subplots()
@@ -45,12 +40,7 @@ def plot_trade_off(
 
 
 def plot_exit_fractions(curve: Sequence[dict], count: int) -> Figure:
-    """Plot the percentage of images that leave at each of C exits over the threshold.
-
-    Args:
-        curve (Sequence[dict]): ``threshold`` and ``exit_shares``, C fractions, of each threshold.
-        count (int): C.
-    """
+    """Plot the percentage of images that leave at each of ``count`` exits over the threshold."""
     figure = Figure(figsize=(4.6, 3.0))
     axes = figure.subplots()
     points = sorted(curve, key=lambda p: p['threshold'])
@@ -66,12 +56,7 @@ def plot_exit_fractions(curve: Sequence[dict], count: int) -> Figure:
 
 
 def plot_gallery(rows: Sequence[Sequence[dict]], columns: int) -> Figure:
-    """Plot images in one row per exit, from easy to hard.
-
-    Args:
-        rows (Sequence[Sequence[dict]]): See :func:`gallery_rows`.
-        columns (int): Images per row.
-    """
+    """Plot the images of :func:`gallery_rows` in one row per exit, from easy to hard."""
     figure = Figure(figsize=(0.95 * columns + 0.9, 1.12 * len(rows) + 0.1))
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for number, (line, images) in enumerate(zip(grid, rows), start=1):

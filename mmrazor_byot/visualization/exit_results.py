@@ -59,10 +59,7 @@ def left_at(result: dict) -> str:
 def result_text(name: str, result: dict, width: int = 24) -> str:
     """Format a result: a line for the prediction, and one for the top classes of each exit.
 
-    Args:
-        name (str): Name of the image.
-        result (dict): The result.
-        width (int): Width to which class names are padded or cut. Defaults to 24.
+    Class names are padded or cut to ``width`` characters.
     """
     count = result['num_exits']
     lines = [

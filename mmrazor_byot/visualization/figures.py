@@ -44,11 +44,7 @@ def save_figure(figure: Figure, path: PathLike) -> List[Path]:
 
 
 def output_folder(path: PathLike) -> Path:
-    """Create the folder of ``--out``.
-
-    Raises:
-        ConfigError: The folder cannot be created.
-    """
+    """Create the folder of ``--out``; a :class:`ConfigError` if that fails."""
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,14 +54,7 @@ def output_folder(path: PathLike) -> Path:
 
 
 def write_results(folder: Path, figures: Dict[str, Figure], name: str, found: dict) -> None:
-    """Write figures and a JSON file with their data, and print the paths.
-
-    Args:
-        folder (Path): The folder, see :func:`output_folder`.
-        figures (dict[str, Figure]): Figures by file name, without suffix.
-        name (str): Name of the JSON file, without suffix.
-        found (dict): The data.
-    """
+    """Write figures by their names, and their data to ``NAME.json``; print the paths."""
     for figure_name, figure in figures.items():
         print(*save_figure(figure, folder / figure_name), sep='\n')
     write_text(folder / f'{name}.json', json.dumps(json_ready(found), indent=2))

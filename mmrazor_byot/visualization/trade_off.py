@@ -1,12 +1,12 @@
 """Measure accuracy, MACs and time of early exiting over the thresholds."""
 
+from itertools import chain, islice
 from typing import Dict, List, Mapping, Tuple
 
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
 from mmengine.model import BaseModel
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmrazor_byot.early_exit import (
@@ -28,14 +28,10 @@ CURVE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0
 def measure_trade_off(
     model: BaseModel, loader: DataLoader, policies: Mapping[str, ExitPolicy], timed_images: int
 ) -> Tuple[Dict[str, List[dict]], Logits]:
-    """Measure accuracy, MACs and time of thresholds, exits and policies.
+    """Measure accuracy, MACs and time of thresholds, exits and calibrated policies.
 
-    Args:
-        model (BaseModel): BYOT, on the device to measure.
-        loader (DataLoader): The test images.
-        policies (dict): Calibrated policies by name; the curve uses ``temperatures`` and
-            ``ensemble`` of the first.
-        timed_images (int): Number of images to time, with batch size 1.
+    The curve uses ``temperatures`` and ``ensemble`` of the first policy; so many
+    ``timed_images`` are timed, one at a time.
 
     Returns:
         tuple: Lists ``curve`` (with the ``threshold`` of all exits), ``exits`` (with ``name``: 1/C
@@ -54,7 +50,8 @@ def measure_trade_off(
         ('exits', dict(name='ensemble'), FixedExitPolicy(-1, temperatures, ensemble=True)),
         *(('policies', dict(name=name), policy) for name, policy in policies.items()),
     ]
-    images = _first_images(model, loader, timed_images).split(1)
+    batches = (network_inputs(model, batch)[0].split(1) for batch in loader)
+    images = list(islice(chain.from_iterable(batches), timed_images))
     times = time_policies(
         StagedNetwork(model), images, {i: p for i, (*_, p) in enumerate(measured)}
     )
@@ -75,26 +72,10 @@ def measure_trade_off(
     return found, data
 
 
-def _first_images(model: BaseModel, loader: DataLoader, count: int) -> Tensor:
-    batches = []
-    for batch in loader:
-        batches.append(network_inputs(model, batch)[0])
-        if sum(map(len, batches)) >= count:
-            break
-    return torch.cat(batches)[:count]
-
-
 def gallery_rows(
     data: Logits, loader: DataLoader, policy: ExitPolicy, columns: int, bgr: bool
 ) -> List[List[dict]]:
-    """Choose images that left at each exit, for :func:`plot_gallery`.
-
-    Args:
-        data (Logits): Logits and labels of the loader's images, in its order.
-        loader (DataLoader): The images.
-        policy (ExitPolicy): The exit policy.
-        columns (int): Maximum number of images per exit, evenly spaced in the data set.
-        bgr (bool): Whether the loader's images are BGR.
+    """Choose up to ``columns`` images that left at each exit, evenly spaced in the data set.
 
     Returns:
         list[list[dict]]: For each exit its images: ``image`` (H, W, 3) uint8 RGB, ``answer`` (the
@@ -109,15 +90,14 @@ def gallery_rows(
     for number in range(1, num_exits + 1):
         here = np.flatnonzero(outcome.exits.numpy() == number)
         shown = here[np.linspace(0, len(here) - 1, min(columns, len(here))).round().astype(int)]
-        row = []
-        for i in shown.tolist():
-            image = dataset[i]['inputs'].permute(1, 2, 0).cpu().numpy()
-            row.append(
+        rows.append(
+            [
                 dict(
-                    image=image[..., ::-1] if bgr else image,
+                    image=dataset[i]['inputs'].permute(1, 2, 0).numpy()[..., :: -1 if bgr else 1],
                     answer=str(names[answers[i]]),
                     right=bool(answers[i] == data.labels[i]),
                 )
-            )
-        rows.append(row)
+                for i in shown.tolist()
+            ]
+        )
     return rows

@@ -5,6 +5,7 @@ Run alone or on two processes: ``two_loaders.py WORK_DIR``. Rank 0 prints.
 
 import os
 import sys
+from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -12,7 +13,6 @@ from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmrazor_byot.compat import no_cuda_device
 from mmrazor_byot.launch import leave_processes
 from mmrazor_byot.registry import TRANSFORMS
 from mmrazor_byot.structures import BatchSamples
@@ -72,7 +72,7 @@ def train(work_dir, kind, epochs=EPOCHS, resume=False, transforms=()):
         metric = dict(type='mmrazor_byot.BatchEvaluator', metrics=metric)
     notes = Notes()
     several = int(os.environ.get('WORLD_SIZE', 1)) > 1
-    with no_cuda_device():
+    with mock.patch.object(torch.cuda, 'set_device'):
         runner = Runner(
             model=dict(
                 type='mmrazor_byot.BYOT',
