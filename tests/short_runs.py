@@ -128,9 +128,7 @@ def config(work_dir, epochs=2, optim=(), default_hooks=(), hooks=(), **changes) 
         default_scope='mmpretrain',
         train_dataloader=loader(20, True),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        optim_wrapper=dict(
-            optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4),
-        )
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4))
         | dict(optim),
         param_scheduler=dict(type='LinearLR', by_epoch=False, end=100),
         default_hooks=dict(

@@ -9,12 +9,7 @@ from torch import nn
 from mmrazor_byot.engine import ExitTableHook
 from mmrazor_byot.engine.hooks import exit_table_hook
 
-METRICS = {
-    'exit1/top1': 50.0,
-    'exit2/top1': 75.0,
-    'ensemble/top1': 80.0,
-    'accuracy/top1': 75.0,
-}
+METRICS = {'exit1/top1': 50.0, 'exit2/top1': 75.0, 'ensemble/top1': 80.0, 'accuracy/top1': 75.0}
 
 
 class TwoExits(nn.Module):
@@ -83,11 +78,7 @@ def test_log(runner):
 
 @pytest.mark.parametrize(
     'own, of_hook, pixels',
-    [
-        (None, (1, 4, 4), 16),
-        ((1, 2, 2), None, 4),
-        ((1, 2, 2), (1, 3, 5), 15),
-    ],
+    [(None, (1, 4, 4), 16), ((1, 2, 2), None, 4), ((1, 2, 2), (1, 3, 5), 15)],
 )
 def test_size_of_the_images(runner, own, of_hook, pixels):
     if own:

@@ -75,9 +75,7 @@ def test_resuming(tmp_path, hook):
 def runner(name, hooks=()):
     """As much of a runner as the hook sees, an epoch of which is 100 iterations."""
     return SimpleNamespace(
-        message_hub=MessageHub.get_instance(name),
-        hooks=list(hooks),
-        train_dataloader=range(100),
+        message_hub=MessageHub.get_instance(name), hooks=list(hooks), train_dataloader=range(100)
     )
 
 

@@ -75,10 +75,7 @@ def test_bfloat16_learns_what_float32_does(tmp_path, plain, switches):
 
 @pytest.mark.parametrize(
     'switches',
-    [
-        dict(),
-        dict(channels_last=True, optim=AMP, compile=dict(backend='counted')),
-    ],
+    [dict(), dict(channels_last=True, optim=AMP, compile=dict(backend='counted'))],
     ids=str,
 )
 def test_resuming_changes_nothing(tmp_path, switches):
