@@ -32,27 +32,17 @@ def set_up(images, monkeypatch):
     monkeypatch.setenv('TIN32', images)
 
     def settings(method, **changes):
-        args = Namespace(
-            scale='small',
-            cfg_options=changes,
-            held_out=False,
-            work_dir='work',
-            trained='small',
-            variant=None,
-        )
+        args = Namespace(scale='small', cfg_options=changes, held_out=False)
+        vars(args).update(work_dir='work', trained='small', variant=None)
         return Run(method, 0, args).settings()
 
     return settings
 
 
 def test_settings_tell_runs_apart(set_up):
-    kinds = [
-        set_up('plain'),
-        set_up('byot'),
-        set_up('plain-ema'),
-        set_up('plain', **{'default_hooks.ema': dict(momentum=0.5)}),
-        set_up('plain', **{'optim_wrapper.optimizer.lr': 0.3}),
-    ]
+    changes = {'default_hooks.ema': dict(momentum=0.5)}, {'optim_wrapper.optimizer.lr': 0.3}
+    kinds = [set_up(method) for method in ('plain', 'byot', 'plain-ema')]
+    kinds += [set_up('plain', **change) for change in changes]
     assert len(set(kinds)) == len(kinds)
     # How often it logs or saves changes no result.
     assert set_up('plain', **{'default_hooks.logger.interval': 7}) == kinds[0]
@@ -79,35 +69,16 @@ def test_table():
 @pytest.mark.slow
 def test_the_command(tmp_path, images, monkeypatch, capfd):
     """Done runs are kept; other settings do not pass for them."""
-    command = [
-        SCRIPT,
-        '--methods',
-        'plain',
-        'byot',
-        'single-teacher',
-        '--seeds',
-        '3',
-        '--jobs',
-        '2',
-        '--out',
-        tmp_path,
-        '--work-dir',
-        tmp_path / 'work',
-        '--cfg-options',
-        'channels_last=False',
-        'train_cfg.max_epochs=1',
-        'param_scheduler=None',
-        'train_dataloader.dataset.dataset.samples_per_class=3',
-        *QUICK,
-    ]
+    options = ['channels_last=False', 'train_cfg.max_epochs=1', 'param_scheduler=None']
+    options.append('train_dataloader.dataset.dataset.samples_per_class=3')
+    methods = ['--methods', 'plain', 'byot', 'single-teacher', '--seeds', '3', '--jobs', '2']
+    folders = '--out', tmp_path, '--work-dir', tmp_path / 'work'
+    command = [SCRIPT, *methods, *folders, '--cfg-options', *options, *QUICK]
     first = succeeded(script(*command, TIN32=images))
     folder = tmp_path / 'accuracy_small'
-    assert sorted(p.name for p in folder.iterdir()) == [
-        'byot-3.json',
-        'plain-3.json',
-        'single-teacher-3.json',
-        'teacher-0.json',
-    ]
+    assert {p.name for p in folder.iterdir()} == {
+        f'{run}.json' for run in ('byot-3', 'plain-3', 'single-teacher-3', 'teacher-0')
+    }
     kept = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
     byot = json.loads((folder / 'byot-3.json').read_text())['top1']
     assert set(byot) == {'exit1', 'exit2', 'exit3', 'exit4', 'ensemble', 'accuracy'}
@@ -138,13 +109,8 @@ def test_the_command(tmp_path, images, monkeypatch, capfd):
 
     table = again('--variant', 'narrow', '--methods', 'plain')
     assert (folder / 'plain-narrow-3.json').exists()
-    assert [line.split()[1] for line in table.splitlines()[-5:]] == [
-        'plain-narrow',
-        'byot',
-        'plain',
-        'single-teacher',
-        'teacher',
-    ]
+    shown = ' '.join(line.split()[1] for line in table.splitlines()[-5:])
+    assert shown == 'plain-narrow byot plain single-teacher teacher'
 
     with pytest.raises(SystemExit, match='byot-3.json was made with other settings'):
         again('--methods', 'byot', '--held-out', '--name', 'accuracy_small')

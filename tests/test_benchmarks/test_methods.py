@@ -1,5 +1,8 @@
 """The methods that are compared: what they share, and what differs."""
 
+import copy
+import functools
+
 import pytest
 import torch
 from methods import METHODS, method_config
@@ -20,6 +23,15 @@ SHARED = (
     'custom_hooks',
     'default_hooks',
 )
+
+
+read = functools.cache(Config.fromfile)
+
+
+@pytest.fixture(autouse=True)
+def read_once(monkeypatch):
+    """Recipes, a third of a second each."""
+    monkeypatch.setattr(Config, 'fromfile', lambda path: copy.deepcopy(read(path)))
 
 
 @pytest.mark.parametrize('scale', SCALES)

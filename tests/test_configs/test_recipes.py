@@ -77,8 +77,9 @@ def test_nothing_is_tested_on_what_it_is_trained_on(recipe):
         assert step.type in ('PackInputs', 'LoadImageFromFile', 'ResizeEdge', 'CenterCrop')
 
 
-def test_every_exit_is_scored_and_epochs_can_be_seeded(recipe):
+def test_every_exit_is_scored_losses_are_checked_and_epochs_seeded(recipe):
     _, cfg = recipe
+    assert any(hook.type == 'mmrazor_byot.FiniteLossHook' for hook in cfg.custom_hooks)
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         if evaluator.type == 'mmrazor_byot.BatchEvaluator':
             evaluator = evaluator.metrics

@@ -1,5 +1,6 @@
 """A run stops when its loss is not finite, and saves nothing after that."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -119,7 +120,10 @@ def train(model, work_dir, **checkpoint):
     )
     with pytest.raises(NonFiniteLossError) as caught:
         runner.train()
-    return str(caught.value), sorted(p.name for p in work_dir.glob('*.pth'))
+    files = sorted(p.name for p in work_dir.glob('*.pth'))
+    last = work_dir / 'last_checkpoint'
+    assert [Path(last.read_text()).name] == files[-1:] if files else not last.exists()
+    return str(caught.value), files
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import mmpretrain
 import pytest
 import torch
 from mmengine.config import Config
-from run import DIGITS, exits, failed, run, succeeded, tool
+from run import DIGITS, exits, run, succeeded, tool
 from students import logits
 
 from mmrazor_byot.export.classifier import export_classifier
@@ -72,5 +72,3 @@ def test_the_command(resnet, tmp_path):
     exit_head = (4 * 4 + 8) + (4 * 4 * 64 + 8) + (4 * 32 + 64) + (32 * 5 + 5)
     assert head.startswith(f'{stem + blocks + exit_head} parameters, same logits as in ')
     assert sorted(out.iterdir()) == sorted([Path(config), Path(weights)])
-    done = tool(EXPORT, cfg.filename, checkpoint, '--out', out, '--exit', '5')
-    assert 'the network has the exits 1 to 4' in failed(done)

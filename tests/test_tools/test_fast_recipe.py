@@ -37,8 +37,11 @@ def test_the_student_needs_nothing_of_ours(tmp_path):
     fast, slow = written
     assert fast.model == slow.model
     assert fast.data_preprocessor == slow.data_preprocessor
-    assert fast.test_evaluator == slow.test_evaluator
+    assert fast.test_evaluator == slow.test_evaluator == dict(type='Accuracy', topk=(1, 5))
+    assert slow.model.head.in_channels == 32
     for cfg in written:
         for step in cfg.test_dataloader.dataset.pipeline:
             step.type = step.type.removeprefix('mmpretrain.')
-    assert fast.test_dataloader.dataset == slow.test_dataloader.dataset
+    dataset = slow.test_dataloader.dataset
+    assert fast.test_dataloader.dataset == dataset
+    assert (dataset.type, dataset.split) == ('CIFAR100', 'test')

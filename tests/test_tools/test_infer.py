@@ -6,36 +6,25 @@ import re
 import cv2
 import numpy as np
 import pytest
-import torch
-from mmengine.config import Config
-from run import DIGITS, RECIPES, failed, succeeded, tool
+from run import DIGITS, WEIGHTS, failed, succeeded, tool
 
-from mmrazor_byot.datasets import Digits
 from mmrazor_byot.early_exit import ConfidencePolicy, PolicyFile, policy_text
-from mmrazor_byot.registry import MODELS
 
-NAME = 'byot_resnet18_2xb64_digits'
-WEIGHTS = next((RECIPES / 'weights').glob(f'{NAME}-*.pth'))
+NAME = DIGITS.stem
 
 
 @pytest.fixture
-def scores():
-    """Softmax of all exits (B, C, K) for the first test images, by hand."""
-    model = MODELS.build(Config.fromfile(DIGITS).model)
-    model.load_state_dict(torch.load(WEIGHTS, weights_only=True)['state_dict'])
-    model.eval()
-    images = torch.tensor(Digits(split='test').images[:20])
-    with torch.no_grad():
-        logits = model((images.permute(0, 3, 1, 2) - 77.8) / 82.5)
-    return torch.stack(logits, 1).softmax(-1).numpy()
+def scores(digits_logits):
+    """Softmax of all exits (B, C, K) for the first test images."""
+    return digits_logits[:20].softmax(-1).numpy()
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(digits_images, tmp_path):
     """The first test images as files."""
     path = tmp_path / 'digits'
     path.mkdir()
-    for i, image in enumerate(Digits(split='test').images[:20]):
+    for i, image in enumerate(digits_images[0][:20]):
         cv2.imwrite(str(path / f'{i:02}.png'), image)
     return path
 

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from run import ROOT, run, script
+from run import ROOT, failed, run, script
 
 SCRIPTS = sorted((ROOT / 'tools').glob('*.sh'))
 SHELL = shutil.which('dash') or shutil.which('sh')
@@ -79,31 +79,16 @@ def dist_run(tmp_path):
 
 def test_torchrun_on_one_machine(dist_run):
     done = dist_run('3', gpus=4, OMP_NUM_THREADS='7')
-    assert words(done) == [
-        '--nnodes=1',
-        '--node-rank=0',
-        '--master-addr=127.0.0.1',
-        '--master-port=29500',
-        '--nproc-per-node=3',
-        str(ROOT / 'tools/train.py'),
-        '--launcher',
-        'pytorch',
-        'c.py',
-        '--work-dir',
-        'a b',
-    ]
+    machines = '--nnodes=1 --node-rank=0 --master-addr=127.0.0.1 --master-port=29500'
+    command = f'--nproc-per-node=3 {ROOT}/tools/train.py --launcher pytorch c.py --work-dir'
+    assert words(done) == [*machines.split(), *command.split(), 'a b']
     assert done.stdout.startswith(f'7 {ROOT}')
 
 
 def test_torchrun_on_several_machines(dist_run):
     done = dist_run('1', NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.1', PORT='4321')
-    assert words(done)[:5] == [
-        '--nnodes=2',
-        '--node-rank=1',
-        '--master-addr=10.0.0.1',
-        '--master-port=4321',
-        '--nproc-per-node=1',
-    ]
+    machines = '--nnodes=2 --node-rank=1 --master-addr=10.0.0.1 --master-port=4321'
+    assert words(done)[:5] == [*machines.split(), '--nproc-per-node=1']
 
 
 @pytest.mark.parametrize('count', ['0', '-1', 'two', '', '1.5'])
@@ -116,42 +101,21 @@ def test_bad_process_counts(dist_run, count):
 def test_more_processes_than_gpus(dist_run):
     done = dist_run('3', gpus=2)
     assert done.returncode == 2 and not done.stdout
-    assert done.stderr == (
-        'error: 3 processes were asked for, but this machine has 2 GPUs: '
-        'start 2, or set CUDA_VISIBLE_DEVICES=-1 to run on the CPU\n'
-    )
+    assert '3 processes were asked for, but this machine has 2 GPUs: start 2, or' in failed(done)
 
 
 @pytest.mark.parametrize(
-    'name, passed_on',
-    [
-        (
-            'slurm_train.sh',
-            ['train.py', '--launcher', 'slurm', 'c.py', '--work-dir', 'w d', '--amp'],
-        ),
-        ('slurm_test.sh', ['test.py', '--launcher', 'slurm', 'c.py', 'w d', '--amp']),
-    ],
+    'program, rest', [('train.py', ['--work-dir', 'w d', '--amp']), ('test.py', ['w d', '--amp'])]
 )
-def test_slurm(launchers, tmp_path, name, passed_on):
+def test_slurm(launchers, tmp_path, program, rest):
     arguments = 'part', 'job name', 'c.py', 'w d', '--amp'
     env = dict(PATH=launchers, GPUS='4', SRUN_ARGS='--quotatype=spot --nice')
-    done = run(SHELL, ROOT / 'tools' / name, *arguments, cwd=tmp_path, **env)
-    assert words(done) == [
-        '-p',
-        'part',
-        '--job-name=job name',
-        '--gres=gpu:4',
-        '--ntasks=4',
-        '--ntasks-per-node=4',
-        '--cpus-per-task=5',
-        '--kill-on-bad-exit=1',
-        '--quotatype=spot',
-        '--nice',
-        'python',
-        '-u',
-        str(ROOT / 'tools' / passed_on[0]),
-        *passed_on[1:],
-    ]
+    path = ROOT / f'tools/slurm_{program[:-3]}.sh'
+    done = run(SHELL, path, *arguments, cwd=tmp_path, **env)
+    tasks = '--gres=gpu:4 --ntasks=4 --ntasks-per-node=4 --cpus-per-task=5 --kill-on-bad-exit=1'
+    command = f'--quotatype=spot --nice python -u {ROOT}/tools/{program}'
+    flags = *tasks.split(), *command.split(), '--launcher', 'slurm', 'c.py'
+    assert words(done) == ['-p', 'part', '--job-name=job name', *flags, *rest]
 
 
 @pytest.mark.parametrize('name', [s.name for s in SCRIPTS if not s.name.endswith('_run.sh')])

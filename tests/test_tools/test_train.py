@@ -12,6 +12,9 @@ from run import DIGITS, QUICK, RECIPES, exits, failed, log, script, succeeded, t
 
 from mmrazor_byot.datasets.packed_images import pack_images
 
+FAST = RECIPES / 'byot_resnet18-fast_2xb64_digits.py'
+SEEDED = 'worker_init_fn.type=mmrazor_byot.seed_worker'
+
 
 def train(work_dir, *flags, epochs=1, options=QUICK, recipe=DIGITS) -> str:
     """Train for a few epochs of 4 iterations; what is printed."""
@@ -66,20 +69,10 @@ def test_the_readmes_command_reaches_its_accuracy(tmp_path):
     check_training(text, exits(tmp_path / 'a b'), least=98)
 
 
-@pytest.mark.parametrize(
-    'loader',
-    [
-        (),
-        (
-            'train_dataloader.num_workers=2',
-            'train_dataloader.worker_init_fn.type=mmrazor_byot.seed_worker',
-        ),
-    ],
-    ids=['main process', 'two workers'],
-)
-def test_resuming_changes_nothing(tmp_path, loader):
+@pytest.mark.parametrize('workers', [(), ('num_workers=2', SEEDED)], ids=['none', 'two'])
+def test_resuming_changes_nothing(tmp_path, workers):
     whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-    options = *QUICK, *loader
+    options = *QUICK, *(f'train_dataloader.{option}' for option in workers)
     train(whole, '--no-validate', epochs=3, options=options)
     resume = '--resume', whole / 'epoch_2.pth'
     train(broken, '--no-validate', *resume, epochs=3, options=options)
@@ -146,47 +139,42 @@ def test_every_switch_trains_and_resumes(tmp_path):
     assert 'channels_last = True' in config
 
 
+OVERWRITES = 'on a CPU, torch overwrites memory in 1 x 1 convolutions'
+
+
+@pytest.mark.parametrize(
+    'option, message',
+    [
+        ('channels_last=True', f'channels_last: {OVERWRITES}'),
+        ('compile=True', f'compile: {OVERWRITES}'),
+        ('optim_wrapper.dtype=float32', "AmpOptimWrapper(dtype='float32'): choose from"),
+        ('model.sections=(0,1,2,3,4)', 'sections may not fit'),
+        ('model.architecture.head.num_classes=12', 'head has 12 classes, but the dataset of train'),
+        ('model.logit_loss.temperature=-3', 'temperature must be a positive number'),
+        ('model.hint_loss.loss_weight=-1', 'HintLoss(loss_weight=-1)'),
+    ],
+)
+def test_a_bad_option_is_one_line(tmp_path, option, message):
+    if torch.cuda.is_available() and OVERWRITES in message:
+        pytest.skip('there is a GPU')
+    amp = ['--amp'] if 'dtype' in option else []
+    words = DIGITS, *amp, '--work-dir', tmp_path, '--cfg-options', option
+    assert message in failed(tool('train.py', *words))
+
+
 @pytest.mark.parametrize(
     'arguments, message',
     [
         (['nowhere.py'], 'config "nowhere.py" does not exist'),
-        (
-            [DIGITS, '--cfg-options', 'channels_last=True'],
-            'channels_last: on a CPU, torch overwrites memory in 1 x 1 convolutions',
-        ),
-        (
-            [DIGITS, '--cfg-options', 'compile=True'],
-            'compile: on a CPU, torch overwrites memory in 1 x 1 convolutions',
-        ),
-        (
-            [DIGITS, '--amp', '--cfg-options', 'optim_wrapper.dtype=float32'],
-            "AmpOptimWrapper(dtype='float32'): choose from",
-        ),
         ([DIGITS, '--resume', 'lost.pth'], 'checkpoint "lost.pth" does not exist'),
-        ([DIGITS, '--cfg-options', 'model.sections=(0,1,2,3,4)'], 'sections may not fit'),
-        (
-            [DIGITS, '--cfg-options', 'model.architecture.head.num_classes=12'],
-            'the head has 12 classes, but the dataset of train_dataloader has 10',
-        ),
-        (
-            [DIGITS, '--cfg-options', 'model.logit_loss.temperature=-3'],
-            'temperature must be a positive number',
-        ),
-        ([DIGITS, '--cfg-options', 'model.hint_loss.loss_weight=-1'], 'HintLoss(loss_weight=-1)'),
         ([RECIPES / 'byot_resnet18_8xb16_tin32.py'], 'data file "data/tin32.npz" does not exist'),
         (
-            [
-                RECIPES / 'byot_resnet18-fast_2xb64_digits.py',
-                '--cfg-options',
-                'train_dataloader.collate_fn.type=default_collate',
-            ],
+            [FAST, '--cfg-options', 'train_dataloader.collate_fn.type=default_collate'],
             'set collate_fn=',
         ),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, arguments, message):
-    if torch.cuda.is_available() and 'on a CPU' in message:
-        pytest.skip('there is a GPU')
     done = tool('train.py', *arguments, '--work-dir', tmp_path, TIN32='data/tin32.npz')
     assert message in failed(done)
 
@@ -219,7 +207,7 @@ def two_processes(recipe, work_dir, *options, **env) -> list:
 
 def test_whole_batches_train_on_two_processes(tmp_path):
     found = two_processes(
-        RECIPES / 'byot_resnet18-fast_2xb64_digits.py',
+        FAST,
         tmp_path,
         'train_cfg.max_epochs=8',
         'train_cfg.val_interval=8',
@@ -235,13 +223,10 @@ def test_whole_batches_train_on_two_processes(tmp_path):
 
 def test_packed_images_train_on_two_processes(tmp_path):
     random = np.random.default_rng(0)
-    files, labels = [], []
-    for label in range(20):  # each class a colour of its own, and noise
-        colour = random.integers(0, 256, 3)
-        for _ in range(12):
-            image = random.normal(colour, 20, (32, 32, 3)).clip(0, 255)
-            files.append(cv2.imencode('.png', image)[1].tobytes())
-            labels.append(label)
+    labels = [label for label in range(20) for _ in range(12)]
+    colours = random.integers(0, 256, (20, 3))  # each class its own, and noise
+    images = [random.normal(colours[i], 20, (32, 32, 3)).clip(0, 255) for i in labels]
+    files = [cv2.imencode('.png', image)[1].tobytes() for image in images]
     path = tmp_path / 'packed.npz'
     pack_images(path, [str(i) for i in range(20)], train=(files, labels), test=(files, labels))
     found = two_processes(
