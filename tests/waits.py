@@ -1,16 +1,22 @@
 """What a GPU would have to be waited for, noticed on any device."""
 
+import traceback
+
 from torch.utils._python_dispatch import TorchDispatchMode
+
+#: Each of them stops the host until a GPU has caught up.
+SYNCS = '_local_scalar_dense is_nonzero nonzero equal masked_select _unique2'.split()
 
 
 class Waits(TorchDispatchMode):
-    """Notes the operators that read a value back."""
+    """Notes in ``places`` who reads a value back."""
 
     def __init__(self):
         super().__init__()
-        self.names = []
+        self.places = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if any(word in str(function) for word in ('_local_scalar_dense', 'nonzero')):
-            self.names.append(str(function))
+        if function._schema.name.removeprefix('aten::') in SYNCS:
+            frames = [f for f in traceback.extract_stack()[:-1] if 'torch/utils' not in f.filename]
+            self.places.append(f'{frames[-1].filename}:{frames[-1].lineno} {frames[-1].line}')
         return function(*args, **(kwargs or {}))

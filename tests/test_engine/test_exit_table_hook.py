@@ -56,12 +56,6 @@ def runner(tmp_path):
     )
 
 
-@pytest.mark.parametrize('metrics', [METRICS, {}])
-def test_after_a_test(runner, metrics):
-    ExitTableHook((1, 4, 4)).after_test_epoch(runner, metrics=metrics)
-    assert json.loads(runner.path.read_text()) == expected(16, metrics)
-
-
 def test_log(runner):
     runner.model = nn.DataParallel(runner.model)
     ExitTableHook((1, 20, 50)).after_test_epoch(runner, METRICS)
@@ -76,15 +70,16 @@ def test_log(runner):
     ]
 
 
+@pytest.mark.parametrize('metrics', [METRICS, {}])
 @pytest.mark.parametrize(
     'own, of_hook, pixels',
     [(None, (1, 4, 4), 16), ((1, 2, 2), None, 4), ((1, 2, 2), (1, 3, 5), 15)],
 )
-def test_size_of_the_images(runner, own, of_hook, pixels):
+def test_size_of_the_images(runner, own, of_hook, pixels, metrics):
     if own:
         runner.model.input_size = own
-    ExitTableHook(of_hook).after_test_epoch(runner, METRICS)
-    assert json.loads(runner.path.read_text()) == expected(pixels)
+    ExitTableHook(of_hook).after_test_epoch(runner, metrics=metrics)
+    assert json.loads(runner.path.read_text()) == expected(pixels, metrics)
 
 
 def test_default_size(runner):

@@ -6,7 +6,7 @@ import runpy
 
 import pytest
 import torch
-from run import ROOT, run, succeeded
+from run import ROOT, script, succeeded
 
 from mmrazor_byot.models import BYOT
 
@@ -63,7 +63,7 @@ def test_the_same_loss_and_gradients(networks):
 
 
 def test_an_epoch_learns():
-    text = succeeded(run('python', EXAMPLE, '--epochs', '1', OMP_NUM_THREADS='2'))
+    text = succeeded(script(EXAMPLE, '--epochs', '1'))
     (row,) = [line for line in text.splitlines() if line.startswith('epoch')]
     *exits, ensemble = json.loads(row.split('ensemble ')[1])
     assert len(exits) == 4

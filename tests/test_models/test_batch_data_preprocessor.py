@@ -142,7 +142,7 @@ def test_nothing_is_waited_for():
     for training in (True, False):
         with Waits() as waits:
             preprocessor(whole(images()), training)
-        assert waits.names == []
+        assert waits.places == []
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_nothing_is_done_for_single_images(request, network, made):
         model.eval()
         with torch.no_grad():
             evaluator.process(model.val_step(batch), batch)
-    assert waits.names == [] and made == []
+    assert waits.places == [] and made == []
     evaluator.evaluate(6)  # only now
     assert made == []
 
@@ -127,14 +127,14 @@ def test_the_list_is_not_waited_for_either(byot):
     evaluator = Evaluator(dict(type='mmrazor_byot.ExitAccuracy'))
     with torch.no_grad(), Waits() as waits:
         evaluator.process(model.val_step(data('listed')))
-    assert waits.names == []
+    assert waits.places == []
 
 
 def test_it_would_be_noticed(made):
     with Waits() as waits:
         torch.ones(3).sum().item()
         torch.tensor([0, 1]).nonzero()
-    assert len(waits.names) == 2
+    assert len(waits.places) == 2
     assert len(list(data('whole')['data_samples'])) == len(made) == 6
 
 

@@ -1,7 +1,6 @@
 """From a checkpoint to a policy file, a test with it, and figures."""
 
 import json
-import shutil
 
 import cv2
 import numpy as np
@@ -112,6 +111,9 @@ def test_budget_out_of_reach(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+TEST_IMAGES = 'split=test', 'held_out=False', 'hold_out_every=None'
+
+
 @pytest.mark.parametrize(
     'flags, words',
     [
@@ -119,14 +121,8 @@ def test_budget_out_of_reach(tmp_path):
         (('--max-drop', '-1'), '--max-drop -1.0'),
         (('--latency-ms', '0'), '--latency-ms 0.0'),
         (
-            (
-                '--max-drop',
-                '1',
-                '--cfg-options',
-                'calibration_dataloader.dataset.split=test',
-                'calibration_dataloader.dataset.held_out=False',
-                'calibration_dataloader.dataset.hold_out_every=None',
-            ),
+            ('--max-drop', '1', '--cfg-options')
+            + tuple(f'calibration_dataloader.dataset.{option}' for option in TEST_IMAGES),
             'reads the test images',
         ),
     ],
@@ -141,8 +137,7 @@ def test_no_exits():
 
 def test_wrong_policies(policy, tmp_path):
     path = tmp_path / 'policy.json'
-    shutil.copy(policy[0], path)
-    path.write_text(path.read_text()[:100])
+    path.write_text(policy[0].read_text()[:100])
     for arguments, words in [
         (('--policy', path), 'truncated or not JSON'),
         (('--policy', tmp_path / 'none.json'), 'does not exist'),

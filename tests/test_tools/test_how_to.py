@@ -8,17 +8,13 @@ import cv2
 import numpy as np
 from run import ROOT, exits, free_port, log, run, succeeded
 
+UNWANTED = shutil.ignore_patterns('__pycache__', '.mim')
 PAGE = (ROOT / 'docs/how_to.md').read_text()
 
 
 def test_bring_your_own(tmp_path):
     for part in ('configs', 'mmrazor_byot', 'tools'):
-        shutil.copytree(
-            ROOT / part,
-            tmp_path / part,
-            symlinks=True,
-            ignore=shutil.ignore_patterns('__pycache__', '.mim'),
-        )
+        shutil.copytree(ROOT / part, tmp_path / part, symlinks=True, ignore=UNWANTED)
     files = re.findall(r'`(mine/\w+\.py)`:\n\n```python\n(.*?)```', PAGE, re.S)
     assert [name for name, _ in files] == ['mine/parts.py', 'mine/data.py', 'mine/recipe.py']
     for name, text in files:

@@ -40,15 +40,10 @@ def mmrazor_run(tmp_path_factory):
     """Folder with MMRazor's checkpoint, after two steps, and a config."""
     folder = tmp_path_factory.mktemp('mmrazor')
     random = np.random.default_rng(0)
-    files = [
-        cv2.imencode('.png', random.integers(0, 256, (32, 32, 3)))[1].tobytes()
-        for _ in range(IMAGES)
-    ]
-    pack_images(
-        folder / 'images.npz',
-        [str(i) for i in range(100)],
-        test=(files, [8 * i for i in range(IMAGES)]),
-    )
+    images = random.integers(0, 256, (IMAGES, 32, 32, 3))
+    files = [cv2.imencode('.png', image)[1].tobytes() for image in images]
+    labels = [8 * i for i in range(IMAGES)]
+    pack_images(folder / 'images.npz', [str(i) for i in range(100)], test=(files, labels))
     config = folder / 'config.py'
     config.write_text(DATASET.format(recipe=str(RECIPE), file=str(folder / 'images.npz')))
     cfg = Config.fromfile(config)
@@ -116,9 +111,8 @@ def test_logits_bit_for_bit(mmrazor_run, checkpoint):
 def test_tools_test_scores_every_exit(mmrazor_run, checkpoint, tmp_path):
     folder, theirs = mmrazor_run
     out = tmp_path / 'predictions.pkl'
-    succeeded(
-        tool('test.py', folder / 'config.py', checkpoint, '--work-dir', tmp_path, '--out', out)
-    )
+    flags = '--work-dir', tmp_path, '--out', out
+    succeeded(tool('test.py', folder / 'config.py', checkpoint, *flags))
     predictions = pickle.loads(out.read_bytes())
     expected = their_logits(theirs, their_images(folder, theirs))
     scores = torch.stack([p['exit_scores'] for p in predictions])
@@ -133,20 +127,9 @@ def test_tools_test_scores_every_exit(mmrazor_run, checkpoint, tmp_path):
 
 def test_fine_tuning_starts_from_it(mmrazor_run, checkpoint, tmp_path):
     folder, theirs = mmrazor_run
-    succeeded(
-        tool(
-            'train.py',
-            folder / 'config.py',
-            '--work-dir',
-            tmp_path,
-            '--no-validate',
-            '--cfg-options',
-            f'load_from={checkpoint}',
-            'train_cfg.max_epochs=1',
-            'optim_wrapper.optimizer.lr=0',
-            'custom_hooks=[]',
-        )
-    )
+    flags = '--work-dir', tmp_path, '--no-validate', '--cfg-options', f'load_from={checkpoint}'
+    options = 'train_cfg.max_epochs=1', 'optim_wrapper.optimizer.lr=0', 'custom_hooks=[]'
+    succeeded(tool('train.py', folder / 'config.py', *flags, *options))
     state = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
     expected = theirs.state_dict()
     for i in (1, 2, 3):
@@ -170,18 +153,10 @@ def test_it_is_exported(mmrazor_run, checkpoint, tmp_path, exit_number):
 
 
 def test_a_missing_connector_is_named(mmrazor_run):
-    state = {
-        name: value
-        for name, value in mmrazor_run[1].state_dict().items()
-        if '.loss_s3_sfeat.' not in name
-    }
-    runner = SimpleNamespace(
-        model=MODELS.build(Config.fromfile(RECIPE).model),
-        _load_from='a.pth',
-        work_dir='',
-        _resume=False,
-        _train_loop=None,
-    )
+    state = mmrazor_run[1].state_dict()
+    state = {name: state[name] for name in state if '.loss_s3_sfeat.' not in name}
+    loading = dict(_load_from='a.pth', work_dir='', _resume=False, _train_loop=None)
+    runner = SimpleNamespace(model=MODELS.build(Config.fromfile(RECIPE).model), **loading)
     with pytest.raises(CheckpointError, match='missing: exit_heads.2.') as e:
         CheckpointCheckHook().after_load_checkpoint(runner, dict(state_dict=state))
     assert 'unexpected' not in str(e.value)
