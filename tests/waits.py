@@ -5,7 +5,7 @@ import traceback
 from torch.utils._python_dispatch import TorchDispatchMode
 
 #: Each of them stops the host until a GPU has caught up.
-SYNCS = '_local_scalar_dense is_nonzero nonzero equal masked_select _unique2'.split()
+SYNCS = ['_local_scalar_dense', 'is_nonzero', 'nonzero', 'equal', 'masked_select', '_unique2']
 
 
 class Waits(TorchDispatchMode):
