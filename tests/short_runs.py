@@ -36,6 +36,7 @@ HOOKS = [
     for name in ('ChannelsLast', 'Compile', 'EpochSeed', 'LabelCheck')
 ]
 HOOKS.append(dict(type='mmrazor_byot.FiniteLossHook', interval=100))
+SGD = dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4)
 EMA = dict(type='EMAHook', ema_type='mmrazor_byot.ExponentialMovingAverage', momentum=0.2)
 
 #: The size of the batch of each graph that the backend `counted` was given.
@@ -45,9 +46,7 @@ GRAPHS = []
 @torch._dynamo.register_backend
 def counted(graph, example_inputs):
     """Runs a graph as it is, and notes the size of its batch."""
-    GRAPHS.append(
-        max(x.shape[0] for x in example_inputs if x.ndim == 4 and x.shape[1:] == (3, 16, 16))
-    )
+    GRAPHS.append(max(len(x) for x in example_inputs if x.shape[1:] == (3, 16, 16)))
     return graph.forward
 
 

@@ -86,20 +86,12 @@ def predicts(model, data) -> torch.Tensor:
 
 
 def build(cfg: Config, size: int):
-    return MODELS.build(
-        {
-            **cfg.model.to_dict(),
-            'input_size': size,
-            'data_preprocessor': cfg.data_preprocessor.to_dict(),
-        }
-    )
+    settings = dict(input_size=size, data_preprocessor=cfg.data_preprocessor.to_dict())
+    return MODELS.build({**cfg.model.to_dict(), **settings})
 
 
 def batch(size: int, num_classes: int) -> dict:
-    return dict(
-        inputs=torch.randint(0, 256, (BATCH, 3, size, size), dtype=torch.uint8),
-        data_samples=[
-            DataSample().set_gt_label(torch.tensor([i * num_classes // BATCH]))
-            for i in range(BATCH)
-        ],
-    )
+    images = torch.randint(0, 256, (BATCH, 3, size, size), dtype=torch.uint8)
+    labels = torch.arange(BATCH) * num_classes // BATCH
+    samples = [DataSample().set_gt_label(label[None]) for label in labels]
+    return dict(inputs=images, data_samples=samples)

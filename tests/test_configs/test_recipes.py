@@ -38,9 +38,8 @@ def test_one_step_and_one_prediction_of_a_twin(name):
     )
     classes = model.head.num_classes if name.startswith('plain') else model.num_classes
     samples = [DataSample().set_gt_label(torch.tensor([i])) for i in (0, classes - 1)]
-    data = dict(
-        inputs=torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8), data_samples=samples
-    )
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    data = dict(inputs=images, data_samples=samples)
     model.train()
     before = {k: v.clone() for k, v in model.named_parameters()}
     log = model.train_step(data, OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01)))
@@ -147,11 +146,8 @@ def test_a_fast_recipe_differs_in_how_its_data_comes(name):
     assert ours.pop('type') == 'mmrazor_byot.BatchDataPreprocessor'
     assert ours == theirs
     # The same augmentation, step by step.
-    steps = slow.train_dataloader.dataset.pipeline
-    assert [dict(t, type=t.type.replace('mmrazor_byot.Batch', '')) for t in transforms] == steps[
-        :-1
-    ]
-    assert steps[-1] == dict(type='PackInputs')
+    steps = [dict(t, type=t.type.replace('mmrazor_byot.Batch', '')) for t in transforms]
+    assert [*steps, dict(type='PackInputs')] == slow.train_dataloader.dataset.pipeline
 
 
 def test_cifar_recipe_is_the_documented_one():
@@ -175,9 +171,8 @@ def test_mmrazors_recipe_is_the_one_it_ships():
     # As text: what it inherits from mmcls is no longer installed.
     text = re.sub(r'_base_ = \[.*?\]\n', '', MMRAZOR_CONFIG.read_text(), flags=re.S)
     theirs = Config.fromstring(text, '.py')
-    assert ours.optim_wrapper == theirs.optim_wrapper
-    assert ours.param_scheduler == theirs.param_scheduler
-    assert ours.train_cfg == theirs.train_cfg
+    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
+        assert ours[key] == theirs[key]
     data = Config.fromfile(
         MMRAZOR_CONFIG.parents[3] / '_base_' / 'datasets' / 'mmcls' / 'cifar100_bs16_auto_aug.py'
     )

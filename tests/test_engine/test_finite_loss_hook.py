@@ -104,14 +104,11 @@ class Faulty(BaseModel):
 def train(model, work_dir, **checkpoint):
     """Three epochs of four iterations; returns the error and what was saved."""
     hook = dict(type='CheckpointHook', save_last=False, **checkpoint)
+    data = [dict(inputs=torch.zeros(1))] * 4
     runner = Runner(
         model,
         str(work_dir),
-        train_dataloader=dict(
-            dataset=[dict(inputs=torch.zeros(1))] * 4,
-            sampler=dict(type='DefaultSampler'),
-            batch_size=1,
-        ),
+        train_dataloader=dict(dataset=data, sampler=dict(type='DefaultSampler'), batch_size=1),
         train_cfg=dict(by_epoch=True, max_epochs=3),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         default_hooks=dict(checkpoint=hook),

@@ -54,9 +54,8 @@ def test_results_are_those_of_the_plain_run(tmp_path, plain, switches):
     for part in ('state_dict', 'ema_state_dict'):
         assert_close(ours[part], theirs[part], **ROUNDING)
     assert losses(runner) == pytest.approx(losses(plain), rel=1e-3)
-    assert logged(runner)[-1]['accuracy/top1'] == pytest.approx(
-        logged(plain)[-1]['accuracy/top1'], abs=10.1
-    )  # one image of ten
+    found, expected = (logged(r)[-1]['accuracy/top1'] for r in (runner, plain))
+    assert found == pytest.approx(expected, abs=10.1)  # one image of ten
     for name, value in switches.items():
         assert runner.cfg[name] == value
 
@@ -64,9 +63,8 @@ def test_results_are_those_of_the_plain_run(tmp_path, plain, switches):
 @pytest.mark.parametrize('switches', [dict(), *SWITCHES[1:]], ids=str)
 def test_bfloat16_learns_what_float32_does(tmp_path, plain, switches):
     """As well as its 8 bits allow."""
-    runner = train(
-        tmp_path / 'run', hooks=[EMA], optim=AMP, **VALIDATION, **copy.deepcopy(switches)
-    )
+    settings = dict(VALIDATION, hooks=[EMA], optim=AMP)
+    runner = train(tmp_path / 'run', **settings, **copy.deepcopy(switches))
     assert losses(runner) == pytest.approx(losses(plain), rel=0.03)
     assert losses(runner) != losses(plain)
     dtypes = {v.dtype for v in saved(runner, 2)['state_dict'].values()}
@@ -93,9 +91,8 @@ def test_resuming_changes_nothing(tmp_path, switches):
 @pytest.mark.parametrize('before, after', [(True, False), (False, True)])
 def test_layouts_of_checkpoint_and_run_may_differ(tmp_path, plain, before, after):
     """Switched on or off at a resume."""
-    settings = dict(hooks=[EMA])
-    first = train(tmp_path / 'run', 1, channels_last=before, **settings)
-    runner = train(tmp_path / 'run', 2, channels_last=after, resume=True, **settings)
+    first = train(tmp_path / 'run', 1, hooks=[EMA], channels_last=before)
+    runner = train(tmp_path / 'run', 2, hooks=[EMA], channels_last=after, resume=True)
     assert_close(saved(runner, 2)['state_dict'], saved(plain, 2)['state_dict'], **ROUNDING)
     for one, on in ((first, before), (runner, after)):
         weight = one.model.get_parameter(CONV)
@@ -134,14 +131,9 @@ def test_fused_optimizer(tmp_path, half, optimizer):
     momentum = dict(momentum=0.9) if optimizer == 'SGD' else {}
     weights = []
     for fused in (False, True):
-        settings = dict(
-            channels_last=True,
-            optim=dict(
-                half,
-                optimizer=dict(type=optimizer, lr=0.01, weight_decay=5e-4, fused=fused, **momentum),
-                clip_grad=dict(max_norm=0.5),
-            ),
-        )
+        ours = dict(type=optimizer, lr=0.01, weight_decay=5e-4, fused=fused, **momentum)
+        optim = dict(half, optimizer=ours, clip_grad=dict(max_norm=0.5))
+        settings = dict(channels_last=True, optim=optim)
         folder = tmp_path / str(fused)
         train(folder, 1, **settings)
         runner = train(folder, 2, resume=True, **settings)

@@ -41,14 +41,8 @@ def save_weights(cfg, path):
             value.uniform_(0.5, 2)
         elif name.endswith('running_mean'):
             value.normal_()
-    torch.save(
-        dict(
-            state_dict=model.state_dict(),
-            optimizer={},
-            meta=dict(epoch=3, dataset_meta=dict(classes=list('abcde'))),
-        ),
-        path,
-    )
+    meta = dict(epoch=3, dataset_meta=dict(classes=list('abcde')))
+    torch.save(dict(state_dict=model.state_dict(), optimizer={}, meta=meta), path)
     model.eval()
     return model, str(path)
 

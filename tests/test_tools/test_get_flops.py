@@ -1,13 +1,12 @@
 import json
 
-from run import RECIPES, failed, succeeded, tool
+from run import DIGITS, RECIPES, failed, succeeded, tool
 
 
 def test_resnet18_as_the_paper_counts_it(tmp_path):
     out = tmp_path / 'flops.json'
-    text = succeeded(
-        tool('get_flops.py', RECIPES / 'byot_logits_resnet18_cifar100_8xb16_in1k.py', '--out', out)
-    )
+    recipe = RECIPES / 'byot_logits_resnet18_cifar100_8xb16_in1k.py'
+    text = succeeded(tool('get_flops.py', recipe, '--out', out))
     rows = json.loads(out.read_text())
     deepest = rows[3]
     assert deepest['exit'] == '4/4' and deepest['params'] == 11220132
@@ -18,15 +17,12 @@ def test_resnet18_as_the_paper_counts_it(tmp_path):
 
 
 def test_other_image_sizes():
-    text = succeeded(
-        tool('get_flops.py', RECIPES / 'plain_resnet18_8xb16_tin32.py', '--shape', '64')
-    )
+    recipe = RECIPES / 'plain_resnet18_8xb16_tin32.py'
+    text = succeeded(tool('get_flops.py', recipe, '--shape', '64'))
     assert 'images of (3, 64, 64)' in text
     assert '| FLOPs (G)  |  2.23 |' in text  # four times 0.557
 
 
 def test_bad_shape():
-    done = tool(
-        'get_flops.py', RECIPES / 'byot_resnet18_2xb64_digits.py', '--shape', '1', '2', '3', '4'
-    )
+    done = tool('get_flops.py', DIGITS, '--shape', '1', '2', '3', '4')
     assert 'give S, (H, W) or (C, H, W)' in failed(done)

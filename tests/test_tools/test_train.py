@@ -116,9 +116,7 @@ def test_mmpretrains_own_tool_trains_our_recipe_alike(tmp_path):
 def test_every_switch_trains_and_resumes(tmp_path):
     """In bfloat16, in NHWC, compiled, with an average and clipping, at a scaled learning rate."""
     options = [
-        'model.architecture.backbone.base_channels=16',
-        'model.architecture.backbone.stem_channels=16',
-        'default_hooks.checkpoint.interval=1',
+        *(option.replace('channels=4', 'channels=16') for option in QUICK),
         'channels_last=True',
         'compile.backend=eager',
         'optim_wrapper.clip_grad.max_norm=5',
@@ -181,18 +179,10 @@ def test_bad_input_is_one_line(tmp_path, arguments, message):
 
 def test_missing_data_ends_all_ranks(tmp_path):
     root = tmp_path / 'cifar'
-    done = tool(
-        'dist_train.sh',
-        RECIPES / 'byot_logits_resnet18_cifar100_8xb16_in1k.py',
-        '2',
-        '--work-dir',
-        tmp_path,
-        '--cfg-options',
-        f'train_dataloader.dataset.data_root={root}',
-        'train_dataloader.dataset.download=False',
-        timeout=120,
-    )
-    line = failed(done)
+    words = RECIPES / 'byot_logits_resnet18_cifar100_8xb16_in1k.py', '2', '--work-dir', tmp_path
+    changes = f'data_root={root}', 'download=False'
+    options = [f'train_dataloader.dataset.{change}' for change in changes]
+    line = failed(tool('dist_train.sh', *words, '--cfg-options', *options, timeout=120))
     assert f'CIFAR100 is not complete in {root}' in line
     assert 'cifar-100-python.tar.gz (md5 eb9058c3a382ffc7106e4002c42a8d85)' in line
 
@@ -229,13 +219,8 @@ def test_packed_images_train_on_two_processes(tmp_path):
     files = [cv2.imencode('.png', image)[1].tobytes() for image in images]
     path = tmp_path / 'packed.npz'
     pack_images(path, [str(i) for i in range(20)], train=(files, labels), test=(files, labels))
-    found = two_processes(
-        RECIPES / 'byot_resnet18_2xb64_tin32-small.py',
-        tmp_path,
-        *QUICK,
-        'train_cfg.max_epochs=2',
-        'train_dataloader.batch_size=16',
-        TIN32=str(path),
-    )
+    recipe = RECIPES / 'byot_resnet18_2xb64_tin32-small.py'
+    options = *QUICK, 'train_cfg.max_epochs=2', 'train_dataloader.batch_size=16'
+    found = two_processes(recipe, tmp_path, *options, TIN32=str(path))
     assert len(found) == 16  # 240 images, 2 x 16 a step, 2 epochs
     assert sum(found[-4:]) < sum(found[:4])

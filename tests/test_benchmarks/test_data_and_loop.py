@@ -1,4 +1,4 @@
-"""The benchmark of the data path runs and says what it measured."""
+"""The benchmarks of the data path and of the loop run and say what they measured."""
 
 import pytest
 
@@ -26,3 +26,13 @@ def test_jpeg(benchmark):
     for row in rows.values():
         assert row['decode'] + row['resize'] + row['rest'] == pytest.approx(1)
         assert 20 < row['file_kib'] < 400
+
+
+def test_parts_of_an_iteration_add_up(benchmark):
+    flags = '--iterations', 20, '--rounds', 1, '--history', 50_000
+    rows = benchmark('loop', *flags)[1]['rows']
+    assert list(rows) == ['MMEngine', 'ours', 'ours, whole batches']
+    for row in rows.values():
+        total = row.pop('all')
+        assert sum(row.values()) == pytest.approx(total)
+        assert min(row.values()) > 0
