@@ -17,11 +17,8 @@ NAN, INF = float('nan'), float('inf')
 
 def step(hook, iteration, **losses):
     """Finish an iteration, the first of which is 1."""
-    hook.after_train_iter(
-        SimpleNamespace(iter=iteration - 1, work_dir='work'),
-        batch_idx=0,
-        outputs={k: torch.tensor(v) for k, v in losses.items()},
-    )
+    runner = SimpleNamespace(iter=iteration - 1, work_dir='work')
+    hook.after_train_iter(runner, 0, outputs={k: torch.tensor(v) for k, v in losses.items()})
 
 
 def check(hook, place):

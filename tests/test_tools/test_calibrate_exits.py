@@ -66,8 +66,7 @@ def test_the_policy_tested(policy, tmp_path):
 def test_figures(policy, tmp_path):
     flags = '--policy', policy[0], '--out', tmp_path, '--timed-images', '4'
     succeeded(tool('analysis_tools/plot_exits.py', DIGITS, WEIGHTS, *flags))
-    names = 'accuracy_flops', 'accuracy_time', 'exit_shares', 'gallery'
-    for name in names:
+    for name in ('accuracy_flops', 'accuracy_time', 'exit_shares', 'gallery'):
         image = cv2.imread(str(tmp_path / f'{name}.png'))
         assert np.ptp(image) > 200 and min(image.shape[:2]) > 300
         assert '</svg>' in (tmp_path / f'{name}.svg').read_text()

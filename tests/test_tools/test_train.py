@@ -88,8 +88,7 @@ def test_plain_and_deep_supervision_twins(tmp_path, name, count):
     if name == 'plain':
         options = [option.replace('model.architecture', 'model') for option in QUICK]
         options.append('model.head.in_channels=32')
-    recipe = RECIPES / f'{name}_resnet18_2xb64_digits.py'
-    train(tmp_path, options=options, recipe=recipe)
+    train(tmp_path, options=options, recipe=RECIPES / f'{name}_resnet18_2xb64_digits.py')
     text = log(tmp_path)
     assert len(exits(tmp_path)) == count
     assert 'logit_loss:' not in text and 'hint_loss:' not in text
