@@ -21,8 +21,14 @@ def logit_loss(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0)
 
     .. math:: T^2 \, KL(softmax(z_C / T) \,\|\, softmax(z_i / T))
 
-    The mean over samples; :math:`z_i` and :math:`z_C` (detached) are (N, K). The factor :math:`T^2`
-    keeps the size of the gradient independent of :math:`T`.
+    Args:
+        logits (Tensor): Logits :math:`z_i` of an exit, (N, K).
+        teacher_logits (Tensor): Logits :math:`z_C` of the teacher, (N, K), detached.
+        temperature (float): :math:`T`. The factor :math:`T^2` keeps the size of the gradient
+            independent of it. Defaults to 1.0.
+
+    Returns:
+        Tensor: A scalar, the mean over samples.
     """
     student, teacher = (
         F.log_softmax(_full_precision(z) / temperature, dim=1) for z in (logits, teacher_logits)
@@ -35,7 +41,13 @@ def hint_loss(feature: Tensor, teacher_feature: Tensor, reduction: str = 'mean')
 
     .. math:: \frac{1}{N} \sum_n \| F_i^{(n)} - F_C^{(n)} \|_2^2
 
-    :math:`F_i` and :math:`F_C` (detached) are (N, D). For ``reduction`` see :class:`HintLoss`.
+    Args:
+        feature (Tensor): Feature :math:`F_i` of an exit, (N, D).
+        teacher_feature (Tensor): Feature :math:`F_C` of the teacher, (N, D), detached.
+        reduction (str): See :class:`HintLoss`. Defaults to ``'mean'``.
+
+    Returns:
+        Tensor: A scalar.
     """
     a, b = _full_precision(feature), _full_precision(teacher_feature)  # squares overflow half
     if reduction == 'mmrazor_broadcast':
