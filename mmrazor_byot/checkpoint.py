@@ -82,7 +82,7 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
     if not isinstance(checkpoint, dict):
         kind = type(checkpoint).__name__
         raise CheckpointError(
-            f'"{filename}" holds a {kind}, not a checkpoint (a dict with "state_dict" or of weights)'
+            f'"{filename}" holds a {kind}, not a checkpoint (a dict with "state_dict" or weights)'
         )
     return checkpoint
 

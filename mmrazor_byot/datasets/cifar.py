@@ -15,7 +15,7 @@ from mmrazor_byot.registry import DATASETS
 from .in_memory import select_part
 
 #: AssertionError: mmpretrain's check of the files. OSError includes URLError, without network.
-FAULTS = (OSError, RuntimeError, AssertionError, EOFError, pickle.UnpicklingError, tarfile.TarError)
+DOWNLOAD_ERRORS = (OSError, RuntimeError, AssertionError, EOFError, pickle.UnpicklingError, tarfile.TarError)
 
 
 @DATASETS.register_module()
@@ -55,7 +55,7 @@ class CIFAR10(_CIFAR10):
         name = type(self).__name__
         try:
             samples = super().load_data_list()
-        except FAULTS as e:
+        except DOWNLOAD_ERRORS as e:
             folder = os.path.abspath(self.data_prefix['root'])
             raise DatasetError(
                 f'{name} is not complete in {folder} and could not be downloaded '
