@@ -15,7 +15,14 @@ from mmrazor_byot.registry import DATASETS
 from .in_memory import select_part
 
 #: AssertionError: mmpretrain's check of the files. OSError includes URLError, without network.
-DOWNLOAD_ERRORS = (OSError, RuntimeError, AssertionError, EOFError, pickle.UnpicklingError, tarfile.TarError)
+DOWNLOAD_ERRORS = (
+    OSError,
+    RuntimeError,
+    AssertionError,
+    EOFError,
+    pickle.UnpicklingError,
+    tarfile.TarError,
+)
 
 
 @DATASETS.register_module()
