@@ -65,7 +65,8 @@ def test_resuming(tmp_path, hook):
     whole = run('mmrazor_byot.RuntimeInfoHook', tmp_path / 'whole', EPOCHS)
     run(hook, tmp_path / 'broken', dict(EPOCHS, max_epochs=1))
     resumed = run('mmrazor_byot.RuntimeInfoHook', tmp_path / 'broken', EPOCHS, resume=True)
-    assert resumed[0] == whole[0][2:]
+    # Runs of one second share a log.
+    assert resumed[0][-2:] == whole[0][2:]
     for found, expected in zip(resumed[1:], whole[1:]):
         # MMEngine saves a checkpoint before the validation of its epoch.
         train = {key: value for key, value in expected.items() if key.startswith('train/')}
