@@ -80,9 +80,9 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
     except Exception as e:  # a truncated file can raise anything
         raise _broken(filename, str(e) or type(e).__name__) from e
     if not isinstance(checkpoint, dict):
-        kind = type(checkpoint).__name__
         raise CheckpointError(
-            f'"{filename}" holds a {kind}, not a checkpoint (a dict with "state_dict" or weights)'
+            f'"{filename}" holds a {type(checkpoint).__name__}, not a checkpoint (a dict with '
+            '"state_dict", or a state dict)'
         )
     return checkpoint
 

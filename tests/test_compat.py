@@ -195,24 +195,6 @@ def test_install_twice_patches_once(monkeypatch):
     assert loader('https://a.org/a.pth').__name__ == 'load_from_http'
 
 
-@pytest.fixture
-def select(monkeypatch):
-    """Notes the devices that are selected."""
-    devices = []
-    monkeypatch.setattr(torch.cuda, 'set_device', devices.append)
-    return devices
-
-
-@pytest.mark.parametrize('has_gpu, selected', [(False, [9]), (True, [3, 9])])
-def test_no_cuda_device(monkeypatch, select, has_gpu, selected):
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: has_gpu)
-    with pytest.raises(ZeroDivisionError), compat.no_cuda_device():
-        torch.cuda.set_device(3)
-        raise ZeroDivisionError
-    torch.cuda.set_device(9)  # restored, after an error too
-    assert select == selected
-
-
 @pytest.mark.parametrize('batch', [1, 3])
 @pytest.mark.parametrize('height, width, size', [(14, 7, 7), (6, 4, 2)])
 def test_symbolic_batch_reverses_windows_alike(batch, height, width, size):

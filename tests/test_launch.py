@@ -198,7 +198,8 @@ def start(monkeypatch):
         monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
         monkeypatch.setenv('LOCAL_WORLD_SIZE', str(processes))
         note = lambda *args, **kwargs: begun.append((args, kwargs))  # noqa
-        monkeypatch.setattr(launch, 'init_dist', note)
+        select = lambda *args, **kwargs: (torch.cuda.set_device(9), note(*args, **kwargs))  # noqa
+        monkeypatch.setattr(launch, 'init_dist', select)  # MMEngine's selects a device too
         monkeypatch.setattr(launch, 'set_multi_processing', note)
         cfg = Config(settings)
         args = arguments('a.py', '--launcher', launcher, *words)

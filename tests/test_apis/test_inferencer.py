@@ -8,7 +8,6 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from PIL import Image
 from run import DIGITS, RECIPES
 
 from mmrazor_byot.apis import ByotInferencer
@@ -175,15 +174,6 @@ def test_the_time_of_a_batch_is_shared(inferencer, digits, monkeypatch):
     monkeypatch.setattr('mmrazor_byot.apis.inferencer.time.perf_counter', lambda: next(clock))
     times = [r['time_ms'] for r in inferencer(list(digits[0][:7]), batch_size=5)]
     assert times == pytest.approx([100] * 5 + [50] * 2)
-
-
-def test_a_photograph_works(inferencer):
-    photo = cv2.GaussianBlur(
-        np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8), (0, 0), 9
-    )
-    small = np.array(Image.fromarray(photo).resize((32, 32), Image.BOX))
-    (large,), (fit,) = inferencer(photo), inferencer(small)
-    np.testing.assert_array_equal(large['pred_scores'], fit['pred_scores'])
 
 
 def test_policies_in_all_forms(inferencer, digits, mixed, tmp_path):
