@@ -139,12 +139,12 @@ def class_names(model: BaseModel, classes: Optional[Sequence[str]] = None) -> Li
     loader = model._config.get('test_dataloader') or {}
     dataset = image_settings(loader.get('dataset') or {})
     known = DATASETS.get(dataset['type']) if 'type' in dataset else None
-    in_checkpoint, in_class = (
+    metas = (
         getattr(model, '_dataset_meta', None),
+        dataset.get('metainfo'),
         getattr(known, 'METAINFO', None),
     )
-    for meta in (in_checkpoint, dataset.get('metainfo'), in_class):
-        names = (meta or {}).get('classes')
+    for names in ((meta or {}).get('classes') for meta in metas):
         if isinstance(names, (list, tuple)) and len(names) == count:
             return [str(name) for name in names]
     return [str(number) for number in range(count)]

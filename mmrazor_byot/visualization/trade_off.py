@@ -30,8 +30,8 @@ def measure_trade_off(
 ) -> Tuple[Dict[str, List[dict]], Logits]:
     """Measure accuracy, MACs and time of thresholds, exits and calibrated policies.
 
-    The curve uses ``temperatures`` and ``ensemble`` of the first policy; so many
-    ``timed_images`` are timed, one at a time.
+    The curve uses ``temperatures`` and ``ensemble`` of the first policy; of the loader's images the
+    first ``timed_images`` are timed, with batch size 1.
 
     Returns:
         tuple: Lists ``curve`` (with the ``threshold`` of all exits), ``exits`` (with ``name``: 1/C
@@ -86,14 +86,14 @@ def gallery_rows(
     _, num_exits, num_classes = data.logits.shape
     dataset: BaseDataset = loader.dataset
     names = dataset.metainfo.get('classes') or [f'class {i}' for i in range(num_classes)]
-    rows = []
+    rows, step = [], -1 if bgr else 1
     for number in range(1, num_exits + 1):
         here = np.flatnonzero(outcome.exits.numpy() == number)
         shown = here[np.linspace(0, len(here) - 1, min(columns, len(here))).round().astype(int)]
         rows.append(
             [
                 dict(
-                    image=dataset[i]['inputs'].permute(1, 2, 0).numpy()[..., :: -1 if bgr else 1],
+                    image=dataset[i]['inputs'].permute(1, 2, 0).cpu().numpy()[..., ::step],
                     answer=str(names[answers[i]]),
                     right=bool(answers[i] == data.labels[i]),
                 )
