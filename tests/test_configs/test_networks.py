@@ -21,9 +21,17 @@ from mmrazor_byot.registry import MODELS
 SMALLEST = {'byot_swin-tiny_16xb64_in1k': 224}
 THREE_STAGES = ('resnext29', 'wrn', 'pyramidnet')
 BATCH = 4
+#: Deeper networks of families that are here without them.
+SLOW = ['resnet101', 'resnet152', 'wrn28', 'wrn44']
 
 
-@pytest.mark.parametrize('name', BYOT)
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(name, marks=pytest.mark.slow) if any(net in name for net in SLOW) else name
+        for name in BYOT
+    ],
+)
 def test_learns_predicts_and_resumes(name, tmp_path):
     if 'timm' in name:
         pytest.importorskip('timm')
