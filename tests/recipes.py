@@ -4,6 +4,7 @@ import copy
 import functools
 import re
 
+import pytest
 from mmengine.config import Config
 from run import RECIPES, ROOT
 
@@ -21,6 +22,14 @@ def load(name: str) -> Config:
 @functools.cache
 def _load(name: str) -> Config:
     return Config.fromfile(RECIPES / f'{name}.py')
+
+
+def with_slow(names: list, slow: list) -> list:
+    """Parameters of a test: the names that contain one of ``slow`` are marked so."""
+    return [
+        pytest.param(name, marks=pytest.mark.slow) if any(net in name for net in slow) else name
+        for name in names
+    ]
 
 
 def table_rows(name: str) -> dict:

@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmpretrain.structures import DataSample
-from recipes import BYOT, load
+from recipes import BYOT, load, with_slow
 
 from mmrazor_byot.checkpoint import load_from_local
 from mmrazor_byot.registry import MODELS
@@ -25,13 +25,7 @@ BATCH = 4
 SLOW = ['resnet101', 'resnet152', 'wrn28', 'wrn44']
 
 
-@pytest.mark.parametrize(
-    'name',
-    [
-        pytest.param(name, marks=pytest.mark.slow) if any(net in name for net in SLOW) else name
-        for name in BYOT
-    ],
-)
+@pytest.mark.parametrize('name', with_slow(BYOT, SLOW))
 def test_learns_predicts_and_resumes(name, tmp_path):
     if 'timm' in name:
         pytest.importorskip('timm')

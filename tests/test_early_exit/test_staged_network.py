@@ -6,7 +6,7 @@ import pytest
 import torch
 from lively import lively, recipe_network
 from mmengine.analysis import FlopAnalyzer
-from recipes import BYOT, load
+from recipes import BYOT, load, with_slow
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmrazor_byot.early_exit import StagedNetwork
@@ -22,13 +22,7 @@ PRODUCTS = ('conv', 'linear', 'matmul')
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(
-    'name',
-    [
-        pytest.param(name, marks=pytest.mark.slow) if any(net in name for net in SLOW) else name
-        for name in BYOT
-    ],
-)
+@pytest.mark.parametrize('name', with_slow(BYOT, SLOW))
 def test_recipe(name, monkeypatch):
     if 'timm' in name:
         pytest.importorskip('timm')
