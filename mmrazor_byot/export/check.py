@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmrazor_byot.early_exit import ExitPolicy, RecordedNetwork
+from mmrazor_byot.early_exit import ExitPolicy, RecordedNetwork, ThresholdPolicy
 from mmrazor_byot.errors import DeployError
 from mmrazor_byot.runtime import EarlyExitModel
 
-from .policy_nodes import THRESHOLD_POLICIES, ThresholdPolicy, default_thresholds, used_exits
+from .policy_nodes import default_thresholds, used_exits
 
 #: Largest allowed difference of a score from torch's.
 TOLERANCE = 1e-4
@@ -47,7 +47,7 @@ def check_file(
     if not torch.isfinite(logits[:, [i - 1 for i in used]]).all():
         raise DeployError('the network gives NaN or infinite logits; nothing was written')
     thresholds: Optional[List[float]] = None
-    if isinstance(policy, THRESHOLD_POLICIES) and len(used) > 1:
+    if isinstance(policy, ThresholdPolicy) and len(used) > 1:
         policy = separating_policy(policy, logits)
         thresholds = default_thresholds(policy, logits.shape[1])
     expected = RecordedNetwork(logits).run(policy)

@@ -1,7 +1,7 @@
 """Exit policies as ONNX nodes: their predictions, and when a sample stops."""
 
 import math
-from typing import Dict, List, Optional, Tuple, Union
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from mmrazor_byot.early_exit import (
     FixedExitPolicy,
     MarginPolicy,
     PatiencePolicy,
+    ThresholdPolicy,
 )
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.runtime.model import NEVER
@@ -19,9 +20,13 @@ from mmrazor_byot.runtime.model import NEVER
 from .nodes import Graph
 from .stages import ExportedStage
 
-ThresholdPolicy = Union[ConfidencePolicy, MarginPolicy, EntropyPolicy]
-THRESHOLD_POLICIES = (ConfidencePolicy, MarginPolicy, EntropyPolicy)
-SUPPORTED_POLICIES = (*THRESHOLD_POLICIES, PatiencePolicy, FixedExitPolicy)
+SUPPORTED_POLICIES = (
+    ConfidencePolicy,
+    MarginPolicy,
+    EntropyPolicy,
+    PatiencePolicy,
+    FixedExitPolicy,
+)
 
 
 def check_supported(policy: ExitPolicy) -> None:
@@ -49,7 +54,7 @@ def default_thresholds(policy: ExitPolicy, num_exits: int) -> List[float]:
 
     A certainty is from 0 to 1; an entropy becomes 1 - entropy. None becomes :data:`NEVER`.
     """
-    if not isinstance(policy, THRESHOLD_POLICIES):
+    if not isinstance(policy, ThresholdPolicy):
         return []
     thresholds = [policy.threshold(i) for i in used_exits(policy, num_exits)[:-1]]
     if isinstance(policy, EntropyPolicy):
@@ -69,7 +74,7 @@ class PolicyNodes:
 
     def __init__(self, policy: ExitPolicy, num_classes: int) -> None:
         self.policy, self.num_classes = policy, num_classes
-        self.takes_thresholds = isinstance(policy, THRESHOLD_POLICIES)
+        self.takes_thresholds = isinstance(policy, ThresholdPolicy)
 
     def probabilities(self, graph: Graph, stage: ExportedStage) -> str:
         """Calibrated probabilities of an exit, (M, K)."""
