@@ -133,9 +133,13 @@ class Run:
             cfg.ema = hooks.ema
         text = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
         # Where images and teacher lie on this machine is no setting.
-        images = cfg.train_dataloader.dataset.dataset.ann_file
-        for path in (str(Path(self.args.work_dir)), images):
-            text = text.replace(path, '')
+        images = cfg.train_dataloader.dataset.dataset
+        for path in (
+            str(Path(self.args.work_dir)),
+            images.get('ann_file'),
+            images.get('data_root'),
+        ):
+            text = text.replace(path, '') if path else text
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def is_done(self) -> bool:

@@ -4,6 +4,7 @@ All of a scale share network, data, data order, schedule and epochs; only how th
 differs.
 """
 
+import os
 from copy import deepcopy
 from typing import Callable, Dict
 
@@ -28,6 +29,11 @@ def method_config(scale: Scale, method: str, changes: dict = {}) -> Config:
         schedule = Config.fromfile(file)
         for key in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
             cfg[key] = schedule[key]
+    if scale.packed and scale.packed in os.environ:
+        for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+            loader.dataset.dataset.update(
+                type='mmrazor_byot.PackedImages', data_root='', ann_file=os.environ[scale.packed]
+            )
     cfg.merge_from_dict({**scale.options, **changes})
     METHODS[method](cfg, scale)
     return cfg

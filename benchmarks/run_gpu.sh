@@ -1,31 +1,71 @@
 #!/bin/sh
-# What benchmarks/README.md wants of a GPU; results, logs and checkpoints go to
-# a folder. TIN32=/path/to/file.npz gives the images, random ones serve without.
-#   sh benchmarks/run_gpu.sh FOLDER
-set -eu
+# The tests and benchmarks that need a GPU, about 8 minutes on an H100. Each writes its result into
+# FOLDER as it ends; one that fails does not stop the others.
+#   CIFAR100=FILE.npz sh benchmarks/run_gpu.sh FOLDER [tests] [steps] [epoch] [train] [rest]
+# All parts run if none is named. FILE.npz is CIFAR-100 in the format of PackedImages; without it,
+# the recipe's own data set is used. EPOCHS=20 shortens the trainings; DEVICE=cpu with small
+# BATCH, STEPS and IMAGES is for a rehearsal.
+set -u
 cd "$(dirname "$0")/.."
 out=${1:?name a folder for the results}
+shift
+mkdir -p "$out"
+parts=${*:-tests steps epoch train rest}
+device=${DEVICE:-cuda} batch=${BATCH:-128} steps=${STEPS:-50} warmup=${WARMUP:-10} images=${IMAGES:-50000} epochs=${EPOCHS:-60}
 recipes=configs/distill/mmcls/byot
-fast=$recipes/byot_resnet18-fast_1xb128_tin32.py
 amp='optim_wrapper.type=mmrazor_byot.AmpOptimWrapper optim_wrapper.optimizer.fused=True'
+failed=''
 
-step() { python benchmarks/train_step.py --device cuda --steps 50 --warmup 10 --out "$out" "$@"; }
-python -m pytest -q tests/test_gpu.py
-step --batch 128 --name train_step_cuda_fp32
-step --batch 128 --amp bf16 --layout channels_last --fused --name train_step_cuda_bf16
-step --batch 128 --amp bf16 --layout channels_last --fused --compile --name train_step_cuda_bf16_compile
-step --batch 16 --methods plain byot mmrazor --name train_step_cuda_b16
-python benchmarks/data_path.py --device cuda --out "$out"
-python benchmarks/scaling.py --device cuda --processes 1 --steps 20 --out "$out"
-# shellcheck disable=SC2086
-python benchmarks/epoch.py $fast $recipes/plain_resnet18-fast_1xb128_tin32.py \
-    --methods mmrazor --batch 128 --epochs 2 --cfg-options $amp --name epoch_cuda --out "$out"
-# shellcheck disable=SC2086
-python benchmarks/epoch.py $fast --batch 128 --cfg-options $amp compile=True --name epoch_cuda_compile --out "$out"
-[ -n "${TIN32:-}" ] || exit 0
-# Accuracies over seeds; stopped, it goes on where it was.
-# shellcheck disable=SC2086
-python benchmarks/accuracy.py --scale full-60e --jobs 4 --out "$out" --work-dir "$out/accuracy" --cfg-options $amp compile=True
-# The whole recipe of 250 epochs; the log has the time.
-# shellcheck disable=SC2086
-python tools/train.py $fast --work-dir "$out/byot_250e" --cfg-options $amp train_cfg.val_interval=50
+run() { # name, command
+    name=$1
+    shift
+    start=$(date +%s)
+    "$@" >"$out/$name.log" 2>&1 || failed="$failed $name"
+    grep -v '^$' "$out/$name.log" | tail -n 14
+    echo "$name: $(($(date +%s) - start)) s"
+}
+step() { # name, arguments
+    name=train_step_$1
+    shift
+    run "$name" python benchmarks/train_step.py --device "$device" --steps "$steps" --warmup "$warmup" --out "$out" --name "$name" "$@"
+}
+epoch() { # name, arguments
+    name=epoch_$1
+    shift
+    run "$name" python benchmarks/epoch.py --synthetic --epochs 2 --out "$out" --name "$name" "$@"
+}
+
+for part in $parts; do
+    case $part in
+    tests)
+        run tests python -m pytest -q -p no:cacheprovider tests/test_gpu.py
+        ;;
+    steps)
+        step bf16 --batch "$batch" --amp bf16 --layout channels_last --fused
+        step bf16_compile --batch "$batch" --amp bf16 --layout channels_last --fused --compile
+        step fp32_b16 --batch $((batch / 8)) --methods plain deep-supervision byot mmrazor
+        ;;
+    epoch)
+        fast=$recipes/byot_resnet18-fast_1xb128_cifar100.py
+        # shellcheck disable=SC2086
+        epoch compile $fast --batch "$batch" --images "$images" --cfg-options $amp compile=True
+        # shellcheck disable=SC2086
+        epoch bf16 $fast --batch "$batch" --images "$images" --cfg-options $amp
+        ;;
+    train)
+        # shellcheck disable=SC2086
+        run accuracy python benchmarks/accuracy.py --scale cifar100-60e --jobs 4 --seeds ${SEEDS:-0} \
+            --methods plain deep-supervision byot byot-strided-ema --out "$out" --work-dir "$out/work_dirs" \
+            --cfg-options $amp compile=True train_cfg.max_epochs="$epochs" param_scheduler.total_steps="$epochs" ${OPTIONS:-}
+        ;;
+    rest)
+        step fp32 --batch "$batch"
+        step fp32_b64 --batch $((batch / 2)) --methods plain byot mmrazor
+        run data_path python benchmarks/data_path.py --device "$device" --rounds 5 --batch "$batch" --out "$out" --name data_path
+        epoch mmrazor --methods mmrazor --images $((images / 8))
+        ;;
+    *) echo "no part $part" >&2 && exit 1 ;;
+    esac
+done
+[ -z "$failed" ] || echo "failed:$failed"
+[ -z "$failed" ]

@@ -18,6 +18,8 @@ class Scale:
         teacher: What makes the backbone of the larger teacher.
         ema_changes: Of the strong recipe's moving average, where epochs have another number of
             iterations.
+        packed: The environment variable that may name a packed image file, to be used in place of
+            the recipe's own data set.
         hold_out_every: With ``--held-out`` every so many-th training image is kept from training,
             and tested on.
     """
@@ -28,6 +30,7 @@ class Scale:
     teacher: dict = field(default_factory=dict)
     ema_changes: dict = field(default_factory=dict)
     hold_out_every: int = 10
+    packed: Optional[str] = None
 
 
 ONE_PROCESS = {'train_dataloader.batch_size': 128, 'channels_last': True}
@@ -39,7 +42,12 @@ SMALL = Scale(
     # It trains on 150 of 500 images of a class, so half can be kept.
     hold_out_every=2,
 )
-FULL = Scale('byot_resnet18-fast_1xb128_tin32.py', ONE_PROCESS, teacher=dict(depth=50))
+CIFAR100 = Scale(
+    'byot_resnet18-fast_1xb128_cifar100.py',
+    ONE_PROCESS,
+    teacher=dict(depth=50),
+    packed='CIFAR100',
+)
 SCALES = {
     'small': SMALL,
     # As many epochs of twice as many steps, in mixed precision.
@@ -52,8 +60,8 @@ SCALES = {
         },
         ema_changes=dict(momentum=0.005),
     ),
-    'full': FULL,
-    'full-60e': replace(FULL, schedule='onecycle_60e.py'),
+    'cifar100': CIFAR100,
+    'cifar100-60e': replace(CIFAR100, schedule='onecycle_60e.py'),
 }
 
 

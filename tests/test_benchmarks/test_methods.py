@@ -49,13 +49,14 @@ def test_methods_differ_in_how_they_learn_alone(scale):
 
 def test_schedule_of_the_full_scale():
     epochs = [
-        method_config(SCALES[name], 'plain').train_cfg.max_epochs for name in ('full', 'full-60e')
+        method_config(SCALES[name], 'plain').train_cfg.max_epochs
+        for name in ('cifar100', 'cifar100-60e')
     ]
     assert epochs == [250, 60]
 
 
 def test_the_strong_recipes_are_what_the_table_calls_strided_ema():
-    best = method_config(SCALES['full'], 'byot-strided-ema')
+    best = method_config(SCALES['cifar100'], 'byot-strided-ema')
     for data in ('tin32', 'cifar100'):
         strong = Config.fromfile(RECIPES / f'byot_resnet18_8xb16_{data}_strong.py')
         assert strong.model == best.model
@@ -64,7 +65,12 @@ def test_the_strong_recipes_are_what_the_table_calls_strided_ema():
 
 def test_a_moving_average_is_over_as_many_epochs_at_each_scale():
     """About four, of 24 iterations at the small scale and 391 at the full."""
-    for scale, iterations in (('small', 24), ('small-b64', 47), ('full', 391), ('full-60e', 391)):
+    for scale, iterations in (
+        ('small', 24),
+        ('small-b64', 47),
+        ('cifar100', 391),
+        ('cifar100-60e', 391),
+    ):
         ema = method_config(SCALES[scale], 'plain-ema').default_hooks.ema
         assert 1 / ema.momentum / iterations == pytest.approx(4.2, abs=0.2)
         assert ema.update_buffers
