@@ -1,11 +1,18 @@
 """Safe loading of checkpoints, and atomic writing."""
 
 import codecs
+import functools
+import hashlib
 import os
 import pickle
 import re
+import warnings
+import zipfile
 from collections import Counter
+from pathlib import Path
 from typing import Any, Dict
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 import torch
@@ -13,12 +20,16 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
+from .download import download, hash_in_name, name_in_url, once_per_node
 from .errors import CheckpointError
-from .files import PathLike, write_bytes
+from .files import PathLike, sha256, write_bytes
+from .state_dict import check_state_dict
 
 # Stubs for classes that a file may name but not call.
 _NDARRAY = object()
 _ONE_CYCLE = object()
+#: NumPy's kinds of scalars that hold neither Python objects nor fields.
+_NUMPY_KINDS = '?bhilqBHILQefdgFDGSUmM'
 
 
 def allow_mmengine_globals() -> None:
@@ -43,7 +54,7 @@ def allow_mmengine_globals() -> None:
     for package in ('numpy.core', 'numpy._core'):  # NumPy 1 and NumPy 2
         allowed[f'{package}.multiarray._reconstruct'] = _empty_array
         allowed[f'{package}.multiarray.scalar'] = np.float64(0).__reduce__()[0]
-    for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_):
+    for kind in _NUMPY_KINDS:
         dtype = type(np.dtype(kind))  # numpy.dtypes.Float64DType and so on
         allowed[f'{dtype.__module__}.{dtype.__qualname__}'] = dtype
     torch.serialization.add_safe_globals([(value, name) for name, value in allowed.items()])
@@ -63,47 +74,141 @@ def _known_method(owner: Any, name: str) -> Any:
     raise pickle.UnpicklingError(f'Unsupported: getattr of {name!r}')
 
 
-def load_from_local(filename: str, map_location: Any = None) -> dict:
-    """Load a checkpoint file without running code; replaces MMEngine's loader of local files.
+allow_mmengine_globals()
+
+
+def load_from_address(filename: str, map_location: Any = None) -> dict:
+    """Load a checkpoint from a file or URL without running code; replaces MMEngine's loaders.
+
+    Args:
+        filename (str): A path; a ``file://``, ``http://`` or ``https://`` URL, which is cached in
+            torch.hub's folder; or a name that MMEngine has a URL for: ``torchvision://resnet18``.
+        map_location: As in :func:`torch.load`. Defaults to None.
 
     Raises:
-        CheckpointError: The file is missing, truncated, not a checkpoint, or carries more than
-            weights and training state.
+        CheckpointError: The address is of another kind, or see :func:`load_from_local`.
     """
-    filename = os.path.expanduser(filename)
-    if not os.path.isfile(filename):
-        raise CheckpointError(f'checkpoint "{filename}" does not exist; check the path')
-    try:
-        checkpoint = torch.load(filename, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as e:
-        raise _refused(filename, str(e)) from e
-    except Exception as e:  # a truncated file can raise anything
-        raise _broken(filename, str(e) or type(e).__name__) from e
-    if not isinstance(checkpoint, dict):
+    found = re.match(r'(?:[\w.-]+:)?([\w+.-]+)://(.*)', filename, re.DOTALL)  # also c:s3://
+    if not found:
+        return load_from_local(filename, map_location)
+    scheme, name = found[1].lower(), found[2]
+    if scheme == 'file':
+        return load_from_local(url2pathname(urlsplit(filename).path), map_location)
+    if scheme in ('http', 'https'):
+        return _load_from_url(filename, map_location)
+    if scheme in ('torchvision', 'modelzoo', 'openmmlab', 'open-mmlab', 'mmcls'):
+        return _load_by_name(scheme, name, map_location)
+    raise CheckpointError(
+        f'checkpoint "{filename}": {scheme}:// is not supported, as nothing checks what it loads; '
+        'download the file and give its path'
+    )
+
+
+def _load_by_name(scheme: str, name: str, map_location: Any) -> dict:
+    from mmengine.runner import checkpoint as mmengine_checkpoint
+
+    tables = dict(
+        mmcls=mmengine_checkpoint.get_mmcls_models,
+        openmmlab=mmengine_checkpoint.get_external_models,
+    )
+    get_urls = tables.get(scheme.replace('-', ''), mmengine_checkpoint.get_torchvision_models)
+    urls, renamed = get_urls(), mmengine_checkpoint.get_deprecated_model_names()
+    url = urls.get(name) or urls.get(renamed.get(name))
+    if url is None:
         raise CheckpointError(
-            f'"{filename}" holds a {type(checkpoint).__name__}, not a checkpoint (a dict with '
-            '"state_dict", or a state dict)'
+            f'checkpoint "{scheme}://{name}": MMEngine knows no URL of that name; check the name, '
+            'or download the file and give its path'
         )
+    checkpoint = load_from_address(url, map_location)
+    if scheme == 'mmcls':
+        return mmengine_checkpoint._process_mmcls_checkpoint(checkpoint)
     return checkpoint
 
 
-def _refused(filename: str, reason: str) -> CheckpointError:
-    found = re.search(r'(?:GLOBAL|Unsupported global:|Unsupported:) (?!GLOBAL)([\w.]+)', reason)
+def _load_from_url(url: str, map_location: Any) -> dict:
+    name = name_in_url(url)
+    if name.strip('.') == '':
+        raise CheckpointError(f'checkpoint "{url}": the URL ends in no name of a file')
+    folder, check = Path(torch.hub.get_dir(), 'checkpoints'), None
+    if not hash_in_name(name):
+        # Another server may have another file of that name, or a page that says sorry.
+        folder /= hashlib.sha256(url.encode()).hexdigest()[:16]
+        check = functools.partial(_read, source=url)
+    once_per_node(lambda: download(url, folder / name, check=check))
+    return load_from_local(str(folder / name), map_location)
+
+
+def load_from_local(filename: str, map_location: Any = None) -> dict:
+    """Load a checkpoint file without running code.
+
+    Raises:
+        CheckpointError: The file is missing, truncated, not a checkpoint, does not have the hash in
+            its name, or carries more than weights and training state; or its weights cannot be
+            used, see :func:`mmrazor_byot.state_dict.check_state_dict`.
+    """
+    file = Path(filename).expanduser()
+    if not file.is_file():
+        raise CheckpointError(f'checkpoint "{file}" does not exist; check the path')
+    if not os.access(file, os.R_OK):
+        raise CheckpointError(f'checkpoint "{file}" cannot be read: no permission')
+    expected = hash_in_name(file.name)
+    if expected and not (digest := sha256(file)).startswith(expected):
+        raise CheckpointError(
+            f'checkpoint "{file}" is damaged or renamed: its sha256 is {digest}, not '
+            f'{expected}...; download it again, or give it a name without a hash'
+        )
+    return _read(file, str(file), map_location)
+
+
+def _read(file: Path, source: str, map_location: Any = 'cpu') -> dict:
+    source = f'checkpoint "{source}"'
+    try:
+        with warnings.catch_warnings():  # about formats that are refused, or read nevertheless
+            warnings.simplefilter('ignore')
+            checkpoint = torch.load(file, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as e:
+        raise _refused(file, source, str(e)) from e
+    except Exception as e:  # a truncated file can raise anything
+        raise _broken(file, source, str(e) or type(e).__name__) from e
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(
+            f'{source} holds a {type(checkpoint).__name__}, not a checkpoint (a dict with '
+            '"state_dict", or a state dict)'
+        )
+    check_state_dict(checkpoint.get('state_dict', checkpoint), f'the state_dict of {source}')
+    check_state_dict(checkpoint.get('ema_state_dict', {}), f'the ema_state_dict of {source}')
+    meta = checkpoint.get('meta') or {}
+    if not isinstance(meta, dict):
+        raise CheckpointError(f'the meta of {source} is a {type(meta).__name__}, not a dict')
+    meta.pop('config', None)  # text of a config, which MMEngine would run to resume
+    return checkpoint
+
+
+def _refused(file: Path, source: str, reason: str) -> CheckpointError:
+    found = re.search(
+        r"(?:GLOBAL|Unsupported global:|Unsupported:|but got <class) '?(?!GLOBAL)([\w.]+)", reason
+    )
     if found:
         return CheckpointError(
-            f'checkpoint "{filename}" was not loaded: it carries "{found.group(1)}", which is '
-            'neither a weight nor training state, and loading it can run code. Ask its author for '
-            'a file with the weights only.'
+            f'{source} was not loaded: it carries "{found.group(1)}", which is neither a weight '
+            'nor training state, and loading it can run code. Ask its author for a file with the '
+            'weights only.'
         )
     # torch's text before this advises to load the file without the check.
     _, _, detail = reason.rpartition('WeightsUnpickler error:')
-    return _broken(filename, detail.strip() or 'it is not a zip archive')
+    return _broken(file, source, detail.strip() or 'it is not a zip archive')
 
 
-def _broken(filename: str, reason: str) -> CheckpointError:
+def _broken(file: Path, source: str, reason: str) -> CheckpointError:
+    reason = reason.strip().splitlines()[0][:120]
+    if zipfile.is_zipfile(file):
+        return CheckpointError(
+            f'{source} is whole, but cannot be read: {reason}. Save the weights again by '
+            'torch.save with its default settings'
+        )
     return CheckpointError(
-        f'checkpoint "{filename}" ({os.path.getsize(filename)} bytes) is truncated or not a '
-        f'checkpoint; copy or download it again. ({reason.strip().splitlines()[0][:120]})'
+        f'{source} ({file.stat().st_size} bytes) is truncated or not a checkpoint; copy or '
+        f'download it again. ({reason})'
     )
 
 

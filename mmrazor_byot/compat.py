@@ -4,7 +4,8 @@
    names that ``torch.ao.quantization`` has dropped. If it fails to import, and only then, it is
    replaced by a stub, whose use raises an error that says so.
 2. MMEngine loads checkpoints by a bare ``torch.load``, which refuses MMEngine's own files and, from
-   a URL, runs whatever code a file carries. See :mod:`mmrazor_byot.checkpoint`.
+   a URL, runs whatever code a file carries. All addresses go to :mod:`mmrazor_byot.checkpoint`.
+   MMEngine also casts integers to weights without a word.
 3. ``mmrazor_byot::NAME`` as a config's base, or for ``mmengine.hub.get_config``: MMEngine has a
    fixed list of packages, misses editable installs, and would look up bare types in our scope.
 4. The models of :mod:`mmrazor_byot.zoo` are added to mmpretrain's ``ModelHub``.
@@ -26,7 +27,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 from unittest import mock
 
-from .errors import ConfigError
+from .errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -163,13 +164,29 @@ def _stub_quantization(module: Any, cause: Exception) -> None:
 
 
 def _load_checkpoints_safely(module: Any) -> None:
-    from .checkpoint import allow_mmengine_globals, load_from_local
+    from .checkpoint import load_from_address
+    from .state_dict import other_types, rename_like
     from .zoo import load_from_zoo
 
-    allow_mmengine_globals()
-    for prefix, loader in (('', load_from_local), ('zoo://', load_from_zoo)):
+    module.CheckpointLoader._schemes.clear()
+    for prefix, loader in (('', load_from_address), ('zoo://', load_from_zoo)):
         module.CheckpointLoader.register_scheme(prefixes=prefix, loader=loader, force=True)
     module.load_url = functools.partial(module.load_url, weights_only=True)
+    load_state_dict = module.load_state_dict
+
+    @functools.wraps(load_state_dict)
+    def load_checked(model: Any, state: Any, *args: Any, **kwargs: Any) -> None:
+        target = model
+        while module.is_model_wrapper(target) or isinstance(target, module.BaseTTAModel):
+            target = target.module
+        state = rename_like(target, state)
+        if cast := other_types(target.state_dict(), state):
+            raise CheckpointError(
+                f'the weights do not fit the {type(target).__name__}: {", ".join(cast[:3])}'
+            )
+        load_state_dict(model, state, *args, **kwargs)
+
+    module.load_state_dict = load_checked
 
 
 def _resolve_our_bases(module: Any) -> None:

@@ -7,26 +7,22 @@ path, because mim accepts only URLs. Downloads are cached in ``$MMRAZOR_BYOT_HOM
 """
 
 import os
-import re
-import socket
 from dataclasses import dataclass
 from difflib import get_close_matches
-from http.client import HTTPException
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Dict, List, Optional
-from urllib.error import URLError
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import torch.hub
-from mmengine.dist import all_gather_object
 from mmengine.fileio import load
 
 from .checkpoint import load_from_local
-from .errors import ConfigError, ZooError
-from .files import PathLike, check_writable, sha256
+from .download import download as fetch
+from .download import hash_in_name, name_in_url, once_per_node
+from .errors import CheckpointError, ConfigError, ZooError
+from .files import PathLike, sha256
 
 INDEX = 'model-index.yml'
-TIMEOUT_S = 30  # to connect, and between two blocks of data
 _BUFFERS = ('running_mean', 'running_var', 'num_batches_tracked')
 
 
@@ -46,7 +42,7 @@ class ZooModel:
     @property
     def file_name(self) -> str:
         """Name of the checkpoint file, the end of its URL; empty without weights."""
-        return PurePosixPath(unquote(urlsplit(self.weights or '').path)).name
+        return name_in_url(self.weights or '')
 
     @property
     def shipped(self) -> Optional[Path]:
@@ -108,12 +104,6 @@ def find_model(name: str) -> ZooModel:
     raise ZooError(f'the zoo has no model {name!r}: {hint} (python tools/model_zoo.py list)')
 
 
-def hash_in_name(file_name: str) -> str:
-    """The first digits of the sha256, as in ``net-0251084e.pth``; empty if there are none."""
-    found = re.search(r'-([0-9a-fA-F]{8,64})\.\w+$', file_name)
-    return found.group(1).lower() if found else ''
-
-
 def cached_file(model: ZooModel, dest: Optional[PathLike] = None) -> Path:
     """The path to which :func:`download` writes a model's checkpoint."""
     home = os.getenv('MMRAZOR_BYOT_HOME') or os.path.join(torch.hub.get_dir(), 'mmrazor_byot')
@@ -146,33 +136,20 @@ def download(
     model = find_model(name)
     if model.weights is None:
         raise ZooError(f'no weights of {name} are published: train them with {model.config}')
-    url, file, expected = model.weights, cached_file(model, dest), hash_in_name(model.file_name)
+    url, file = model.weights, cached_file(model, dest)
     if model.shipped:
         url = model.shipped.absolute().as_uri()
     elif base := str(base_url or os.getenv('MMRAZOR_BYOT_MIRROR') or ''):
         base = base if '://' in base else Path(base).expanduser().absolute().as_uri()
         url = f'{base.rstrip("/")}/{quote(file.name)}'
-    if not expected:
+    if not hash_in_name(file.name):
         raise ZooError(f'{url} cannot be checked: end its name in the digits of its sha256')
-    no_timeout = socket.getdefaulttimeout() is None
     try:
-        if not (file.is_file() and sha256(file).startswith(expected)):
-            check_writable(file)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            if no_timeout:  # torch.hub does not set one
-                socket.setdefaulttimeout(TIMEOUT_S)
-            torch.hub.download_url_to_file(url, str(file), expected, progress)
+        fetch(url, file, progress)
     except ConfigError as e:
         raise ZooError(f'{e}; name another folder: --dest DIR') from e
-    except (URLError, HTTPException, ValueError, TimeoutError, ConnectionError) as e:
-        raise ZooError(f'cannot fetch {url} ({e}); name a mirror: --mirror BASE') from e
-    except OSError as e:
-        raise ZooError(f'cannot write {file}: {e.strerror or e}; name another: --dest DIR') from e
-    except RuntimeError as e:
-        raise ZooError(f'{url} is damaged or truncated: {e}. Try again, or another mirror') from e
-    finally:
-        if no_timeout:
-            socket.setdefaulttimeout(None)
+    except CheckpointError as e:
+        raise ZooError(f'{e}; try again, or name a mirror: --mirror BASE') from e
     return file
 
 
@@ -180,17 +157,10 @@ def verify(path: PathLike) -> CheckedFile:
     """Check the hash of a checkpoint, and that it holds weights and no code.
 
     Raises:
-        ZooError: The file is missing, damaged or renamed, or has no state dict.
-        CheckpointError: The file is not a checkpoint, or carries code.
+        ZooError: The file has no state dict.
+        CheckpointError: The file is missing, damaged, renamed or not a checkpoint, or carries code.
     """
     path = Path(path).expanduser()
-    expected = hash_in_name(path.name)
-    try:
-        digest = sha256(path)
-    except OSError as e:
-        raise ZooError(f'cannot read {path}: {e.strerror}') from e
-    if not digest.startswith(expected):
-        raise ZooError(f'{path} is damaged or renamed: its sha256 is {digest}; download it again')
     checkpoint = load_from_local(str(path), 'cpu')
     state = checkpoint.pop('state_dict', None)
     if state is None:
@@ -202,8 +172,8 @@ def verify(path: PathLike) -> CheckedFile:
     return CheckedFile(
         path=path,
         size=path.stat().st_size,
-        sha256=digest,
-        expected_sha256=expected,
+        sha256=sha256(path),
+        expected_sha256=hash_in_name(path.name),
         tensors=len(state),
         parameters=sum(t.numel() for key, t in state.items() if not str(key).endswith(_BUFFERS)),
         meta=meta if isinstance(meta, dict) else {},
@@ -212,19 +182,9 @@ def verify(path: PathLike) -> CheckedFile:
 
 
 def load_from_zoo(filename: str, map_location: Any = None) -> Dict[str, Any]:
-    """Load ``zoo://NAME`` in MMEngine; the first process of each node downloads it.
-
-    The others wait, at most for the timeout of the process group. If one fails, all raise an error.
-    """
-    name, error = filename.removeprefix('zoo://'), None
-    if int(os.getenv('LOCAL_RANK', '0')) == 0:
-        try:
-            download(name)
-        except Exception as e:
-            error = e
-    reasons = [text for text in all_gather_object(error and str(error)) if text is not None]
-    if reasons:
-        raise error or ZooError(reasons[0])
+    """Load ``zoo://NAME`` in MMEngine; the first process of each node downloads it."""
+    name = filename.removeprefix('zoo://')
+    once_per_node(lambda: download(name))
     return load_from_local(str(cached_file(find_model(name))), map_location)
 
 

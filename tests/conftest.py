@@ -12,6 +12,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
 import torch
+from file_server import server  # noqa: F401
 from run import DIGITS, ROOT, WEIGHTS, run, succeeded, tool
 from tiny import batch, build_byot, mmpretrain_scope, tiny_architecture  # noqa: F401
 

@@ -14,7 +14,7 @@ from mmpretrain.models.utils.attention import ShiftWindowMSA
 from run import RECIPES, run
 
 from mmrazor_byot import compat
-from mmrazor_byot.checkpoint import load_from_local
+from mmrazor_byot.checkpoint import load_from_address
 
 IMPORT_BEFORE_OTHERS = """
 import json, sys
@@ -181,6 +181,8 @@ def test_install_twice_patches_once(monkeypatch):
     monkeypatch.setattr(sys, 'meta_path', others.copy())
     schemes = mmengine_checkpoint.CheckpointLoader._schemes
     monkeypatch.setitem(schemes, '', mmengine_checkpoint.load_from_local)
+    for name in ('load_url', 'load_state_dict'):
+        monkeypatch.setattr(mmengine_checkpoint, name, getattr(mmengine_checkpoint, name))
     monkeypatch.setattr(Config, '_get_cfg_path', Config._get_cfg_path)
     monkeypatch.setattr('mmengine.hub.get_config', get_config)
     compat.install()
@@ -191,8 +193,8 @@ def test_install_twice_patches_once(monkeypatch):
     assert isinstance(first, compat._PatchFinder) and rest == others
     assert first.find_spec('mmengine.runner.runner') is None
     loader = mmengine_checkpoint.CheckpointLoader._get_checkpoint_loader
-    assert loader('a.pth') is load_from_local
-    assert loader('https://a.org/a.pth').__name__ == 'load_from_http'
+    assert loader('a.pth') is loader('https://a.org/a.pth') is load_from_address
+    assert list(mmengine_checkpoint.CheckpointLoader._schemes) == ['zoo://', '']
 
 
 @pytest.mark.parametrize('batch', [1, 3])

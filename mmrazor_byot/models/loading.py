@@ -1,7 +1,6 @@
 """Build a network from its config, and load its weights."""
 
 import copy
-import re
 from typing import Any, Dict, Tuple, TypeVar
 
 from mmengine.config import Config
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from mmrazor_byot.errors import CheckpointError, ConfigError
 from mmrazor_byot.registry import MODELS
+from mmrazor_byot.state_dict import other_types, rename_like
 
 from .algorithms import BYOT
 from .mmrazor_keys import rename_mmrazor_keys
@@ -78,15 +78,12 @@ def convert_state_dict(model: nn.Module, checkpoint: dict) -> Dict[str, Tensor]:
 
     They may be those of a wrapped model and, for BYOT, of MMRazor's.
     """
-    state = {
-        re.sub(r'^module\.', '', str(key)): value
-        for key, value in checkpoint.get('state_dict', checkpoint).items()
-    }
+    state = rename_like(model, checkpoint.get('state_dict', checkpoint))
     return rename_mmrazor_keys(state) if isinstance(model, BYOT) else state
 
 
 def describe_difference(model: nn.Module, state: Dict[str, Tensor], first: int = 3) -> str:
-    """The first missing and unexpected keys and other shapes of a state dict; empty if it fits."""
+    """The first keys of a state dict that do not fit; empty if it fits."""
     own = model.state_dict()
     differences = {
         'missing': [k for k in own if k not in state and not k.endswith('_tracked')],
@@ -96,6 +93,7 @@ def describe_difference(model: nn.Module, state: Dict[str, Tensor], first: int =
             for k in own
             if k in state and _shape(state[k]) != _shape(own[k])
         ],
+        'other types': other_types(own, state),
     }
     descriptions = []
     for kind, keys in differences.items():

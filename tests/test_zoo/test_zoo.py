@@ -7,8 +7,6 @@ import os
 import runpy
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
 
 import pytest
 import torch
@@ -17,45 +15,12 @@ from mmengine.runner import load_checkpoint
 from run import ROOT, script, succeeded
 from torch import nn
 
+from mmrazor_byot import download as download_module
 from mmrazor_byot import zoo as zoo_module
 from mmrazor_byot.errors import ByotError, CheckpointError, ZooError
 from mmrazor_byot.zoo import cached_file, download, find_model, verify
 
 GOOD = bytes(range(256)) * 800
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Serves ``server.files``."""
-
-    def do_GET(self):
-        self.server.asked.append(self.path)
-        body = self.server.files.get(self.path)
-        if body is None:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header('Content-Length', len(body))
-        self.end_headers()
-        self.wfile.write(body[: self.server.cut])
-        if self.server.silent:
-            self.server.end.wait()
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def server(monkeypatch):
-    """Answers break off after ``cut`` bytes, and stay ``silent`` then until the ``end``."""
-    monkeypatch.setenv('no_proxy', '127.0.0.1')
-    with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as running:
-        running.url = f'http://127.0.0.1:{running.server_port}'
-        running.files, running.asked = {}, []
-        running.cut, running.silent, running.end = None, False, Event()
-        Thread(target=running.serve_forever, args=(0.01,)).start()
-        yield running
-        running.end.set()
-        running.shutdown()
 
 
 class Zoo:
@@ -148,6 +113,7 @@ def test_default_folder(name, tmp_path, monkeypatch):
 def test_damaged_content_never_gets_the_name(server, name, dest):
     server.files[f'/v1/{name}'] = GOOD[:-1] + b'!'
     check_refused(dest, f'{server.url}/v1/{name} is damaged', name[-12:-4])
+    dest.mkdir()
     (dest / name).write_bytes(b'old and bad')
     check_refused(dest, 'is damaged')
     assert (dest / name).read_bytes() == b'old and bad'
@@ -159,10 +125,9 @@ def test_damaged_content_never_gets_the_name(server, name, dest):
 def test_line_that_breaks_off_or_stays_silent(server, name, dest, monkeypatch):
     server.cut = 70_000
     check_refused(dest, 'is damaged or truncated')
-    monkeypatch.setattr(zoo_module, 'TIMEOUT_S', 0.2)
+    monkeypatch.setattr(download_module, 'TIMEOUT_S', 0.2)
     server.silent = True
     check_refused(dest, 'cannot fetch', 'timed out')
-    assert socket.getdefaulttimeout() is None
 
 
 def test_mirror_has_the_file_under_its_name(server, name, dest, tmp_path, monkeypatch):
@@ -223,8 +188,8 @@ def test_folder_that_cannot_be_written(server, name, dest, tmp_path, monkeypatch
     def fill_the_disk(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', fill_the_disk)
-    check_refused(dest / 'other', f'cannot write {dest}/other/{name}: No space left')
+    monkeypatch.setattr(download_module, 'open', fill_the_disk, raising=False)
+    check_refused(dest / 'other', f'cannot write "{dest}/other/{name}": No space left')
 
 
 def test_two_at_once_end_well(name, dest):
@@ -232,7 +197,6 @@ def test_two_at_once_end_well(name, dest):
         found = threads.map(lambda _: download('net', dest, progress=False), range(2))
     assert [file.read_bytes() for file in found] == [GOOD] * 2
     assert names_in(dest) == [name]
-    assert socket.getdefaulttimeout() is None
 
 
 @pytest.fixture
@@ -267,10 +231,10 @@ def test_bare_state_dict_without_a_hash(file, tmp_path):
 def test_content_must_fit_the_name(file, tmp_path):
     path = file({'weight': torch.ones(3)})
     path.write_bytes(path.read_bytes()[:-1] + b'!')
-    with pytest.raises(ZooError, match='damaged or renamed: its sha256 is'):
+    with pytest.raises(CheckpointError, match='damaged or renamed: its sha256 is'):
         verify(path)
     for none in (tmp_path / 'none.pth', tmp_path):
-        with pytest.raises(ZooError, match='cannot read'):
+        with pytest.raises(CheckpointError, match=f'{none}" does not exist'):
             verify(none)
 
 
@@ -279,7 +243,10 @@ def test_content_must_fit_the_name(file, tmp_path):
     [torch.ones(2), {}, {'state_dict': {}}, {'state_dict': [1]}, {'a': 1.0}, nn.Linear(1, 1)],
 )
 def test_no_state_dict_or_code(file, content):
-    with pytest.raises(ByotError, match='state dict|it carries "torch.nn.modules.linear.Linear"'):
+    with pytest.raises(
+        ByotError,
+        match='no state dict|is a list, not a dict|holds a Tensor|carries "torch.nn.modules.linear',
+    ):
         verify(file(content))
 
 
