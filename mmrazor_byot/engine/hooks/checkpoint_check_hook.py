@@ -2,13 +2,14 @@
 
 from typing import Mapping
 
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmrazor_byot.errors import CheckpointError
 from mmrazor_byot.models.loading import convert_state_dict, describe_difference
 from mmrazor_byot.registry import HOOKS
+from mmrazor_byot.state_dict import other_types
 
 from .utils import is_training, unwrap
 
@@ -20,10 +21,11 @@ class CheckpointCheckHook(Hook):
     """Compares a checkpoint with the model before it is loaded.
 
     MMEngine only logs the keys that differ. For testing or resuming, all weights must be present
-    and have the right shape; for fine-tuning (``load_from`` in training), at least one.
+    and have the right shape; for fine-tuning (``load_from`` in training), most of those that both
+    have. To resume, the training state must be there, and an ``EMAHook`` if there is an average.
     """
 
-    priority = 'LOW'  # after EMAHook, which may swap the state dict
+    priority = 'ABOVE_NORMAL'  # before EMAHook, which loads the average
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare the state dicts.
@@ -34,6 +36,8 @@ class CheckpointCheckHook(Hook):
         source = f'the last checkpoint in {runner.work_dir}'
         if runner._load_from:
             source = f'checkpoint "{runner._load_from}"'
+        model = unwrap(runner.model)
+        states = [checkpoint]
         if runner._resume:
             missing = [k for k in TRAINING_STATE if k not in checkpoint]
             if missing:
@@ -41,16 +45,33 @@ class CheckpointCheckHook(Hook):
                     f'{source} has no {missing[0]}, so training cannot be resumed from it; to '
                     'start from its weights, set load_from (without --resume)'
                 )
-        model = unwrap(runner.model)
-        state = convert_state_dict(model, checkpoint)
-        difference = describe_difference(model, state)
-        fine_tuning = is_training(runner) and not runner._resume
-        if difference and not (fine_tuning and _some_fit(model, state)):
-            raise CheckpointError(f'{source} does not fit the {type(model).__name__}: {difference}')
+            if 'ema_state_dict' in checkpoint:
+                _check_ema_hook(runner, source)
+                average = checkpoint['ema_state_dict']
+                states.append({k: average[k] for k in average if k.startswith('module.')})
+        for number, weights in enumerate(states):
+            state = convert_state_dict(model, weights)
+            difference = describe_difference(model, state)
+            fine_tuning = is_training(runner) and not runner._resume
+            if difference and not (fine_tuning and _most_fit(model, state)):
+                average = ' (ema_state_dict)' if number else ''
+                raise CheckpointError(
+                    f'{source}{average} does not fit the {type(model).__name__}: {difference}'
+                )
 
 
-def _some_fit(model: nn.Module, state: Mapping[str, Tensor]) -> bool:
-    return any(
-        isinstance(state.get(k), Tensor) and state[k].shape == v.shape
-        for k, v in model.state_dict().items()
-    )
+def _check_ema_hook(runner: Runner, source: str) -> None:
+    if not any(isinstance(hook, EMAHook) for hook in runner.hooks):
+        raise CheckpointError(
+            f'{source} is of a run with an exponential moving average (ema_state_dict), but the '
+            'config has no EMAHook: add the custom hook of that run to resume it, or start from '
+            'the averaged weights by load_from (without --resume)'
+        )
+
+
+def _most_fit(model: nn.Module, state: Mapping[str, Tensor]) -> bool:
+    """Whether most of the weights that both have fit; a network of another width has a few."""
+    own = {k: v for k, v in model.state_dict().items() if not k.endswith('_tracked')}
+    shared = [k for k in own if isinstance(state.get(k), Tensor)]
+    fit = [k for k in shared if state[k].shape == own[k].shape]
+    return 2 * len(fit) > len(shared) and not other_types(own, state)
