@@ -3,9 +3,25 @@
 The tools print them as one line; any other exception is a bug and keeps its traceback.
 """
 
+#: A longer message is cut, as input can be of any length.
+MAX_LENGTH = 1000
+
+
+def one_line(text: object) -> str:
+    """A text on one line, with control characters escaped."""
+    line = '; '.join(filter(None, map(str.strip, str(text).splitlines())))
+    line = ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    return line if len(line) <= MAX_LENGTH else f'{line[:MAX_LENGTH]}...'
+
 
 class ByotError(Exception):
-    """Base class of all errors that are caused by invalid input."""
+    """Base class of all errors that are caused by invalid input; its text is one line."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if 'Original Traceback (most recent call last)' in text:  # torch's, from a worker process
+            text = text.rpartition(f'{type(self).__name__}: ')[2]
+        return one_line(text)
 
 
 class ConfigError(ByotError, ValueError):

@@ -6,21 +6,23 @@ import logging
 import os
 import sys
 import time
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 from unittest import mock
 
 import torch
 import torch.distributed as dist
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import init_dist
 from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
+from .cfg_options import add_config_options
+from .config_errors import config_errors
+from .config_file import load_config as load_config  # the tools import it from here
 from .engine.hooks import ConsoleHook
 from .errors import ByotError, ConfigError
-from .files import PathLike
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 #: Seconds that other ranks wait before they report an error. If rank 0 has reported the same one,
@@ -36,7 +38,8 @@ def run_tool(main: Callable[[], None]) -> None:
     An error that all ranks raise is printed by rank 0 only.
     """
     try:
-        main()
+        with config_errors():
+            main()
         if dist.is_initialized():
             leave_processes()
     except ByotError as e:
@@ -80,36 +83,6 @@ def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
     # torch.distributed.launch passes this flag, torchrun an environment variable.
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
-
-
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--cfg-options``."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config, for example '
-        'model.exit_head.reduction=2 train_cfg.max_epochs=10; lists as '
-        'key="[a,b]" without white space',
-    )
-
-
-def load_config(path: PathLike, options: Optional[dict] = None) -> Config:
-    """Read a config file, and change the settings of ``--cfg-options``, given by dotted names.
-
-    Raises:
-        ConfigError: The file is missing or cannot be read.
-    """
-    if not os.path.isfile(path):
-        raise ConfigError(f'config "{path}" does not exist; check the path')
-    try:
-        cfg = Config.fromfile(path)
-        cfg.merge_from_dict(options or {})
-    except Exception as e:  # a config is code, which can raise anything
-        reason = str(e).strip() or 'no message'
-        raise ConfigError(f'config "{path}" cannot be read: {type(e).__name__}: {reason}') from e
-    return cfg
 
 
 def apply_runner_arguments(cfg: Config, args: argparse.Namespace) -> None:

@@ -25,12 +25,13 @@ def arguments(*words):
 def test_load_config(tmp_path):
     """The changes reach into what is nested, with their types."""
     path = tmp_path / 'a.py'
-    path.write_text("model = dict(depth=18, out=(0, 1), name='a')\nx = 1\n")
-    changes = ['model.depth=50', 'model.out="[2,3]"', 'y.z=0.5', 'x=None']
+    path.write_text("model = dict(depth=18, out=(0, 1), name='a')\nresume = x = 1\n")
+    changes = ['model.depth=50', 'model.out="[2,3]"', 'test_cfg.z=0.5', 'resume=None']
     args = arguments(path, '--cfg-options', *changes)
     cfg = launch.load_config(args.config, args.cfg_options)
-    assert cfg.to_dict() == dict(model=dict(depth=50, out=[2, 3], name='a'), x=None, y=dict(z=0.5))
-    assert launch.load_config(path).x == 1
+    model = dict(depth=50, out=[2, 3], name='a')
+    assert cfg.to_dict() == dict(model=model, resume=None, x=1, test_cfg=dict(z=0.5))
+    assert launch.load_config(path).resume == 1
 
 
 @pytest.mark.parametrize(

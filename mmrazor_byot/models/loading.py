@@ -8,6 +8,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from mmrazor_byot.config_errors import config_errors
 from mmrazor_byot.errors import CheckpointError, ConfigError
 from mmrazor_byot.registry import MODELS
 from mmrazor_byot.state_dict import other_types, rename_like
@@ -21,9 +22,10 @@ Model = TypeVar('Model', bound=nn.Module)
 def build_model(cfg: Config) -> nn.Module:
     """Build the model of a config with its data preprocessor, as the Runner does."""
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    model_cfg = copy.deepcopy(cfg.model)
-    model_cfg.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-    return MODELS.build(model_cfg)
+    with config_errors():
+        model_cfg = copy.deepcopy(cfg.model)
+        model_cfg.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+        return MODELS.build(model_cfg)
 
 
 def load_byot(cfg: Config, checkpoint: str) -> Tuple[BYOT, Dict[str, Tensor], dict]:

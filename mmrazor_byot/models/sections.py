@@ -159,7 +159,7 @@ def run_sections(
         except (AttributeError, RuntimeError, IndexError) as e:
             raise ConfigError(
                 f'{name} cannot run with out_indices={getattr(backbone, "out_indices", None)} on '
-                f'an image of {size}: {e}'
+                f'an image of input_size={size} (channels, height, width): {e}'
             ) from e
         expected = len(getattr(backbone, 'out_indices', maps))
         if len(maps) < 2 or len(maps) != expected:
