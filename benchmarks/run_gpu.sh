@@ -1,9 +1,9 @@
 #!/bin/sh
-# The tests and benchmarks that need a GPU, about 8 minutes on an H100. Each writes its result into
-# FOLDER as it ends; one that fails does not stop the others.
+# The tests and benchmarks that need a GPU: about 8 minutes on an H100, and some more for the rest.
+# Each writes its result into FOLDER as it ends; one that fails does not stop the others.
 #   CIFAR100=FILE.npz sh benchmarks/run_gpu.sh FOLDER [tests] [steps] [epoch] [train] [rest]
 # All parts run if none is named. FILE.npz is CIFAR-100 in the format of PackedImages; without it,
-# the recipe's own data set is used. EPOCHS=20 shortens the trainings; DEVICE=cpu with small
+# the recipe's own data set is used. EPOCHS sets the length of the trainings; DEVICE=cpu with small
 # BATCH, STEPS and IMAGES is for a rehearsal.
 set -u
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ out=${1:?name a folder for the results}
 shift
 mkdir -p "$out"
 parts=${*:-tests steps epoch train rest}
-device=${DEVICE:-cuda} batch=${BATCH:-128} steps=${STEPS:-50} warmup=${WARMUP:-10} images=${IMAGES:-50000} epochs=${EPOCHS:-60}
+device=${DEVICE:-cuda} batch=${BATCH:-128} steps=${STEPS:-50} warmup=${WARMUP:-10} images=${IMAGES:-50000} epochs=${EPOCHS:-20}
 recipes=configs/distill/mmcls/byot
 amp='optim_wrapper.type=mmrazor_byot.AmpOptimWrapper optim_wrapper.optimizer.fused=True'
 failed=''
@@ -42,24 +42,20 @@ for part in $parts; do
         ;;
     steps)
         step bf16 --batch "$batch" --amp bf16 --layout channels_last --fused
-        step bf16_compile --batch "$batch" --amp bf16 --layout channels_last --fused --compile
         step fp32_b16 --batch $((batch / 8)) --methods plain deep-supervision byot mmrazor
         ;;
     epoch)
-        fast=$recipes/byot_resnet18-fast_1xb128_cifar100.py
         # shellcheck disable=SC2086
-        epoch compile $fast --batch "$batch" --images "$images" --cfg-options $amp compile=True
-        # shellcheck disable=SC2086
-        epoch bf16 $fast --batch "$batch" --images "$images" --cfg-options $amp
+        epoch bf16 $recipes/byot_resnet18-fast_1xb128_cifar100.py --batch "$batch" --images "$images" --cfg-options $amp
         ;;
     train)
         # shellcheck disable=SC2086
         run accuracy python benchmarks/accuracy.py --scale cifar100-60e --jobs 4 --seeds ${SEEDS:-0} \
             --methods plain deep-supervision byot byot-strided-ema --out "$out" --work-dir "$out/work_dirs" \
-            --cfg-options $amp compile=True train_cfg.max_epochs="$epochs" param_scheduler.total_steps="$epochs" ${OPTIONS:-}
+            --cfg-options $amp train_cfg.max_epochs="$epochs" param_scheduler.total_steps="$epochs" ${OPTIONS:-}
         ;;
     rest)
-        step fp32 --batch "$batch"
+        step bf16_compile --batch "$batch" --amp bf16 --layout channels_last --fused --compile
         step fp32_b64 --batch $((batch / 2)) --methods plain byot mmrazor
         run data_path python benchmarks/data_path.py --device "$device" --rounds 5 --batch "$batch" --out "$out" --name data_path
         epoch mmrazor --methods mmrazor --images $((images / 8))

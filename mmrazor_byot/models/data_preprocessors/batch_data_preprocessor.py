@@ -71,15 +71,15 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
         """
         transforms = self.transforms if training else []
         inputs, samples = data['inputs'], data.get('data_samples')
+        # A copy from a GPU to the CPU has to be complete before the CPU uses it.
+        self._non_blocking = self.device.type != 'cpu'
         if not (transforms or isinstance(samples, BatchSamples)):
             return super().forward(data, training)
         if samples is None:
             raise ConfigError('BatchDataPreprocessor: a batch to train on needs data_samples')
         inputs = inputs if isinstance(inputs, Tensor) else stack_images(inputs)
-        # A copy from a GPU to the CPU has to be complete before the CPU uses it.
-        non_blocking = self.device.type != 'cpu'
-        images = inputs.to(self.device, non_blocking=non_blocking)
-        samples = BatchSamples.of(samples).to(self.device, non_blocking=non_blocking)
+        images = inputs.to(self.device, non_blocking=self._non_blocking)
+        samples = BatchSamples.of(samples).to(self.device, non_blocking=self._non_blocking)
         if self.to_rgb and images.size(1) == 3:
             images = images.flip(1)
         if transforms and images.dtype != torch.uint8:
