@@ -28,8 +28,8 @@ from .state_dict import check_state_dict
 # Stubs for classes that a file may name but not call.
 _NDARRAY = object()
 _ONE_CYCLE = object()
-#: NumPy's kinds of scalars that hold neither Python objects nor fields.
-_NUMPY_KINDS = '?bhilqBHILQefdgFDGSUmM'
+#: NumPy's kinds of a fixed size: a file could give strings one that is negative.
+_NUMPY_KINDS = np.typecodes['AllInteger'] + np.typecodes['AllFloat'] + '?mM'
 
 
 def allow_mmengine_globals() -> None:
@@ -177,11 +177,17 @@ def _read(file: Path, source: str, map_location: Any = 'cpu') -> dict:
         )
     check_state_dict(checkpoint.get('state_dict', checkpoint), f'the state_dict of {source}')
     check_state_dict(checkpoint.get('ema_state_dict', {}), f'the ema_state_dict of {source}')
-    meta = checkpoint.get('meta') or {}
-    if not isinstance(meta, dict):
-        raise CheckpointError(f'the meta of {source} is a {type(meta).__name__}, not a dict')
+    meta = _get_dict(checkpoint, 'meta', source)
+    _get_dict(meta, 'dataset_meta', source)
     meta.pop('config', None)  # text of a config, which MMEngine would run to resume
     return checkpoint
+
+
+def _get_dict(owner: dict, key: str, source: str) -> dict:
+    value = owner.get(key)
+    if value is not None and not isinstance(value, dict):
+        raise CheckpointError(f'the {key} of {source} is a {type(value).__name__}, not a dict')
+    return value or {}
 
 
 def _refused(file: Path, source: str, reason: str) -> CheckpointError:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 import torch.hub
-from mmengine.dist import all_gather_object
+from mmengine.dist import all_gather_object, is_distributed
 
 from .errors import CheckpointError
 from .files import PathLike, atomic_path, sha256
@@ -96,7 +96,7 @@ def once_per_node(work: Callable[[], object]) -> None:
     error.
     """
     error: Optional[Exception] = None
-    if int(os.getenv('LOCAL_RANK', '0')) == 0:
+    if not is_distributed() or int(os.getenv('LOCAL_RANK', '0')) == 0:
         try:
             work()
         except Exception as e:

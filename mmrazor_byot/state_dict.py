@@ -37,14 +37,14 @@ def check_state_dict(state: Any, source: str) -> None:
         )
     names: dict = {}
     for key, value in state.items():
-        name = bare_name(str(key))
+        if not isinstance(key, str):
+            raise CheckpointError(f'{source} has the key {key!r}, which is not a name')
+        name = bare_name(key)
         if name in names:
             raise CheckpointError(
                 f'{source} has one weight twice, as {names[name]} and {key}: remove one of them'
             )
         names[name] = key
-        if isinstance(value, Tensor) and not isinstance(key, str):
-            raise CheckpointError(f'{source} has the key {key!r}, which is not a name')
         problem = _find_problem(f'.{key}', value) if isinstance(value, Tensor) else None
         if problem:
             raise CheckpointError(f'{source} cannot be used: {key} {problem}')

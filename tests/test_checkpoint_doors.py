@@ -211,6 +211,11 @@ def test_weights_are_downloaded_once(serve, server, cache, scheme):
     assert file == cache / hashlib.sha256(url.encode()).hexdigest()[:16] / 'net.pth'
 
 
+def test_processes_without_a_group_do_not_wait_for_each_other(serve, monkeypatch):
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    assert load(serve({'a': torch.ones(1)}))['a'] == 1
+
+
 def test_two_servers_with_one_name(serve, server):
     serve({'a': torch.ones(1)})
     server.files['/v2/net.pth'] = server.files['/v1/net.pth']

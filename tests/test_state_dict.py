@@ -93,13 +93,20 @@ def test_no_dict(tmp_path, content, kind, name):
         load_from_address(str(tmp_path / 'a.pth'))
 
 
-def test_keys_and_meta(tmp_path):
-    torch.save({'state_dict': {1: ONES}}, tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match='has the key 1, which is not a name'):
-        load_from_address(str(tmp_path / 'a.pth'))
-    torch.save({'state_dict': {}, 'meta': [1]}, tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match='the meta of .* is a list, not a dict'):
-        load_from_address(str(tmp_path / 'a.pth'))
+@pytest.mark.parametrize('key, value', [(1, ONES), (('a',), 1), (None, 1)])
+def test_keys(key, value):
+    with pytest.raises(CheckpointError, match='has the key .*, which is not a name'):
+        check_state_dict({'a': ONES, key: value}, 'S')
+
+
+@pytest.mark.parametrize('value', [[1], 'x', ONES])
+def test_meta(tmp_path, value):
+    for name, meta in (('meta', value), ('dataset_meta', dict(dataset_meta=value))):
+        torch.save(dict(state_dict={}, meta=meta), tmp_path / 'a.pth')
+        with pytest.raises(CheckpointError, match=f'the {name} of .*a.pth" is a .*, not a dict'):
+            load_from_address(str(tmp_path / 'a.pth'))
+    torch.save(dict(state_dict={}, meta=None), tmp_path / 'a.pth')
+    assert load_from_address(str(tmp_path / 'a.pth'))['meta'] is None
 
 
 @pytest.mark.parametrize('other', ['module.a.bias', '_orig_mod.a.bias', 'a._orig_mod.bias'])

@@ -67,7 +67,8 @@ def _check_loads(state: Dict[str, Any], name: str, refusal: str) -> None:
 
 def plain_meta(meta: Dict[str, Any]) -> Dict[str, Any]:
     """Classes and versions of a checkpoint as plain types, which ``weights_only`` loads."""
-    classes = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
+    known = (meta.get('dataset_meta') or {}).get('classes'), meta.get('CLASSES')
+    classes = next((names for names in known if isinstance(names, (list, tuple)) and names), ())
     dataset = dict(dataset_meta=dict(classes=tuple(map(str, classes)))) if classes else {}
     return dict(
         **dataset,

@@ -7,7 +7,7 @@ from torch import nn
 
 from mmrazor_byot.apis import get_model
 from mmrazor_byot.errors import CheckpointError, ConfigError
-from mmrazor_byot.export.publish import publish
+from mmrazor_byot.export.publish import plain_meta, publish
 from mmrazor_byot.zoo import verify
 
 RECIPE = DIGITS.stem
@@ -61,6 +61,18 @@ def test_refused(training, tmp_path, name, changes, words):
     with pytest.raises(CheckpointError, match=f'epoch_60.pth".* cannot be .*{words}'):
         publish(training(**changes), tmp_path / 'out', name)
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    'meta, classes',
+    [
+        (dict(dataset_meta=dict(classes=['a', 'b'])), ('a', 'b')),
+        (dict(dataset_meta=None, CLASSES=('c',)), ('c',)),
+        (dict(dataset_meta=dict(classes=torch.ones(2)), CLASSES=3), None),
+    ],
+)
+def test_names_of_classes(meta, classes):
+    assert plain_meta(meta).get('dataset_meta', {}).get('classes') == classes
 
 
 def test_no_weights(tmp_path):
