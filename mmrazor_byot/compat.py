@@ -11,9 +11,11 @@
 4. The models of :mod:`mmrazor_byot.zoo` are added to mmpretrain's ``ModelHub``.
 5. Swin's blocks in mmpretrain fix the batch size for torch.export, see :func:`symbolic_batch`.
 6. oneDNN overwrites memory in NHWC, see :func:`check_narrow_convolutions`.
+7. mmpretrain's ``CustomDataset`` takes a hidden folder, such as ``.ipynb_checkpoints``, for a class
+   and the files within one for images. They are skipped.
 
-The first four are applied when the module in question is imported, so this file itself imports
-neither torch nor an OpenMMLab package.
+The first four and the last are applied when the module in question is imported, so this file itself
+imports neither torch nor an OpenMMLab package.
 """
 
 import contextlib
@@ -24,7 +26,7 @@ import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 from unittest import mock
 
 from .errors import CheckpointError, ConfigError
@@ -234,9 +236,24 @@ def _register_zoo(module: ModuleType) -> None:
         zoo.register()
 
 
+def _skip_hidden_folders(module: Any) -> None:
+    find_folders, is_valid_file = module.find_folders, module.CustomDataset.is_valid_file
+
+    def find_visible(*args: Any, **kwargs: Any) -> Tuple[List[str], Dict[str, int]]:
+        folders = [name for name in find_folders(*args, **kwargs)[0] if not name.startswith('.')]
+        return folders, {name: i for i, name in enumerate(folders)}
+
+    def is_visible(self: Any, filename: str) -> bool:
+        hidden = any(part.startswith('.') for part in Path(filename).parts)
+        return not hidden and is_valid_file(self, filename)
+
+    module.find_folders, module.CustomDataset.is_valid_file = find_visible, is_visible
+
+
 _PATCHES: Dict[str, Callable[[ModuleType], None]] = {
     'mmengine.config.config': _resolve_our_bases,
     'mmengine.hub': _resolve_our_configs,
     'mmengine.runner.checkpoint': _load_checkpoints_safely,
     'mmpretrain.apis.model': _register_zoo,
+    'mmpretrain.datasets.custom': _skip_hidden_folders,
 }

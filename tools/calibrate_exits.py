@@ -15,6 +15,7 @@ from mmrazor_byot.calibration import (
     calibration_loader,
     format_calibration,
 )
+from mmrazor_byot.datasets import check_data
 from mmrazor_byot.early_exit import PolicyFile, StagedNetwork, policy_text
 from mmrazor_byot.early_exit.measure import stage_times
 from mmrazor_byot.errors import ConfigError
@@ -22,7 +23,7 @@ from mmrazor_byot.evaluation import stage_flops
 from mmrazor_byot.evaluation.collect import collect_logits, network_inputs
 from mmrazor_byot.files import write_text
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
-from mmrazor_byot.models.loading import load_byot
+from mmrazor_byot.models.loading import dataset_meta, load_byot
 
 KINDS = dict(confidence='ConfidencePolicy', margin='MarginPolicy', entropy='EntropyPolicy')
 ANSWERS = dict(last=[False], ensemble=[True], best=[False, True])
@@ -116,8 +117,10 @@ def read_costs(path: str, num_exits: int) -> Costs:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
-    model, _, _ = load_byot(cfg, args.checkpoint)
+    model, _, meta = load_byot(cfg, args.checkpoint)
     loader = calibration_loader(cfg)
+    classes = dataset_meta(meta).get('classes')
+    check_data(loader, 'calibration_dataloader', model.num_classes, classes)
     model.to(args.device)
     if args.costs:
         costs = read_costs(args.costs, model.num_exits)

@@ -12,6 +12,7 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
+from mmrazor_byot.datasets import check_data
 from mmrazor_byot.early_exit import read_policy
 from mmrazor_byot.early_exit.measure import evaluate_policy, format_policy_test
 from mmrazor_byot.errors import ConfigError
@@ -24,7 +25,7 @@ from mmrazor_byot.launch import (
     run_tool,
     start_processes,
 )
-from mmrazor_byot.models.loading import load_byot
+from mmrazor_byot.models.loading import dataset_meta, load_byot
 
 
 def parse_args() -> argparse.Namespace:
@@ -81,10 +82,11 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
 def test_policy(cfg: Config, args: argparse.Namespace) -> dict:
     """Test the network with the exit policy of ``--policy``."""
     content = read_policy(args.policy)
-    model, _, _ = load_byot(cfg, args.checkpoint)
+    model, _, meta = load_byot(cfg, args.checkpoint)
     content.check(model.num_exits, model.num_classes)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     loader = Runner.build_dataloader(cfg.test_dataloader)
+    check_data(loader, 'test_dataloader', model.num_classes, dataset_meta(meta).get('classes'))
     with torch.autocast(device, enabled=args.amp):
         result = evaluate_policy(model.to(device), loader, content.policy)
     print(format_policy_test(result, content.policy))

@@ -12,7 +12,7 @@ from mmrazor_byot.datasets import image_settings
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.files import PathLike
 from mmrazor_byot.launch import load_config
-from mmrazor_byot.models.loading import build_model, load_byot
+from mmrazor_byot.models.loading import build_model, dataset_meta, load_byot
 from mmrazor_byot.zoo import find_model, list_models
 
 #: A name in the zoo, a config file, or a config.
@@ -53,9 +53,7 @@ def get_model(
         network, meta = build_model(cfg).eval(), {}
         _check_exits(network)
     network._config = cfg
-    # mmcls 0.x, and so MMRazor, writes CLASSES.
-    classes = dict(classes=meta['CLASSES']) if 'CLASSES' in meta else {}
-    network._dataset_meta = {**classes, **(meta.get('dataset_meta') or {})}
+    network._dataset_meta = dataset_meta(meta)
     if device is not None:
         move_model(network, device)
     return network

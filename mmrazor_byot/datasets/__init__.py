@@ -1,3 +1,4 @@
+from .checks import check_class_names, check_data, check_range
 from .cifar import CIFAR10, CIFAR100
 from .collate import CollatedBatch, collate_batch, stack_images
 from .digits import Digits
@@ -14,6 +15,9 @@ __all__ = [
     'ImageBatches',
     'InMemoryDataset',
     'PackedImages',
+    'check_class_names',
+    'check_data',
+    'check_range',
     'collate_batch',
     'gives_batches',
     'image_settings',

@@ -13,7 +13,7 @@ from mmrazor_byot.registry import DATASETS
 from mmrazor_byot.structures import BatchSamples
 
 from .collate import CollatedBatch
-from .in_memory import ArrayDataset
+from .in_memory import ArrayDataset, is_integer
 
 
 @DATASETS.register_module()
@@ -146,10 +146,10 @@ def read_all(dataset: BaseDataset) -> Tuple[Tensor, Tensor]:
                 f'image {i} of {name} is {shape[:2]}, image 0 {size}: ImageBatches takes images of '
                 'one size. Resize them first, or use the data set without ImageBatches'
             )
-        if not isinstance(label, (int, float, np.number)):
-            raise DatasetError(f'image {i} of {name} has the label {label}; it must be one number')
+        if not is_integer(label):
+            raise DatasetError(f'image {i} of {name} has the label {label}; it must be one integer')
         images.numpy()[i] = image.transpose(2, 0, 1)
-        labels[i] = int(label)
+        labels[i] = label
     return images, labels
 
 

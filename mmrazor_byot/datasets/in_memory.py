@@ -2,7 +2,7 @@
 
 import copy
 from abc import abstractmethod
-from typing import Any, List, Optional, Sequence, Tuple, Union
+from typing import Any, List, Optional, Sequence, Tuple, TypeGuard, Union
 
 import numpy as np
 import torch
@@ -101,8 +101,7 @@ class InMemoryDataset(ArrayDataset):
         if self._fully_initialized:
             return
         images, labels, classes = self.load_arrays()
-        labels = np.asarray(labels, dtype=np.int64)
-        self._check(images, labels, classes)
+        labels = checked_labels(labels, len(images), len(classes), self._name)
         chosen = self._select(labels, len(classes))
         self.images, self.labels = images[chosen], labels[chosen]
         names = self._metainfo.get('classes', classes)
@@ -120,14 +119,14 @@ class InMemoryDataset(ArrayDataset):
 
     def _select(self, labels: np.ndarray, count: int) -> np.ndarray:
         """Indices of the samples to keep, of ``count`` classes, in ascending order."""
-        if self.num_classes is not None and not 1 <= self.num_classes <= count:
+        for setting, least in (('num_classes', 1), ('skip_per_class', 0), ('samples_per_class', 1)):
+            value = getattr(self, setting)
+            if value is not None and not (is_integer(value) and value >= least):
+                raise DatasetError(f'{self._name}: {setting}={value}; an integer, at least {least}')
+        if self.num_classes is not None and self.num_classes > count:
             raise DatasetError(
                 f'{self._name}: num_classes={self.num_classes}, but it has {count} classes'
             )
-        for setting, least in (('skip_per_class', 0), ('samples_per_class', 1)):
-            value = getattr(self, setting)
-            if value is not None and value < least:
-                raise DatasetError(f'{self._name}: {setting}={value}; at least {least}')
         keep = np.flatnonzero(labels < (self.num_classes or count))
         keep = keep[select_part(labels[keep], self.hold_out_every, self.held_out, self._name)]
         rank = rank_in_class(labels[keep]) - self.skip_per_class
@@ -140,29 +139,44 @@ class InMemoryDataset(ArrayDataset):
             )
         return keep
 
-    def _check(self, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
-        if not len(images) or len(images) != len(labels):
-            raise DatasetError(f'{self._name}: {len(images)} images for {len(labels)} labels')
-        wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
-        if len(wrong):
-            raise DatasetError(
-                f'{self._name}: the label of image {wrong[0]} is {labels[wrong[0]]}, but there '
-                f'are {len(classes)} classes, 0 to {len(classes) - 1} ({len(wrong)} labels out of '
-                'range)'
-            )
-
     @property
     def _name(self) -> str:
         return f'{type(self).__name__} {self.ann_file}'.strip()
+
+
+def checked_labels(labels: Any, images: int, classes: int, name: str) -> np.ndarray:
+    """Labels (M,) int64; a DatasetError if they are not the class of each of M images."""
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not images or images != len(labels):
+        raise DatasetError(f'{name}: {images} images for labels of shape {labels.shape}')
+    if labels.dtype.kind not in 'iu':
+        raise DatasetError(
+            f'{name}: the labels are {labels.dtype}, the first is {labels[0]}; a label is the '
+            'number of a class, an integer'
+        )
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        raise DatasetError(
+            f'{name}: the label of image {wrong[0]} is {labels[wrong[0]]}, but there are {classes} '
+            f'classes, 0 to {classes - 1} ({len(wrong)} labels out of range)'
+        )
+    return labels.astype(np.int64)
 
 
 def select_part(labels: np.ndarray, every: Optional[int], held_out: bool, name: str) -> np.ndarray:
     """Mask (M,) of the images held out, every n-th of each class, or of the others; None: all."""
     if every is None and not held_out:
         return np.ones(len(labels), bool)
-    if every is None or every < 2:
-        raise DatasetError(f'{name}: hold_out_every={every}; to hold out images, set at least 2')
+    if not is_integer(every) or every < 2:
+        raise DatasetError(
+            f'{name}: hold_out_every={every!r}; to hold out images, set an integer, at least 2'
+        )
     return (rank_in_class(labels) % every == every - 1) == held_out
+
+
+def is_integer(value: Any) -> TypeGuard[int]:
+    """Whether a setting is an integer, of Python or NumPy."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def rank_in_class(labels: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from mmrazor_byot.errors import DatasetError
 from mmrazor_byot.files import atomic_path
 from mmrazor_byot.registry import DATASETS
 
-from .in_memory import InMemoryDataset
+from .in_memory import InMemoryDataset, checked_labels
 
 
 @DATASETS.register_module()
@@ -58,22 +58,24 @@ class PackedImages(InMemoryDataset):
                 'right?'
             )
         data, offsets, labels, classes = arrays.values()
-        images = [
-            _decode(data[start:stop], f'image {i} of {self.split} in "{path}"')
-            for i, (start, stop) in enumerate(zip(offsets[:-1], offsets[1:]))
-        ]
-        sizes = {image.shape for image in images}
-        if len(sizes) > 1:
-            raise DatasetError(f'"{path}" holds images of {len(sizes)} sizes; all must have one')
-        return np.array(images), labels, [str(c) for c in classes]
+        files = [data[start:stop] for start, stop in zip(offsets[:-1], offsets[1:])]
+        return _decode(files, f'{self.split} in "{path}"'), labels, [str(c) for c in classes]
 
 
-def _decode(encoded: np.ndarray, name: str) -> np.ndarray:
-    """Decode one file to (H, W, 3) uint8 RGB."""
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
-    if image is None:
-        raise DatasetError(f'{name} cannot be decoded: the file is damaged')
-    return image[..., ::-1]
+def _decode(files: Sequence[np.ndarray], name: str) -> np.ndarray:
+    """Decode files to images (M, H, W, 3) uint8 RGB."""
+    images = []
+    for i, file in enumerate(files):
+        image = cv2.imdecode(file, cv2.IMREAD_COLOR) if len(file) else None
+        if image is None:
+            raise DatasetError(
+                f'image {i} of {name} cannot be decoded: it is damaged, or not a JPEG or PNG file'
+            )
+        images.append(image[..., ::-1])
+    sizes = {image.shape for image in images}
+    if len(sizes) > 1:
+        raise DatasetError(f'{name} has images of {len(sizes)} sizes; all must have one')
+    return np.array(images)
 
 
 def pack_images(
@@ -85,11 +87,21 @@ def pack_images(
         path (str): The file; it is replaced only when all is written.
         classes (Sequence[str]): Names of the classes.
         **splits: For each split ``(files, labels)``: encoded images and their class indices.
+
+    Raises:
+        DatasetError: A file is not an image, images differ in size, or the labels do not fit.
     """
     arrays = dict(name=np.array(classes))
     for split, (files, labels) in splits.items():
+        name = f'{split} in "{path}"'
+        arrays[f'{split}_label'] = checked_labels(labels, len(files), len(classes), name)
+        for i, file in enumerate(files):
+            if not isinstance(file, (bytes, bytearray)):
+                raise DatasetError(
+                    f'image {i} of {name} is a {type(file).__name__}; give the bytes of the file'
+                )
+        _decode([np.frombuffer(file, np.uint8) for file in files], name)
         arrays[f'{split}_jpeg'] = np.frombuffer(b''.join(files), np.uint8)
         arrays[f'{split}_offset'] = np.cumsum([0, *map(len, files)])
-        arrays[f'{split}_label'] = np.asarray(labels, np.int64)
     with atomic_path(path) as temporary, open(temporary, 'wb') as f:
         np.savez(f, **arrays)  # type: ignore[arg-type]  # the stub reads them as allow_pickle

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Union
 
 import torch
 from mmengine.config import Config
@@ -120,10 +120,11 @@ def export_onnx(
             variants['int8'] = quantize_stages(variants['fp32'], images)
         images, logits = images[:CHECKED], logits[:CHECKED]
         accuracy, difference, tolerance = {}, 0.0, TOLERANCE
+        classes = network._dataset_meta.get('classes')
         for precision, stages in variants.items():
             metadata.precision = precision
             if not no_data:
-                result = accuracy[precision] = _measure_accuracy(cfg, stages, measured)
+                result = accuracy[precision] = _measure_accuracy(cfg, stages, measured, classes)
                 metadata.policy_top1 = round(result.policy, 3)
                 for row in metadata.exits:
                     row['top1'] = round(result.exits[row['exit']], 3)
@@ -181,14 +182,18 @@ def _metadata(cfg: Config, checkpoint: str, network: BYOT, policy: ExitPolicy) -
     )
 
 
-def _measure_accuracy(cfg: Config, stages: List[ExportedStage], policy: ExitPolicy) -> Accuracy:
+def _measure_accuracy(
+    cfg: Config, stages: List[ExportedStage], policy: ExitPolicy, classes: Optional[Sequence[str]]
+) -> Accuracy:
     """Accuracy on the recipe's test images, through ONNX Runtime."""
 
     def percentage(mask: Tensor) -> float:
         return 100 * mask.double().mean().item()
 
     sessions = StageSessions(stages)
-    batches = [(sessions.logits(images), labels) for images, labels in labelled_batches(cfg)]
+    batches = [
+        (sessions.logits(images), labels) for images, labels in labelled_batches(cfg, classes)
+    ]
     logits, labels = map(torch.cat, zip(*batches))
     result = RecordedNetwork(logits).run(policy)
     used = [stage.number for stage in stages]

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from typing import Iterable, Iterator, Tuple
+from typing import Iterable, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmrazor_byot.calibration import calibration_loader
-from mmrazor_byot.datasets import per_image, reads_bgr
+from mmrazor_byot.datasets import check_data, per_image, reads_bgr
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.launch import load_config
 from mmrazor_byot.models.algorithms import BYOT
@@ -56,10 +56,16 @@ def reference(
     return np.concatenate(images)[:count], torch.cat(logits)[:count]
 
 
-def labelled_batches(cfg: Config) -> Iterator[Tuple[np.ndarray, Tensor]]:
-    """Test images (N, H, W, 3) uint8 RGB and labels (N,) of a recipe, with a progress bar."""
+def labelled_batches(
+    cfg: Config, classes: Optional[Sequence[str]] = None
+) -> Iterator[Tuple[np.ndarray, Tensor]]:
+    """Test images (N, H, W, 3) uint8 RGB and labels (N,) of a recipe, with a progress bar.
+
+    If the network's classes are given, those of the data must be the same (DatasetError).
+    """
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
+    check_data(loader, 'test_dataloader', trained=classes)
     for batch in track(loader, 'Test images', transient=True):
         labels = BatchSamples.of(batch['data_samples']).gt_label.cpu()
         yield rgb_images(batch, cfg.test_dataloader), labels

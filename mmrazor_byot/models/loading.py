@@ -1,7 +1,7 @@
 """Build a network from its config, and load its weights."""
 
 import copy
-from typing import Any, Dict, Tuple, TypeVar
+from typing import Any, Dict, Optional, Tuple, TypeVar
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -73,6 +73,13 @@ def load_weights(
     model.load_state_dict(state, strict=False)  # old ones lack num_batches_tracked
     model.eval()
     return model, {**model.state_dict(), **state}, loaded.get('meta') or {}
+
+
+def dataset_meta(meta: Optional[dict]) -> dict:
+    """The ``dataset_meta`` of a checkpoint's ``meta``, with the ``classes`` of mmcls 0.x."""
+    meta = meta or {}
+    classes = dict(classes=meta['CLASSES']) if 'CLASSES' in meta else {}
+    return {**classes, **(meta.get('dataset_meta') or {})}
 
 
 def convert_state_dict(model: nn.Module, checkpoint: dict) -> Dict[str, Tensor]:

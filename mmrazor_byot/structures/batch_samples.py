@@ -77,12 +77,10 @@ class BatchSamples(Sequence):
             return torch.tensor(values)
         if name not in LABELS:
             return torch.stack(values)
-        labels = torch.cat(values)
-        if len(labels) != self._count:
-            raise DatasetError(
-                f'{len(labels)} labels ({name}) of {self._count} images: each image needs one'
-            )
-        return labels
+        for i, value in enumerate(values):
+            if len(value) != 1:
+                raise DatasetError(f'image {i} of a batch has {len(value)} labels ({name}), not 1')
+        return torch.cat(values)
 
     def has(self, name: str) -> bool:
         """Whether all samples have a field."""

@@ -48,6 +48,7 @@ COLOUR = np.zeros((4, 4, 3), np.uint8)
         ),
         (listed(GREY), r'image 0 of Listed is uint8 of shape \(4, 4, 1\)'),
         (listed(COLOUR, label=[1, 0]), r'image 0 of Listed has the label \[1, 0'),
+        (listed(COLOUR, label=1.5), 'image 0 of Listed has the label 1.5; it must be one integer'),
         (Listed([dict(img=COLOUR)]), 'image 0 of Listed has the label None'),
         (
             Listed([dict(img_path='a.jpg', gt_label=0)]),
@@ -55,7 +56,7 @@ COLOUR = np.zeros((4, 4, 3), np.uint8)
         ),
         (Listed([]), 'Listed has no images'),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_images_that_make_no_tensor(dataset, message):
     with pytest.raises(DatasetError, match=message):

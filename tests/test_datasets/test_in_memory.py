@@ -111,7 +111,10 @@ def test_samples_are_chosen_of_what_holding_out_left(settings, kept):
     'settings, message',
     [
         (dict(num_classes=4), 'num_classes=4, but it has 3 classes'),
-        (dict(num_classes=0), 'num_classes=0, but it has 3 classes'),
+        (dict(num_classes=0), 'num_classes=0; an integer, at least 1'),
+        (dict(num_classes=2.0), 'num_classes=2.0; an integer'),
+        (dict(samples_per_class=1.5), 'samples_per_class=1.5; an integer'),
+        (dict(skip_per_class='1'), 'skip_per_class=1; an integer'),
         (dict(samples_per_class=0), 'samples_per_class=0'),
         (dict(skip_per_class=-1), 'skip_per_class=-1'),
         (dict(skip_per_class=2), 'no image is left'),
@@ -119,6 +122,8 @@ def test_samples_are_chosen_of_what_holding_out_left(settings, kept):
         (dict(indices=[]), 'no image is left'),
         (dict(hold_out_every=1), 'hold_out_every=1'),
         (dict(hold_out_every=-3), 'hold_out_every=-3'),
+        (dict(hold_out_every=2.5), 'hold_out_every=2.5; .*an integer'),
+        (dict(hold_out_every='5'), "hold_out_every='5'; .*an integer"),
         (dict(held_out=True), 'hold_out_every=None'),
         (dict(hold_out_every=13, held_out=True), 'no image is left'),
     ],
@@ -131,9 +136,13 @@ def test_choice_that_cannot_be(settings, message):
 @pytest.mark.parametrize(
     'labels, message',
     [
-        ((0, 1, 2, 0, 1), '6 images for 5 labels'),
+        ((0, 1, 2, 0, 1), r'6 images for labels of shape \(5,'),
         ((0, 1, 3, 0, -1, 2), 'the label of image 2 is 3, but .* 3 classes, .*2 labels out of'),
         ((0, -1, 2, 0, 1, 2), 'the label of image 1 is -1'),
+        ((0.5, 1.5, 2, 0, 1, 2), r'the labels are float64, the first is 0\.5;'),
+        (('a',) * 6, 'the labels are <U1'),
+        (((0, 1),) * 6, r'6 images for labels of shape \(6, 2'),
+        (((0,),) * 6, r'6 images for labels of shape \(6, 1'),
     ],
 )
 def test_labels_that_do_not_fit(monkeypatch, labels, message):
@@ -145,7 +154,7 @@ def test_labels_that_do_not_fit(monkeypatch, labels, message):
 def test_no_images(monkeypatch):
     monkeypatch.setattr(Numbered, 'count', 0)
     monkeypatch.setattr(Numbered, 'gt_labels', ())
-    with pytest.raises(DatasetError, match='0 images for 0 labels'):
+    with pytest.raises(DatasetError, match='0 images'):
         Numbered()
 
 

@@ -121,7 +121,11 @@ def test_missing_array(path):
 
 @pytest.mark.parametrize(
     'labels, message',
-    [([0, 1, 2, 0], 'the label of image 2 is 2'), ([0, 1, 0], '4 images for 3 labels')],
+    [
+        ([0, 1, 2, 0], 'the label of image 2 is 2'),
+        ([0, 1, 0], r'4 images for labels of shape (3,)'),
+        ([0.5, 1.5, 0.2, 0.9], 'the labels are float64, the first is 0.5'),
+    ],
 )
 def test_labels_that_do_not_fit(path, labels, message):
     change(path, train_label=np.array(labels))
@@ -130,20 +134,41 @@ def test_labels_that_do_not_fit(path, labels, message):
 
 @pytest.mark.parametrize('damage', [b'', b'no image', slice(0, 20)])
 @pytest.mark.parametrize('suffix', ['.jpg', '.png'])
-def test_damaged_image(tmp_path, damage, suffix):
+def test_damaged_image(path, damage, suffix):
     whole = encode(random_images(1)[0], suffix)
     broken = whole[damage] if isinstance(damage, slice) else damage
-    path = tmp_path / 'a.npz'
-    files = [whole, broken], [0, 0]
-    packed_images.pack_images(str(path), CLASSES, test=files)
+    data = np.frombuffer(whole + broken, np.uint8)
+    offsets = np.cumsum([0, len(whole), len(broken)])
+    change(path, test_jpeg=data, test_offset=offsets)
     refused(path, 'image 1 of test in', 'cannot be decoded', split='test')
 
 
-def test_images_of_different_size(tmp_path):
-    path = tmp_path / 'a.npz'
-    files = [encode(random_images(1, size)[0]) for size in (8, 8, 9)]
-    packed_images.pack_images(str(path), CLASSES, train=(files, [0, 0, 1]))
+def test_images_of_different_size(path):
+    files = [encode(random_images(1, size)[0]) for size in (8, 8, 9, 8)]
+    data = np.frombuffer(b''.join(files), np.uint8)
+    change(path, train_jpeg=data, train_offset=np.cumsum([0, *map(len, files)]))
     refused(path, 'images of 2 sizes')
+
+
+GOOD = [encode(image) for image in random_images(3)]
+
+
+@pytest.mark.parametrize(
+    'files, labels, message',
+    [
+        (GOOD, [0, 1], r'train in ".*a\.npz": 3 images for labels of shape \(2,\)'),
+        (GOOD, [0, 1, 0.5], 'the labels are float64, the first is 0.0'),
+        (GOOD, [0, 1, 2], 'the label of image 2 is 2, but there are 2 classes'),
+        ([*GOOD[:2], b'a line of text'], [0, 1, 1], 'image 2 of train in .* not a JPEG or PNG'),
+        ([*GOOD[:2], 'c.png'], [0, 1, 1], 'image 2 of train in .* is a str'),
+        ([*GOOD[:2], encode(random_images(1, 9)[0])], [0, 1, 1], 'images of 2 sizes'),
+        ([], [], '0 images'),
+    ],
+)
+def test_what_is_not_packed(tmp_path, files, labels, message):
+    with pytest.raises(DatasetError, match=message):
+        packed_images.pack_images(str(tmp_path / 'a.npz'), CLASSES, train=(files, labels))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('before', [None, b'old'])

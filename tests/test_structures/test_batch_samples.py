@@ -104,9 +104,11 @@ def test_put_together_from_a_list(fields):
     assert target.tolist() == (fields['gt_score'].tolist() if 'gt_score' in fields else LABELS)
 
 
-def test_several_labels_of_one_image():
-    samples = BatchSamples([DataSample().set_gt_label([1, 2])] * 2)
-    with pytest.raises(DatasetError, match=r'4 labels \(gt_label\) of 2 im'):
+@pytest.mark.parametrize('second', [[1, 2], []])
+def test_several_labels_of_one_image(second):
+    labels = [1, 2], torch.tensor(second, dtype=torch.long)  # with none, two labels of two images
+    samples = BatchSamples(DataSample().set_gt_label(label) for label in labels)
+    with pytest.raises(DatasetError, match=r'image 0 of a batch has 2 labels \(gt_label\)'):
         stack_targets(samples)
 
 

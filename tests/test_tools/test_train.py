@@ -146,7 +146,10 @@ OVERWRITES = 'on a CPU, torch overwrites memory in 1 x 1 convolutions'
         ('compile=True', f'compile: {OVERWRITES}'),
         ('optim_wrapper.dtype=float32', "AmpOptimWrapper(dtype='float32'): choose from"),
         ('model.sections=(0,1,2,3,4)', 'sections may not fit'),
-        ('model.architecture.head.num_classes=12', 'head has 12 classes, but the dataset of train'),
+        (
+            'model.architecture.head.num_classes=12',
+            'head has 12 classes, but the data of train_dataloader have 10: ',
+        ),
         ('model.logit_loss.temperature=-3', 'temperature must be a positive number'),
         ('model.hint_loss.loss_weight=-1', 'HintLoss(loss_weight=-1)'),
     ],

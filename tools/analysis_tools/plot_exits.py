@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from mmengine.runner import Runner
 
-from mmrazor_byot.datasets import per_image, reads_bgr
+from mmrazor_byot.datasets import check_data, per_image, reads_bgr
 from mmrazor_byot.early_exit import ConfidencePolicy, read_policy
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
-from mmrazor_byot.models.loading import load_byot
+from mmrazor_byot.models.loading import dataset_meta, load_byot
 from mmrazor_byot.visualization.exit_plots import (
     plot_exit_fractions,
     plot_gallery,
@@ -48,11 +48,12 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     policies = {Path(p).stem: read_policy(p) for p in args.policy}
-    model, _, _ = load_byot(cfg, args.checkpoint)
+    model, _, meta = load_byot(cfg, args.checkpoint)
     for content in policies.values():
         content.check(model.num_exits, model.num_classes)
     model.to('cuda' if torch.cuda.is_available() else 'cpu')
     loader = Runner.build_dataloader(cfg.test_dataloader)
+    check_data(loader, 'test_dataloader', model.num_classes, dataset_meta(meta).get('classes'))
     found, data = measure_trade_off(
         model, loader, {name: c.policy for name, c in policies.items()}, args.timed_images
     )

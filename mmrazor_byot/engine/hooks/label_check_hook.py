@@ -1,91 +1,130 @@
-"""Checks that the labels fit the classes of the classifier."""
+"""Checks that data sets, metrics and network have the same classes."""
 
-from typing import Optional, Sequence, Set
+from typing import Any, List, Optional, Sequence, Set, Tuple
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmpretrain.datasets import BaseDataset
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmrazor_byot.datasets import ImageBatches
+from mmrazor_byot.datasets import check_class_names, check_data, check_range
 from mmrazor_byot.errors import ConfigError, DatasetError
+from mmrazor_byot.models.loading import dataset_meta
 from mmrazor_byot.registry import HOOKS
 
-from .utils import unwrap
+from .utils import is_training, unwrap
 
 
 @HOOKS.register_module()
 class LabelCheckHook(Hook):
-    """Compares the classes of head and data set, and checks all labels in the first epoch.
+    """Compares what a runner was built with before the first step.
 
-    On a GPU a label out of range is a device assert without the label. If a data set has its labels
-    in memory, all are checked before the epoch; otherwise those of each batch, unless they are on
-    the GPU, which is never waited for.
+    Data sets, metrics, data preprocessor and network must have the same classes, in the same order;
+    see :func:`~mmrazor_byot.datasets.check_data`. Labels that are not in memory are checked batch
+    by batch in the first epoch, unless they are on the GPU, which is never waited for.
 
     Raises:
-        ConfigError: Head and data set differ in the number of classes, or the data loader cannot
-            read images that are on a GPU.
-        DatasetError: A label is negative, or not below the number of classes.
+        ConfigError: Number of classes, ``topk`` or ``batch_size`` do not fit each other.
+        DatasetError: Classes have other names, a label is not one of them, or an image has scores
+            that are not probabilities.
     """
 
     def __init__(self) -> None:
+        self._labels_done: Set[str] = set()  # modes whose labels have all been checked
         self._done: Set[str] = set()
 
-    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
-        if mode in self._done:
-            return
-        loader = getattr(runner, f'{mode}_dataloader')
-        dataset = loader.dataset
-        num_classes = _num_classes(runner)
-        classes = getattr(dataset, 'metainfo', {}).get('classes')
-        if num_classes and classes and len(classes) != num_classes:
-            raise ConfigError(
-                f'the head has {num_classes} classes, but the dataset of {mode}_dataloader has '
-                f'{len(classes)}: set num_classes={len(classes)} of the head (and of '
-                'data_preprocessor, if it is set there)'
-            )
-        if isinstance(dataset, ImageBatches):
-            dataset.check_loader(loader)
-        method = getattr(type(dataset), 'get_gt_labels', None)
-        # mmpretrain's default unpickles every sample.
-        if method not in (None, BaseDataset.get_gt_labels):
-            _check_labels(torch.as_tensor(dataset.get_gt_labels()), num_classes, mode)
-            self._done.add(mode)
+    def before_run(self, runner: Runner) -> None:
+        """Check what the loops have been built with."""
+        model = unwrap(runner.model)
+        num_classes = _num_classes(model)
+        trained = None
+        for mode, loop in _loops(runner):
+            name = f'{mode}_dataloader'
+            if check_data(loop.dataloader, name, num_classes, trained, 'train_dataloader'):
+                self._labels_done.add(mode)
+            if mode == 'train':
+                trained = _classes(loop)
+                _check_preprocessor(getattr(model, 'data_preprocessor', None), num_classes)
+            elif num_classes:
+                _check_topk(loop.evaluator.metrics, f'{mode}_evaluator', num_classes)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare with the classes that the weights were trained on, unless they are fine-tuned."""
+        trained = dataset_meta(checkpoint.get('meta')).get('classes')
+        if trained and (runner._resume or not is_training(runner)):
+            for mode, loop in _loops(runner):
+                if classes := _classes(loop):
+                    check_class_names(classes, f'{mode}_dataloader', trained, 'the checkpoint')
 
     def _before_iter(
         self, runner: Runner, batch_idx: int, data_batch: Optional[dict] = None, mode: str = 'train'
     ) -> None:
-        if mode not in self._done:
-            labels = _batch_labels(data_batch)
-            if labels is not None and not labels.is_cuda:
-                _check_labels(labels, _num_classes(runner), mode)
+        if mode in self._done or not isinstance(data_batch, dict):
+            return
+        model, samples = unwrap(runner.model), data_batch.get('data_samples')
+        labels = None if mode in self._labels_done else _on_cpu(samples, 'gt_label')
+        num_classes = _num_classes(model)
+        if labels is not None and num_classes:
+            check_range(labels, num_classes, f'{mode}_dataloader')
+        scores = _on_cpu(samples, 'gt_score')
+        if scores is not None and hasattr(model, 'num_exits'):
+            _check_probabilities(scores, f'{mode}_dataloader')
 
     def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
         self._done.add(mode)
 
 
-def _batch_labels(data_batch: Optional[dict]) -> Optional[Tensor]:
-    """Labels of a batch of ``DataSample`` or ``BatchSamples``, (N,), if it has any."""
-    samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
-    labels = getattr(samples, 'gt_label', None)  # of BatchSamples
-    if labels is None and isinstance(samples, Sequence) and samples and 'gt_label' in samples[0]:
-        labels = torch.cat([sample.gt_label for sample in samples])
-    return labels
+def _loops(runner: Runner) -> List[Tuple[str, Any]]:
+    """The loops that have been built, training first."""
+    loops = [(mode, getattr(runner, f'_{mode}_loop', None)) for mode in ('train', 'val', 'test')]
+    return [(mode, loop) for mode, loop in loops if hasattr(loop, 'dataloader')]
 
 
-def _check_labels(labels: Tensor, num_classes: Optional[int], mode: str) -> None:
-    if num_classes is None:
-        return
-    wrong = labels[(labels < 0) | (labels >= num_classes)]
-    if len(wrong):
+def _classes(loop: Any) -> Optional[Sequence[str]]:
+    return getattr(loop.dataloader.dataset, 'metainfo', {}).get('classes')
+
+
+def _num_classes(model: nn.Module) -> Optional[int]:
+    owner = model if hasattr(model, 'num_classes') else getattr(model, 'head', None)
+    return getattr(owner, 'num_classes', None)
+
+
+def _check_topk(metrics: Sequence[Any], name: str, num_classes: int) -> None:
+    for metric in metrics:
+        topk = getattr(metric, 'topk', None)
+        if isinstance(topk, tuple) and max(topk) > num_classes:
+            fitting = tuple(k for k in topk if k <= num_classes) or (1,)
+            raise ConfigError(
+                f'{name}: {type(metric).__name__} has topk={topk}, but there are only '
+                f'{num_classes} classes: set topk={fitting}'
+            )
+
+
+def _check_preprocessor(preprocessor: Any, num_classes: Optional[int]) -> None:
+    if num_classes and getattr(preprocessor, 'to_onehot', False):
+        found = preprocessor.num_classes
+        if found != num_classes:
+            raise ConfigError(
+                f'data_preprocessor has num_classes={found}, but the head has {num_classes} '
+                f'classes, which Mixup and CutMix mix: set num_classes={num_classes} there'
+            )
+
+
+def _check_probabilities(scores: Tensor, name: str) -> None:
+    total = scores.sum(dim=-1)
+    wrong = ((total - 1).abs() > 1e-3) | (scores < 0).any(dim=-1)
+    if wrong.any():
         raise DatasetError(
-            f'the {mode} data has the label {int(wrong[0])}, but the head has {num_classes} '
-            f'classes, 0 to {num_classes - 1}: correct the labels, or set num_classes of the head'
+            f'{name} has an image whose scores (gt_score) sum to {total[wrong][0]:.4g}: exits are '
+            'trained on one class an image, or on probabilities that sum to 1, not on several '
+            'labels'
         )
 
 
-def _num_classes(runner: Runner) -> Optional[int]:
-    model = unwrap(runner.model)
-    owner = model if hasattr(model, 'num_classes') else getattr(model, 'head', None)
-    return getattr(owner, 'num_classes', None)
+def _on_cpu(samples: Any, field: str) -> Optional[Tensor]:
+    """A field of ``BatchSamples`` or a list of ``DataSample``, if they have it and it is there."""
+    values = getattr(samples, field, None)  # of BatchSamples
+    if values is None and isinstance(samples, Sequence) and samples and field in samples[0]:
+        values = [getattr(sample, field) for sample in samples]
+        values = torch.cat(values) if field == 'gt_label' else torch.stack(values)
+    return None if values is None or values.is_cuda else values
