@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from mmrazor_byot.errors import ConfigError
 
+from .head_loss import check_head_loss
+
 InputSize = Union[int, Sequence[int]]
 
 
@@ -131,18 +133,23 @@ class ShapeProbe(NamedTuple):
 
 
 def probe_shapes(architecture: BaseModel, input_size: InputSize) -> ShapeProbe:
-    """Run a classifier on an image of zeros; ConfigError if its parts do not fit each other."""
+    """Run a classifier on an image of zeros; ConfigError if its parts do not fit each other.
+
+    Neither does a head whose own loss is another, see :func:`check_head_loss`.
+    """
     size = image_size(input_size)
     maps, feature = run_sections(architecture, size)
     try:
         with eval_no_grad(architecture):
             logits = architecture.head((feature,))
-    except RuntimeError as e:
+    except Exception as e:  # a head of another kind can raise anything
         raise ConfigError(
             f'the head {type(architecture.head).__name__} cannot take the {feature.shape[1]} '
-            f'channels of {type(architecture.backbone).__name__}: set its '
-            f'in_channels={feature.shape[1]}, or None to have them filled in'
+            f'channels of {type(architecture.backbone).__name__} ({type(e).__name__}): set its '
+            f'in_channels={feature.shape[1]}, or None to have them filled in, or use a head that '
+            'takes one vector an image, such as LinearClsHead'
         ) from e
+    check_head_loss(architecture.head, feature, logits.shape[1])
     return ShapeProbe(size, maps, feature, logits)
 
 

@@ -1,5 +1,6 @@
 """Be Your Own Teacher as an MMRazor algorithm."""
 
+from functools import partial
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -56,7 +57,8 @@ class BYOT(BaseAlgorithm):
         init_cfg (dict, optional): Initialization config. Defaults to None.
 
     Raises:
-        ConfigError: Sections, heads, losses and backbone do not fit each other.
+        ConfigError: Sections, heads, losses and backbone do not fit each other, or the classifier's
+            head is not trained by its ``loss_module`` alone.
 
     Examples:
         >>> model = BYOT(dict(
@@ -147,7 +149,9 @@ class BYOT(BaseAlgorithm):
     def loss_terms(self, inputs: Tensor, target: Tensor) -> Dict[str, Tensor]:
         """:meth:`loss` with class indices (N,) or probabilities (N, K), for CompileHook."""
         outputs = self.forward_exits(inputs)
-        return exit_losses(outputs, target, self.exit_losses, self.architecture.head.loss_module)
+        # As mmpretrain's ClsHead calls it: the mean over samples, also of a loss of each class.
+        deepest_loss = partial(self.architecture.head.loss_module, avg_factor=inputs.size(0))
+        return exit_losses(outputs, target, self.exit_losses, deepest_loss)
 
     def _forward(self, inputs: Tensor, data_samples: Optional[list] = None) -> Tuple[Tensor, ...]:
         """The logits (N, K) of exits 1 to C."""
