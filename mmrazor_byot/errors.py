@@ -44,5 +44,9 @@ class NonFiniteLossError(ByotError, RuntimeError):
     """A loss that is NaN or infinite."""
 
 
+class NonFiniteOutputError(ByotError, RuntimeError):
+    """A network that answers with NaN or infinity."""
+
+
 class DeployError(ByotError, RuntimeError):
     """A network that cannot be exported, or an exported file that cannot be run."""

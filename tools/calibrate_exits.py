@@ -92,7 +92,7 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f'--max-drop {args.max_drop}: percentage points, from 0')
     if args.budget is not None and not 0 < args.budget <= 1:
         raise ConfigError(f'--budget {args.budget}: a fraction, above 0 and up to 1')
-    if args.latency_ms is not None and args.latency_ms <= 0:
+    if args.latency_ms is not None and not 0 < args.latency_ms < float('inf'):
         raise ConfigError(f'--latency-ms {args.latency_ms}: must be positive')
 
 
@@ -102,15 +102,15 @@ def read_costs(path: str, num_exits: int) -> Costs:
         found = json.loads(Path(path).read_text())['costs']
         cumulative, fixed = (np.array(found[name], float) for name in ('cumulative', 'fixed'))
         costs = Costs(cumulative, fixed, np.zeros(num_exits), str(found['unit']))
-    except (OSError, ValueError, KeyError, TypeError) as e:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
         raise ConfigError(
             f'--costs {path}: not a result of tools/deploy/bench.py --out FILE with all exits '
             f'({type(e).__name__}: {e})'
         ) from e
-    if not cumulative.shape == fixed.shape == (num_exits,):
-        raise ConfigError(
-            f'--costs {path}: times of {len(fixed)} exits, but the network has {num_exits}'
-        )
+    try:
+        costs.check(num_exits)
+    except ConfigError as e:
+        raise ConfigError(f'--costs {path}: {e}') from e
     return costs
 
 

@@ -4,9 +4,12 @@ import itertools
 from typing import List, NamedTuple, Optional, Sequence
 
 import numpy as np
+import torch
 
 from mmrazor_byot.early_exit import ExitPolicy, build_policy
 from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.evaluation.collect import check_classes
+from mmrazor_byot.evaluation.finite import check_logits
 
 from .temperature import calibrated, expected_calibration_error, fit_temperature
 from .threshold_search import (
@@ -33,6 +36,9 @@ class Goal(NamedTuple):
 
     def target(self, costs: Costs, deepest: np.ndarray) -> Target:
         """The target on images that the deepest exit classifies correctly or not, (M,) bool."""
+        for name, value in self._asdict().items():
+            if value is not None and not 0 <= value < float('inf'):
+                raise ConfigError(f'Goal: {name}={value}; it must be a positive number')
         if self.max_drop is not None:
             return AccuracyTarget(deepest.mean() - self.max_drop / 100)
         if self.budget is not None:
@@ -85,11 +91,17 @@ def calibrate(
         ensembles (Sequence[bool]): Values of ``ensemble`` to compare, see :class:`ExitPolicy`.
 
     Raises:
-        ConfigError: There are too few images, or no policy can be so cheap.
+        ConfigError: There are too few images, a cost is not a positive number, or no policy can be
+            so cheap.
+        DatasetError: A label is not a class.
+        NonFiniteOutputError: Logits are NaN or infinite.
     """
     if len(labels) < 10 * FOLDS:
         raise ConfigError(f'{len(labels)} images are too few to calibrate on; give {10 * FOLDS}')
     count = logits.shape[1]
+    check_classes(labels, logits.shape[2])
+    check_logits(torch.from_numpy(logits))
+    costs.check(count)
     temperatures = [fit_temperature(logits[:, i], labels) for i in range(count)]
     probabilities = calibrated(logits, temperatures)
     correct = probabilities.argmax(-1) == labels[:, None]

@@ -5,6 +5,7 @@ from typing import List
 from mmrazor_byot.table import format_table
 
 from .calibrate import Calibration, Candidate
+from .temperature import MAX_TEMPERATURE, MIN_TEMPERATURE, is_limit
 from .threshold_search import Costs
 
 
@@ -25,6 +26,7 @@ def calibration_facts(found: Calibration, costs: Costs) -> dict:
 
     return dict(
         exit_accuracy=[100 * a for a in found.exit_accuracy],
+        temperature_at_limit=[is_limit(t) for t in found.temperatures],
         ece_before=found.ece_before,
         ece_after=found.ece_after,
         cost_unit=costs.unit,
@@ -43,7 +45,7 @@ def format_calibration(found: Calibration, costs: Costs) -> str:
     exits: List[List[object]] = [
         ['exit', *(f'{i + 1}/{count}' for i in range(count))],
         ['accuracy (%)', *(f'{100 * a:.2f}' for a in found.exit_accuracy)],
-        ['temperature', *found.temperatures],
+        ['temperature', *(f'{t} (limit)' if is_limit(t) else t for t in found.temperatures)],
         ['calibration error before', *found.ece_before],
         ['calibration error after', *found.ece_after],
         ['stop here (%)', *(f'{100 * s:.1f}' for s in found.chosen.seen.fractions)],
@@ -59,8 +61,15 @@ def format_calibration(found: Calibration, costs: Costs) -> str:
             numbers.append(f'{100 * (deepest - result.accuracy):+.2f}')
         mark = '*' if c is found.chosen else ''
         policies.append([mark, c.policy['type'], _answer(c), c.search, *numbers])
+    limit = ''
+    if any(map(is_limit, found.temperatures)):
+        limit = (
+            f'\nlimit: the best temperature is outside the search from {MIN_TEMPERATURE:g} to '
+            f'{MAX_TEMPERATURE:g}, as of an exit that is always right, or at random; the images do '
+            'not tell it.'
+        )
     return (
-        f'{format_table(exits, markdown=True)}\n\n{format_table(policies, markdown=True)}\n'
+        f'{format_table(exits, markdown=True)}{limit}\n\n{format_table(policies, markdown=True)}\n'
         '* is chosen. Unseen: thresholds found on four fifths of the images, tested on the last '
         'fifth, five times.'
     )

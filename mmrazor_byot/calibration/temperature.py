@@ -17,14 +17,26 @@ BINS = 15
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature, from 0.05 to 20, with the least cross entropy of logits (M, K)."""
+    """The temperature, from 0.05 to 20, with the least cross entropy of logits (M, K).
+
+    One of the limits themselves, if none between is better: the best one is beyond it.
+    """
     scores, targets = torch.from_numpy(logits).double(), torch.from_numpy(labels).long()
+
+    def loss(temperature: float) -> float:
+        return F.cross_entropy(scores / temperature, targets).item()
+
     found = minimize_scalar(
-        lambda log_t: F.cross_entropy(scores / math.exp(log_t), targets).item(),
+        lambda log_t: loss(math.exp(log_t)),
         bounds=(math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)),
         method='bounded',
     )
-    return math.exp(found.x)
+    return min(MIN_TEMPERATURE, MAX_TEMPERATURE, math.exp(found.x), key=loss)
+
+
+def is_limit(temperature: float) -> bool:
+    """Whether a temperature is a limit of the search, not an optimum."""
+    return temperature in (MIN_TEMPERATURE, MAX_TEMPERATURE)
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:

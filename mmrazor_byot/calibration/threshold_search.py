@@ -77,6 +77,20 @@ class Costs(NamedTuple):
         fixed = np.cumsum(sections) + heads
         return cls(np.cumsum(np.add(sections, heads)).tolist(), fixed.tolist(), heads, unit)
 
+    def check(self, num_exits: int) -> None:
+        """Raise a ConfigError if they are not finite, positive numbers of so many exits."""
+        for name in ('cumulative', 'fixed', 'heads'):
+            values = np.array(getattr(self, name), float)
+            if values.shape != (num_exits,):
+                raise ConfigError(f'times of {values.size} exits, but the network has {num_exits}')
+            # The deepest exit has no head, and a shallow one may be too fast to be measured.
+            wrong = ~np.isfinite(values) | (values < 0) | ((values == 0) & (name != 'heads'))
+            if wrong.any():
+                i = int(wrong.argmax())
+                raise ConfigError(
+                    f'{name} is {values[i]} at exit {i + 1}; costs are finite and positive'
+                )
+
 
 class Exits:
     """Scores and correctness of a policy's predictions at every exit.

@@ -5,6 +5,8 @@ from typing import List, NamedTuple, Optional, Protocol, Tuple
 import torch
 from torch import Tensor
 
+from mmrazor_byot.evaluation.finite import check_answers
+
 from .base import ExitPolicy
 
 #: What one stage hands to the next: tensors (N, ...).
@@ -46,11 +48,13 @@ def run_policy(network: Stages, inputs: Tensor, policy: ExitPolicy) -> EarlyExit
 
     Raises:
         ConfigError: The policy does not fit the network.
+        NonFiniteOutputError: An exit answers with NaN.
     """
     policy.check(network.num_exits)
     last = policy.last(network.num_exits)
     state: State = (inputs,)
     reached: List[Tensor] = []
+    read: List[int] = []  # exits whose heads have been run
     remaining = torch.arange(len(inputs))  # indices of the samples that have not stopped
     exits = torch.zeros(len(inputs), dtype=torch.long)
     scores = exit_scores = torch.empty(0)  # the first logits tell dtype and device
@@ -59,6 +63,7 @@ def run_policy(network: Stages, inputs: Tensor, policy: ExitPolicy) -> EarlyExit
         if logits is None:
             continue
         reached.append(policy.probabilities(logits, number))
+        read.append(number)
         if len(reached) == 1:
             scores = torch.empty_like(reached[0])
             shape = len(inputs), network.num_exits, scores.shape[1]
@@ -74,6 +79,8 @@ def run_policy(network: Stages, inputs: Tensor, policy: ExitPolicy) -> EarlyExit
             exits[remaining[done]] = number
             state, remaining = tuple(x[keep] for x in state), remaining[keep]
             reached = [p[keep] for p in reached]
+    nan = exit_scores[:, [number - 1 for number in read], 0].isnan().cpu()
+    check_answers(nan & (exits[:, None] >= torch.tensor(read)), read)
     return EarlyExit(scores, exits, exit_scores)
 
 

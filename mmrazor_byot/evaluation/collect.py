@@ -13,6 +13,8 @@ from mmrazor_byot.errors import DatasetError
 from mmrazor_byot.models.sections import eval_no_grad
 from mmrazor_byot.structures import BatchSamples
 
+from .finite import check_logits
+
 
 class Logits(NamedTuple):
     """Logits (M, C, K) float32 of a data set, and its labels (M,)."""
@@ -26,6 +28,7 @@ def collect_logits(model: BaseModel, loader: DataLoader) -> Logits:
 
     Raises:
         DatasetError: A label is not a class of the network.
+        NonFiniteOutputError: An exit answers with NaN.
     """
     return run_over(model, track(loader, description='Images', transient=True))
 
@@ -42,11 +45,14 @@ def run_over(model: BaseModel, batches: Iterable[dict]) -> Logits:
             labels.append(target)
     found = Logits(np.concatenate(logits), np.concatenate(labels))
     check_classes(found.labels, found.logits.shape[-1])
+    check_logits(torch.from_numpy(found.logits))
     return found
 
 
 def check_classes(labels: np.ndarray, num_classes: int) -> None:
     """Raise a DatasetError if a label is not a class of the network."""
+    if labels.dtype.kind not in 'iu':
+        raise DatasetError(f'labels are {labels.dtype}; they must be integers')
     if labels.min() < 0 or labels.max() >= num_classes:
         raise DatasetError(
             f'labels from {labels.min()} to {labels.max()} for a network of {num_classes} classes: '

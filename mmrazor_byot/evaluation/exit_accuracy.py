@@ -6,20 +6,23 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.registry import METRICS
 from mmrazor_byot.structures import BatchSamples
+
+from .finite import check_answers
 
 
 def label_ranks(scores: Tensor, labels: Tensor, depth: int) -> Tensor:
     """How many of the scores (N, ..., K) are higher than that of the label (N,): ranks (N, ...).
 
-    A rank is ``depth``, 1 to K, if the label is not among the first ``depth`` or a score is NaN.
+    A rank is ``depth``, 1 to K, if the label is not among the first ``depth``, and ``depth + 1`` if
+    a score is NaN.
     """
     best = scores.topk(depth, dim=-1).indices
     right = best == labels.reshape(-1, *[1] * (scores.ndim - 1))
     rank = torch.where(right.any(-1), right.int().argmax(-1), depth)
-    return rank.masked_fill(scores.isnan().any(-1), depth)
+    return rank.masked_fill(scores.isnan().any(-1), depth + 1)
 
 
 @METRICS.register_module()
@@ -38,6 +41,7 @@ class ExitAccuracy(BaseMetric):
 
     Raises:
         ConfigError: A k is less than 1 or more than the number of classes.
+        NonFiniteOutputError: An exit answers with NaN.
     """
 
     default_prefix = ''
@@ -63,6 +67,8 @@ class ExitAccuracy(BaseMetric):
             key = 'exit_scores' if 'exit_scores' in data_samples[0] else 'pred_score'
             scores = torch.stack([sample[key] for sample in data_samples])
             labels = torch.cat([sample['gt_label'] for sample in data_samples])
+            if any(len(sample['gt_label']) != 1 for sample in data_samples):
+                raise DatasetError('ExitAccuracy needs one label an image; an image has several')
         if max(self.topk) > scores.shape[-1]:
             raise ConfigError(
                 f'ExitAccuracy(topk={self.topk}): there are only {scores.shape[-1]} classes; '
@@ -82,6 +88,7 @@ class ExitAccuracy(BaseMetric):
     def compute_metrics(self, results: List[List[int]]) -> Dict[str, float]:
         """Metrics from each image's ranks at exit 1 to C and of the ensemble."""
         ranks = torch.tensor(results)
+        check_answers(ranks > max(self.topk))  # the ensemble comes last
         *exits, last = range(ranks.shape[1])
         columns = {f'exit{i + 1}': i for i in exits}
         if exits:

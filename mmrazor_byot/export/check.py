@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmrazor_byot.early_exit import ExitPolicy, RecordedNetwork, ThresholdPolicy
 from mmrazor_byot.errors import DeployError
+from mmrazor_byot.evaluation.finite import check_logits
 from mmrazor_byot.runtime import EarlyExitModel
 
 from .policy_nodes import default_thresholds, used_exits
@@ -41,11 +42,11 @@ def check_file(
         float: The largest difference of a score.
 
     Raises:
+        NonFiniteOutputError: An exit answers with NaN.
         DeployError: An image stops at another exit, or a score differs by more than ``tolerance``.
     """
     used = used_exits(policy, logits.shape[1])
-    if not torch.isfinite(logits[:, [i - 1 for i in used]]).all():
-        raise DeployError('the network gives NaN or infinite logits; nothing was written')
+    check_logits(logits[:, [i - 1 for i in used]], used)
     thresholds: Optional[List[float]] = None
     if isinstance(policy, ThresholdPolicy) and len(used) > 1:
         policy = separating_policy(policy, logits)

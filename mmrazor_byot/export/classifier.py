@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmrazor_byot.datasets import per_image
 from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.evaluation.finite import check_logits
 from mmrazor_byot.files import write_bytes, write_text
 from mmrazor_byot.models.algorithms import BYOT
 from mmrazor_byot.models.backbones import find_unused_modules
@@ -64,6 +65,7 @@ def export_classifier(
         ConfigError: There is no such exit, the network cannot be cut there, or a different config
             exists.
         CheckpointError: The checkpoint is damaged or does not fit the network.
+        NonFiniteOutputError: The exit answers with NaN.
     """
     model, state, meta = load_byot(cfg, checkpoint)
     count = model.num_exits
@@ -115,6 +117,7 @@ def _checked_classifier(
             f'({type(e).__name__}: {" ".join(str(e).split())[:200]}). Leave --exit out to export '
             'the deepest exit'
         ) from e
+    check_logits(expected[:, None], [exit_number])
     if not torch.equal(logits, expected):
         raise ConfigError(f'{where} cannot be exported: the logits of the cut network differ')
     return text, classifier

@@ -21,6 +21,7 @@ from mmrazor_byot.early_exit import (
 )
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation import stage_flops
+from mmrazor_byot.evaluation.finite import check_logits
 from mmrazor_byot.files import PathLike, atomic_path, sha256
 from mmrazor_byot.models.algorithms import BYOT
 from mmrazor_byot.runtime import EarlyExitModel, Metadata
@@ -115,6 +116,7 @@ def export_onnx(
             metadata.thresholds = [NEVER] * len(metadata.thresholds)
         images, logits = reference(cfg, network, QUANTIZED if int8 else CHECKED, no_data)
         exits = used_exits(chosen, network.num_exits)
+        check_logits(logits[:, [i - 1 for i in exits]], exits)
         variants = dict(fp32=export_stages(StagedNetwork(network), prepare, exits))
         if int8:
             variants['int8'] = quantize_stages(variants['fp32'], images)

@@ -84,6 +84,7 @@ class EarlyExitModel:
 
         Raises:
             ConfigError: Images or thresholds do not fit the network.
+            DeployError: An exit answers with NaN.
         """
         self._check_images(images)
         feed = dict(image=images)
@@ -96,7 +97,14 @@ class EarlyExitModel:
                 f'thresholds={thresholds}: this network takes none, its policy is '
                 f'{self.metadata.policy["type"]}'
             )
-        return Result(*self._session.run(None, feed))
+        result = Result(*self._session.run(None, feed))
+        wrong = np.isnan(result.scores).any(axis=1)
+        if wrong.any():
+            raise DeployError(
+                f'exit {result.exits[wrong][0]} answers with NaN for {wrong.sum()} of {len(wrong)} '
+                'images: export a checkpoint with finite weights'
+            )
+        return result
 
     def stop_at(self, exit_number: int) -> Optional[np.ndarray]:
         """The thresholds with which all images stop at one exit; None if it is the only one.

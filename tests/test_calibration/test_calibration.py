@@ -9,7 +9,7 @@ from mmrazor_byot.calibration.report import calibration_facts, format_calibratio
 from mmrazor_byot.calibration.temperature import fit_temperature
 from mmrazor_byot.calibration.threshold_search import Costs
 from mmrazor_byot.early_exit import RecordedNetwork
-from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.errors import ConfigError, DatasetError, NonFiniteOutputError
 
 COSTS = Costs.of_stages([4.0, 3.0, 3.0], [0.4, 0.2, 0.0])
 
@@ -132,3 +132,65 @@ def test_what_misses_the_goal_is_not_taken_for_being_cheap(data):
         assert (found.chosen is first) == (not missed)
         right = (logits[:, 2].argmax(-1) == labels).mean()
         assert found.chosen.seen.accuracy >= right - allowed / 100
+
+
+@pytest.mark.parametrize(
+    'place, value, error, message',
+    [
+        ((3, 1, 2), np.nan, NonFiniteOutputError, 'exit 2 answers with NaN .* 1 of 600 images'),
+        ((slice(4), 2), np.inf, NonFiniteOutputError, 'exit 3 answers .* 4 of 600 images'),
+        (7, 5, DatasetError, 'labels from 0 to 5 for a network of 5 classes'),
+        (7, -100, DatasetError, 'labels from -100 to 4'),  # torch ignores it
+        (slice(None), None, DatasetError, 'labels are float64'),
+    ],
+)
+def test_data_that_cannot_be(data, place, value, error, message):
+    logits, labels = data
+    if value is None:
+        labels = labels + 0.5
+    elif error is DatasetError:
+        labels[place] = value
+    else:
+        logits[place] = value
+    with pytest.raises(error, match=message):
+        calibrate(logits, labels, COSTS, goal=Goal(max_drop=1.0))
+
+
+@pytest.mark.parametrize(
+    'costs, message',
+    [
+        (
+            COSTS._replace(cumulative=[4.4, np.nan, 10.6]),
+            'cumulative is nan at exit 2; .* positive',
+        ),
+        (COSTS._replace(fixed=[4.4, 7.2, np.inf]), 'fixed is inf at exit 3'),
+        (COSTS._replace(fixed=[-4.4, 7.2, 10]), 'fixed is -4.4 at exit 1'),
+        (COSTS._replace(fixed=[0, 7.2, 10]), 'fixed is 0.0 at exit 1'),
+        (COSTS._replace(heads=[0, -0.1, 0]), 'heads is -0.1 at exit 2'),
+        (COSTS._replace(fixed=[4.4, 7.2]), 'times of 2 exits, but the network has 3'),
+    ],
+)
+def test_costs_that_cannot_be(data, costs, message):
+    with pytest.raises(ConfigError, match=message):
+        calibrate(*data, costs, goal=Goal(max_drop=1.0))
+
+
+@pytest.mark.parametrize('goal', [dict(budget=np.nan), dict(max_drop=-1.0), dict(cost=np.inf)])
+def test_goals_that_cannot_be(data, goal):
+    ((name, value),) = goal.items()
+    with pytest.raises(ConfigError, match=f'Goal: {name}={value}'):
+        calibrate(*data, COSTS, goal=Goal(**goal))
+
+
+def test_a_temperature_at_its_limit_is_said_to_be(data):
+    """Exit 1 is always right, exit 3 guesses."""
+    logits, labels = data
+    logits[:, 0] = 10 * np.eye(5)[labels]
+    logits[:, 2] = 100 * np.random.default_rng(1).normal(size=(600, 5))
+    found = calibrate(logits, labels, COSTS, goal=Goal(max_drop=1.0))
+    assert [found.temperatures[0], found.temperatures[2]] == [0.05, 20]
+    text = format_calibration(found, COSTS)
+    row = next(line for line in text.splitlines() if 'temperature' in line)
+    assert [cell.strip() for cell in row.split('|')][2::2][:2] == ['0.05 (limit)', '20.0 (limit)']
+    assert 'outside the search from 0.05 to 20' in text
+    assert calibration_facts(found, COSTS)['temperature_at_limit'] == [True, False, True]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmpretrain.evaluation import Accuracy
 
-from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.errors import ConfigError, DatasetError, NonFiniteOutputError
 from mmrazor_byot.evaluation import ExitAccuracy
 from mmrazor_byot.registry import METRICS
 
@@ -89,13 +89,22 @@ def test_equal_to_mmpretrain(classes):
 
 
 @pytest.mark.parametrize('where', [0, 1, 2])
-def test_nan_is_wrong(where):
-    """A NaN anywhere spoils its exit's answer, and the ensemble's."""
-    scores = torch.tensor([[[0.9, 0.05, 0.05], [0.8, 0.1, 0.1]]] * 2)
-    scores[1, 0, where] = float('nan')
-    found = evaluate(scores, [0, 0], (1, 3))
-    expected = dict(exit1=50, exit2=100, ensemble=50, accuracy=100)
-    assert found == {f'{name}/top{k}': v for name, v in expected.items() for k in (1, 3)}
+@pytest.mark.parametrize('key', ['exit_scores', 'pred_score'])
+def test_nan_is_no_accuracy(where, key):
+    scores = torch.tensor([[[0.9, 0.05, 0.05], [0.8, 0.1, 0.1]]] * 3)
+    scores[1:, 0, where] = float('nan')
+    if key == 'pred_score':
+        scores = scores[:, 0]
+    with pytest.raises(NonFiniteOutputError, match='exit 1 answers with NaN .* 2 of 3 images'):
+        evaluate(scores, [0, 0, 1], (1, 3), key=key)
+
+
+def test_one_label_an_image():
+    """Two of one and none of the other are not two."""
+    labels = [torch.tensor([0, 1]), torch.tensor([], dtype=torch.long)]
+    batch = [dict(exit_scores=torch.rand(2, 3), gt_label=label) for label in labels]
+    with pytest.raises(DatasetError, match='an image has several'):
+        ExitAccuracy(topk=1).process(None, batch)
 
 
 def test_more_than_the_classes():

@@ -20,7 +20,7 @@ from mmrazor_byot.early_exit import (
     RecordedNetwork,
     StagedNetwork,
 )
-from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.errors import ConfigError, NonFiniteOutputError
 from mmrazor_byot.export.graph import early_exit_graph
 from mmrazor_byot.export.policy_nodes import (
     check_supported,
@@ -137,11 +137,16 @@ def test_entropies_become_certainties():
     assert default_thresholds(PatiencePolicy(2), 4) == []
 
 
-def test_nan_goes_on_as_in_torch():
+def test_nan_is_no_answer():
+    """Of an exit that is read, by an image that reaches it."""
     logits = LOGITS[:3].clone()
-    logits[1, 0] = float('nan')
-    exits = RecordedNetwork(logits).run(ConfidencePolicy(0.3)).exits
-    assert exits.tolist() == [1, 2, 1]
+    logits[1, 1] = float('nan')
+    network = RecordedNetwork(logits)
+    for policy in (ConfidencePolicy(0.0), ConfidencePolicy([1.0, None, 1.0]), FixedExitPolicy(3)):
+        assert network.run(policy).scores.isfinite().all()
+    for policy in (ConfidencePolicy([1.0, 0.0, 1.0]), FixedExitPolicy(2), PatiencePolicy(2)):
+        with pytest.raises(NonFiniteOutputError, match='exit 2 answers with NaN .* 1 of 3 images'):
+            network.run(policy)
 
 
 def test_a_policy_of_ones_own_is_refused():

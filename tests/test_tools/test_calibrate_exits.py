@@ -99,9 +99,27 @@ def test_times_of_a_device(tmp_path):
     # Reading an exit costs more than it can save: stop at the first for all.
     assert facts['cost_of_deepest'] == 10 and facts['cost_unit'] == 'ms'
     assert facts['expected']['policy'] == dict(type='FixedExitPolicy', exit_number=1)
-    costs.write_text('{"rows": []}')
-    done = calibrate('--max-drop', '0.5', '--costs', costs)
-    assert 'not a result of tools/deploy/bench.py' in failed(done)
+
+
+@pytest.mark.parametrize(
+    'costs, words',
+    [
+        ({'rows': []}, 'not a result of tools/deploy/bench.py'),
+        (
+            dict(costs=dict(cumulative=[1, float('nan'), 3, 4], fixed=[1, 2, 3, 4], unit='ms')),
+            'cumulative is nan at exit 2',
+        ),
+        (
+            dict(costs=dict(cumulative=[1, 2, 3], fixed=[1, 2, 3], unit='ms')),
+            'times of 3 exits, but the network has 4',
+        ),
+    ],
+)
+def test_times_that_are_none(tmp_path, costs, words):
+    path = tmp_path / 'bench.json'
+    path.write_text(json.dumps(costs))
+    line = failed(calibrate('--max-drop', '0.5', '--costs', path))
+    assert f'--costs {path}: ' in line and words in line
 
 
 def test_budget_out_of_reach(tmp_path):
@@ -119,6 +137,7 @@ TEST_IMAGES = 'split=test', 'held_out=False', 'hold_out_every=None'
         (('--budget', '2'), '--budget 2.0'),
         (('--max-drop', '-1'), '--max-drop -1.0'),
         (('--latency-ms', '0'), '--latency-ms 0.0'),
+        (('--latency-ms', 'nan'), '--latency-ms nan'),
         (
             ('--max-drop', '1', '--cfg-options')
             + tuple(f'calibration_dataloader.dataset.{option}' for option in TEST_IMAGES),
