@@ -81,6 +81,8 @@ def check_class_names(
     classes: Sequence[str], name: str, trained: Sequence[str], source: str
 ) -> None:
     """Raise a DatasetError if the data ``name`` have other classes than those of ``source``."""
+    if not isinstance(trained, (list, tuple)):  # of a checkpoint, which can hold anything
+        return
     found, expected = list(map(str, classes)), list(map(str, trained))
     if found == expected:
         return

@@ -79,7 +79,8 @@ def dataset_meta(meta: Optional[dict]) -> dict:
     """The ``dataset_meta`` of a checkpoint's ``meta``, with the ``classes`` of mmcls 0.x."""
     meta = meta or {}
     classes = dict(classes=meta['CLASSES']) if 'CLASSES' in meta else {}
-    return {**classes, **(meta.get('dataset_meta') or {})}
+    found = meta.get('dataset_meta')
+    return {**classes, **(found if isinstance(found, dict) else {})}
 
 
 def convert_state_dict(model: nn.Module, checkpoint: dict) -> Dict[str, Tensor]:

@@ -122,7 +122,7 @@ def test_a_fine_tuned_checkpoint_may_have_other_classes():
         _resume=False,
         _train_loop=SimpleNamespace(dataloader=SimpleNamespace(dataset=InMemory('ab'))),
     )
-    checkpoint = dict(meta=dict(dataset_meta=dict(classes='xy')))
+    checkpoint = dict(meta=dict(dataset_meta=dict(classes=('x', 'y'))))
     LabelCheckHook().after_load_checkpoint(runner, checkpoint)
     runner._resume = True
     with pytest.raises(DatasetError, match="'x', 'y' missing, 'a', 'b' added"):
