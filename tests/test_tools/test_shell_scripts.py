@@ -3,23 +3,11 @@
 import shutil
 
 import pytest
-from run import ROOT, failed, run, script
+from run import ROOT, run
 
 SCRIPTS = sorted((ROOT / 'tools').glob('*.sh'))
 SHELL = shutil.which('dash') or shutil.which('sh')
 SHOW = '#!/bin/sh\nfor word in "$@"; do echo "[$word]"; done\n'
-# A launcher of processes that only shows what it was asked for, on a machine that seems to have
-# some GPUs.
-FAKE_TORCHRUN = """
-import os, runpy, sys, torch, torch.distributed.run as run
-torch.cuda.device_count = lambda: int(os.environ['GPUS'])
-def show(words):
-    print(os.environ['OMP_NUM_THREADS'], os.environ['PYTHONPATH'])
-    print('\\n'.join(f'[{word}]' for word in words))
-run.main = show
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name='__main__')
-"""
 DIST_RUN = ROOT / 'tools/dist_run.py'
 
 
@@ -62,46 +50,6 @@ def test_parses(path):
 def test_words_are_passed_on(launchers, tmp_path, name, arguments, passed_on):
     done = run(SHELL, ROOT / 'tools' / name, *arguments, cwd=tmp_path, PATH=launchers)
     assert words(done) == [str(DIST_RUN), *passed_on]
-
-
-@pytest.fixture
-def dist_run(tmp_path):
-    """Runs tools/dist_run.py by the false torchrun."""
-    path = tmp_path / 'fake_torchrun.py'
-    path.write_text(FAKE_TORCHRUN)
-
-    def start(count, gpus=0, **env):
-        arguments = 'train.py', count, 'c.py', '--work-dir', 'a b'
-        return script(path, DIST_RUN, *arguments, GPUS=str(gpus), **env)
-
-    return start
-
-
-def test_torchrun_on_one_machine(dist_run):
-    done = dist_run('3', gpus=4, OMP_NUM_THREADS='7')
-    machines = '--nnodes=1 --node-rank=0 --master-addr=127.0.0.1 --master-port=29500'
-    command = f'--nproc-per-node=3 {ROOT}/tools/train.py --launcher pytorch c.py --work-dir'
-    assert words(done) == [*machines.split(), *command.split(), 'a b']
-    assert done.stdout.startswith(f'7 {ROOT}')
-
-
-def test_torchrun_on_several_machines(dist_run):
-    done = dist_run('1', NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.1', PORT='4321')
-    machines = '--nnodes=2 --node-rank=1 --master-addr=10.0.0.1 --master-port=4321'
-    assert words(done)[:5] == [*machines.split(), '--nproc-per-node=1']
-
-
-@pytest.mark.parametrize('count', ['0', '-1', 'two', '', '1.5'])
-def test_bad_process_counts(dist_run, count):
-    done = dist_run(count)
-    assert done.returncode == 2 and not done.stdout
-    assert done.stderr == (f'error: "{count}" processes: give a number from 1, one per GPU\n')
-
-
-def test_more_processes_than_gpus(dist_run):
-    done = dist_run('3', gpus=2)
-    assert done.returncode == 2 and not done.stdout
-    assert '3 processes were asked for, but this machine has 2 GPUs: start 2, or' in failed(done)
 
 
 @pytest.mark.parametrize(
