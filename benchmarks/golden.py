@@ -23,6 +23,7 @@ from mmpretrain.structures import DataSample
 
 import mmrazor_byot.registry  # noqa: F401
 from mmrazor_byot.apis.model import get_model
+from mmrazor_byot.files import write_text
 from mmrazor_byot.models.loading import build_model
 
 RECIPES = Path(__file__).resolve().parent.parent / 'configs/distill/mmcls/byot'
@@ -102,7 +103,7 @@ def main() -> None:
     args = parser.parse_args()
     found = numbers()
     if args.out:
-        Path(args.out).write_text(json.dumps(found, indent=1) + '\n')
+        write_text(args.out, json.dumps(found, indent=1) + '\n')
         return
     wrong = differences(json.loads(Path(args.compare).read_text()), found)
     print('\n'.join(wrong[:40]) or 'the numbers are the same')

@@ -218,15 +218,20 @@ def _broken(file: Path, source: str, reason: str) -> CheckpointError:
     )
 
 
+@register_backend('local', force=True, prefixes='')
 @register_backend('atomic', force=True)
 class AtomicBackend(LocalBackend):
     """Local files, written to a temporary file first and then renamed.
 
-    MMEngine writes a checkpoint in place, so a crash or a full disk leaves a truncated one under
-    its final name. Our configs use this backend:
+    MMEngine's own writes in place, so a crash or a full disk leaves a truncated file under its
+    final name. This one takes its place; configs may also name it:
     ``checkpoint=dict(type='CheckpointHook', backend_args=dict(backend='atomic'))``.
     """
 
     def put(self, obj: bytes, filepath: PathLike) -> None:
         """Write bytes to a file; see :func:`mmrazor_byot.files.atomic_path`."""
         write_bytes(filepath, obj)
+
+    def put_text(self, obj: str, filepath: PathLike, encoding: str = 'utf-8') -> None:
+        """Write text to a file."""
+        write_bytes(filepath, obj.encode(encoding))

@@ -13,9 +13,11 @@
 6. oneDNN overwrites memory in NHWC, see :func:`check_narrow_convolutions`.
 7. mmpretrain's ``CustomDataset`` takes a hidden folder, such as ``.ipynb_checkpoints``, for a class
    and the files within one for images. They are skipped.
+8. MMEngine writes files in place: those of ``mmengine.fileio`` and configs are written whole or not
+   at all.
 
-The first four and the last are applied when the module in question is imported, so this file itself
-imports neither torch nor an OpenMMLab package.
+The first four and the last two are applied when the module in question is imported, so this file
+itself imports neither torch nor an OpenMMLab package.
 """
 
 import contextlib
@@ -30,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 from unittest import mock
 
 from .errors import CheckpointError, ConfigError
+from .files import PathLike, write_text
 
 if TYPE_CHECKING:
     import torch
@@ -202,6 +205,19 @@ def _resolve_our_bases(module: Any) -> None:
     module.Config._get_cfg_path = staticmethod(_get_cfg_path)
 
 
+def _patch_config(module: Any) -> None:
+    _resolve_our_bases(module)
+    mmengine_dump = module.Config.dump
+
+    def dump(self: Any, file: Optional[PathLike] = None) -> Optional[str]:
+        if file is None or not str(file).endswith('.py'):
+            return mmengine_dump(self, file)
+        write_text(file, self.pretty_text)
+        return None
+
+    module.Config.dump = dump
+
+
 def _resolve_our_configs(module: Any) -> None:
     mmengine_get_config = module.get_config
 
@@ -251,7 +267,7 @@ def _skip_hidden_folders(module: Any) -> None:
 
 
 _PATCHES: Dict[str, Callable[[ModuleType], None]] = {
-    'mmengine.config.config': _resolve_our_bases,
+    'mmengine.config.config': _patch_config,
     'mmengine.hub': _resolve_our_configs,
     'mmengine.runner.checkpoint': _load_checkpoints_safely,
     'mmpretrain.apis.model': _register_zoo,

@@ -20,12 +20,16 @@ from mmengine.registry import DefaultScope, Registry
 
 from .config_file import settings
 from .errors import ByotError, ConfigError
+from .files import DISK_ERRORS
 
 #: Messages of torch while a network runs, and what to say instead.
 MESSAGES = {
     r'stack expects each tensor to be equal size, but got (\[.*?\]) at entry 0 and (\[.*?\])': (
         'the images of a batch have the sizes {0} and {1}: end the pipeline of the data set with a '
         'Resize or crop that makes them equal'
+    ),
+    r'gloo.*(?:Connection (?:closed|reset) by peer|Broken pipe)': (
+        'another process of this run has ended; see its output'
     ),
     r'SyncBatchNorm expected input tensor to be on': (
         'SyncBN runs on GPUs only: set norm_cfg=dict(type="BN") of the backbone, and no sync_bn'
@@ -58,6 +62,8 @@ def explain(error: Exception) -> Optional[str]:
     for message, advice in MESSAGES.items():
         if found := re.search(message, str(error)):
             return advice.format(*found.groups())
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return None  # it is not about a setting
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     building = [(frame, cfg) for frame in frames if (cfg := _settings_of(frame)) is not None]
     if building:

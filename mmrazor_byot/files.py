@@ -1,10 +1,11 @@
 """Write files atomically, hash them, and list images."""
 
 import contextlib
+import errno
 import hashlib
 import os
-import signal
-import sys
+import re
+import tempfile
 from pathlib import Path
 from typing import Iterator, List, Sequence, Union
 
@@ -12,6 +13,8 @@ from .errors import ConfigError, DatasetError
 
 PathLike = Union[str, 'os.PathLike[str]']
 
+#: Errors of a disk that cannot take more.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 #: Endings of image files in a folder, in lower or upper case.
 IMAGE_ENDINGS = ('.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 
@@ -21,13 +24,15 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     """Give a temporary path in the folder of a file, and rename it to the file at the end.
 
     Missing folders are created. On an error these and the temporary file are removed, and an
-    existing file is not changed.
+    existing file is not changed. What a process that was killed has left is removed by the next
+    that writes the file.
 
     Raises:
         ConfigError: The file cannot be written.
     """
     path = Path(path)
     check_writable(path)
+    _remove_leftovers(path)
     temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
     made = [folder for folder in path.parents if not folder.exists()]
     try:
@@ -36,9 +41,9 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
         made = []
     except OSError as e:
-        about = str(path if e.filename is None else e.filename)
+        about = str(path if e.errno in DISK_ERRORS and e.filename is None else e.filename)
         if not about.startswith(str(temporary)) and not path.is_relative_to(about):
-            raise  # about another file
+            raise  # about something else
         raise ConfigError(f'cannot write "{path}": {e.strerror or e}') from e
     finally:
         with contextlib.suppress(OSError):
@@ -46,6 +51,19 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of processes that no longer run."""
+    name = re.compile(re.escape(path.name) + r'\.(\d+)\.tmp')
+    names = os.listdir(path.parent) if path.parent.is_dir() else []
+    for found in filter(None, map(name.match, names)):
+        try:
+            os.kill(int(found[1]), 0)
+        except ProcessLookupError:
+            path.with_name(found.string).unlink(missing_ok=True)
+        except (OSError, OverflowError):
+            pass  # another user's process, or a number that is not one
 
 
 def write_bytes(path: PathLike, data: bytes) -> None:
@@ -59,18 +77,28 @@ def write_text(path: PathLike, text: str) -> None:
     write_bytes(path, text.encode('utf-8'))
 
 
-def check_writable(path: PathLike) -> None:
-    """Raise a :class:`ConfigError` if a file cannot be written, before the work for its content."""
+def check_writable(path: PathLike, is_folder: bool = False) -> None:
+    """Raise a :class:`ConfigError` if a file, or one in a folder, cannot be written.
+
+    Called before the work for its content; nothing is created.
+    """
     path = Path(path)
-    if path.is_dir():
+    if path.is_dir() and not is_folder:
         raise ConfigError(f'cannot write "{path}": it is a folder; give the name of a file')
-    folder = path.absolute().parent
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ConfigError(f'cannot write "{path}": it is a device, not a file')
+    folder = path.absolute() if is_folder else path.absolute().parent
     while not os.path.lexists(folder):
         folder = folder.parent
+    if is_folder and path.is_file():
+        raise ConfigError(f'cannot write to "{path}": it is a file, not a folder')
     if not folder.is_dir():
         raise ConfigError(f'cannot write "{path}": "{folder}" is not a folder')
-    if not os.access(folder, os.W_OK):
-        raise ConfigError(f'cannot write "{path}": no permission to write to "{folder}"')
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b'0')  # a full disk still creates files
+    except OSError as e:
+        raise ConfigError(f'cannot write "{path}": {e.strerror or e}') from e
 
 
 def sha256(path: PathLike) -> str:
@@ -111,8 +139,3 @@ def _images_in(folder: str) -> Iterator[str]:
         for name in names:
             if name.lower().endswith(IMAGE_ENDINGS) and not name.startswith('.'):
                 yield os.path.join(parent, name)
-
-
-def clean_up_on_sigterm() -> None:
-    """Raise SystemExit on SIGTERM, so that temporary files are removed."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

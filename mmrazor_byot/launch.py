@@ -1,11 +1,8 @@
 """Shared by the tools: flags, configs, processes and the output of errors."""
 
 import argparse
-import atexit
 import logging
 import os
-import sys
-import time
 from typing import Any, Callable
 from unittest import mock
 
@@ -19,52 +16,32 @@ from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
 from .cfg_options import add_config_options
+from .command import default_signals, run_command
 from .config_errors import config_errors
 from .config_file import load_config as load_config  # the tools import it from here
 from .engine.hooks import ConsoleHook
-from .errors import ByotError, ConfigError
+from .errors import ConfigError
+from .files import check_writable
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-#: Seconds that other ranks wait before they report an error. If rank 0 has reported the same one,
-#: the launcher ends them before that.
-REPORT_DELAY_S = 15
-#: Exit status that tells tools/dist_run.py that the error has been reported.
-REPORTED = 3
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool, and print a :class:`ByotError` as one line, with exit status 1.
+    """Run a tool; see :func:`~mmrazor_byot.command.run_command` for its errors."""
 
-    An error that all ranks raise is printed by rank 0 only.
-    """
-    try:
+    def run() -> None:
         with config_errors():
             main()
         if dist.is_initialized():
             leave_processes()
-    except ByotError as e:
-        if int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))):
-            time.sleep(REPORT_DELAY_S)
-        sys.stdout.flush()
-        print(f'error: {e}', file=sys.stderr, flush=True)
-        # The usual clean-up would wait for the other ranks.
-        os._exit(REPORTED if 'TORCHELASTIC_RUN_ID' in os.environ else 1)
+
+    run_command(run)
 
 
 def leave_processes() -> None:
-    """Destroy the process group once all ranks are done.
-
-    With gloo the process ends here, without torch's own clean-up, in which gloo's threads sometimes
-    abort a process that has finished.
-    """
+    """Destroy the process group once all ranks are done."""
     dist.barrier()  # a rank that leaves while others send to it makes them fail
-    backend = dist.get_backend()
     dist.destroy_process_group()
-    if backend == 'gloo':
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
 
 
 def only_warnings() -> None:
@@ -90,12 +67,18 @@ def apply_runner_arguments(cfg: Config, args: argparse.Namespace) -> None:
     cfg.launcher = args.launcher
     name = os.path.splitext(os.path.basename(args.config))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', name)
+    check_writable(cfg.work_dir, is_folder=True)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if loader := cfg.get(key):
             loader.setdefault('pin_memory', torch.cuda.is_available())
             loader.setdefault('collate_fn', dict(type='default_collate'))
             if args.no_pin_memory:
                 loader.pin_memory = False
+
+
+def raise_error(record: logging.LogRecord) -> None:
+    """Raise the error of a log's file, which Python only prints."""
+    raise
 
 
 def build_runner(cfg: Config, config: str) -> Runner:
@@ -108,7 +91,9 @@ def build_runner(cfg: Config, config: str) -> Runner:
     def build_quiet_logger(self: Runner, *args: Any, **kwargs: Any) -> MMLogger:
         logger = build_logger(self, *args, **kwargs)
         for handler in logger.handlers:
-            if not isinstance(handler, logging.FileHandler):
+            if isinstance(handler, logging.FileHandler):
+                handler.handleError = raise_error  # type: ignore[method-assign]
+            else:
                 handler.setLevel(logging.ERROR)
         return logger
 
@@ -119,9 +104,10 @@ def build_runner(cfg: Config, config: str) -> Runner:
 
 
 def start_processes(cfg: Config, args: argparse.Namespace) -> None:
-    """Without a GPU, initialize the process group with gloo, and set the config to run on the CPU.
+    """Initialize the process group; without a GPU with gloo, and set the config to run on the CPU.
 
-    With GPUs the Runner does it; a :class:`ConfigError` if there are more processes than GPUs.
+    Raises:
+        ConfigError: There are more processes than GPUs, or the port is in use.
     """
     if args.local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -133,17 +119,26 @@ def start_processes(cfg: Config, args: argparse.Namespace) -> None:
             f'{processes} processes were asked for, but this machine has {gpus} GPUs: start '
             f'{gpus}, or set CUDA_VISIBLE_DEVICES=-1 to train on the CPU'
         )
-    if gpus:
-        return
     cfg.setdefault('env_cfg', {})
-    cfg.env_cfg.dist_cfg = dict(backend='gloo')
-    default = dict(
-        type='MMDistributedDataParallel',
-        broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False),
-    )
-    # MMEngine's default would be the number of a GPU.
-    cfg.model_wrapper_cfg = {**(cfg.get('model_wrapper_cfg') or default), 'device_ids': None}
+    set_device = torch.cuda.set_device
+    if not gpus:
+        cfg.env_cfg.dist_cfg = dict(backend='gloo')
+        default = dict(
+            type='MMDistributedDataParallel',
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+        # MMEngine's default would be the number of a GPU.
+        cfg.model_wrapper_cfg = {**(cfg.get('model_wrapper_cfg') or default), 'device_ids': None}
+        set_device = mock.Mock()  # MMEngine calls it whatever the backend
     set_multi_processing(**cfg.env_cfg.get('mp_cfg', {}), distributed=True)
-    with mock.patch.object(torch.cuda, 'set_device'):  # MMEngine calls it whatever the backend
-        init_dist(args.launcher, backend='gloo')
+    try:
+        with mock.patch.object(torch.cuda, 'set_device', set_device), default_signals():
+            init_dist(args.launcher, **cfg.env_cfg.get('dist_cfg', {}))
+    except RuntimeError as e:
+        if 'EADDRINUSE' not in str(e):
+            raise
+        raise ConfigError(
+            f'port {os.environ["MASTER_PORT"]} is in use, perhaps by another run: choose another, '
+            'for example PORT=29501 sh tools/dist_train.sh ...'
+        ) from e

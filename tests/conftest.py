@@ -120,6 +120,28 @@ def trained(once) -> Path:
     return once('trained', make)
 
 
+@pytest.fixture
+def disk(tmp_path):
+    """Makes a folder on a disk of 3 MB of which so many bytes are free; the limit elsewhere.
+
+    Where no disk can be mounted, the second value is the limit of a file's size, for ``script``.
+    """
+    mounted = []
+
+    def disk(free) -> tuple:
+        folder = tmp_path / 'disk'
+        folder.mkdir()
+        if run('mount', '-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', folder).returncode:
+            return folder, dict(file_size=free)
+        mounted.append(folder)
+        (folder / 'fill').write_bytes(bytes(3 * 2**20 - -(-free // 4096) * 4096))
+        return folder, {}
+
+    yield disk
+    for folder in mounted:
+        run('umount', '-l', folder)
+
+
 @pytest.fixture(scope='session')
 def distributions(once) -> Path:
     """Folder with the wheel and the source archive of a clean copy."""

@@ -7,13 +7,17 @@ does with a script. With ``--fresh`` only other projects' packages are imported 
 
 import atexit
 import gc
+import glob
 import importlib
 import json
 import os
+import resource
 import runpy
 import signal
 import sys
 import threading
+import time
+from typing import Optional
 
 NAMES = [
     'matplotlib.pyplot',
@@ -32,9 +36,14 @@ for name in NAMES:
 gc.freeze()  # what is collected in a fork would be copied for it
 
 
-def become(command: list, cwd: str, env: dict, output: list, timeout: int) -> None:
+def become(
+    command: list, cwd: str, env: dict, output: list, timeout: int, file_size: Optional[int]
+) -> None:
     """Make this process the one that a command would start."""
     signal.alarm(timeout)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    if file_size is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, resource.RLIM_INFINITY))
     for number, path in enumerate(['/dev/null', *output]):
         file = os.open(path, os.O_RDWR | os.O_APPEND)
         os.dup2(file, number)
@@ -46,9 +55,16 @@ def become(command: list, cwd: str, env: dict, output: list, timeout: int) -> No
     sys.path[:1] = [os.path.dirname(command[0]), *env['PYTHONPATH'].split(os.pathsep)]
 
 
-def wait(children: set) -> int:
+def wait(children: list, kill: Optional[list]) -> int:
     """The status of the first child that fails, which ends the others; else 0."""
     failure = 0
+    if kill:
+        pattern, number, ranks = kill
+        while not glob.glob(pattern):
+            time.sleep(0.01)
+        for rank in ranks:
+            os.kill(children[rank], number)
+    children = set(children)
     while children:
         child, status = os.wait()
         children.remove(child)
@@ -63,14 +79,14 @@ def serve() -> None:
     """Answer requests; returns in each child, which then runs the script."""
     for line in sys.stdin:
         request = json.loads(line)
-        env, children = request.pop('env'), set()
+        env, kill, children = request.pop('env'), request.pop('kill'), []
         for variables in request.pop('variables'):
             child = os.fork()
             if child == 0:
                 become(**request, env={**env, **variables})
                 return
-            children.add(child)
-        print(wait(children), flush=True)
+            children.append(child)
+        print(wait(children, kill), flush=True)
     sys.exit()
 
 

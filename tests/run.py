@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -50,6 +51,11 @@ def environment(more: dict) -> dict:
     }
 
 
+def default_interrupt() -> None:
+    """Let Ctrl-C interrupt a process, which one in the background of a shell ignores."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def free_port() -> str:
     """A port that nothing listens on."""
     with socket.socket() as s:
@@ -71,13 +77,24 @@ def preloaded(*flags) -> subprocess.Popen:
 
 
 def script(
-    path, *arguments, ranks=None, fresh=False, cwd=ROOT, timeout=600, **env
+    path,
+    *arguments,
+    ranks=None,
+    fresh=False,
+    cwd=ROOT,
+    timeout=600,
+    kill=None,
+    file_size=None,
+    **env,
 ) -> subprocess.CompletedProcess:
     """Run a Python script as ``run`` does, without the seconds that the imports take.
 
     Args:
         ranks: Start so many processes of it, with the variables that torchrun sets.
         fresh: Nothing of this project has been imported before.
+        kill: ``(path, signal, ranks)``, sent to these ranks as soon as there is a file of that
+            pattern.
+        file_size: Largest size of a file in bytes.
     """
     command = [str(word) for word in (path, *arguments)]
     variables = [{}]
@@ -100,6 +117,8 @@ def script(
             variables=[{k: str(v) for k, v in own.items()} for own in variables],
             output=[str(file) for file in output],
             timeout=timeout,
+            kill=kill and [str(kill[0]), int(kill[1]), list(kill[2])],
+            file_size=file_size,
         )
         server = preloaded(*['--fresh'][:fresh])
         print(json.dumps(request), file=server.stdin, flush=True)

@@ -1,5 +1,10 @@
 """Calibrate an exit policy for a target on images held out of training."""
 
+from mmrazor_byot.command import catch_signals
+
+if __name__ == '__main__':
+    catch_signals()
+
 import argparse
 import json
 from pathlib import Path
@@ -21,7 +26,7 @@ from mmrazor_byot.early_exit.measure import stage_times
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation import stage_flops
 from mmrazor_byot.evaluation.collect import collect_logits, network_inputs
-from mmrazor_byot.files import write_text
+from mmrazor_byot.files import check_writable, write_text
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
 from mmrazor_byot.models.loading import dataset_meta, load_byot
 
@@ -116,6 +121,7 @@ def read_costs(path: str, num_exits: int) -> Costs:
 
 def main() -> None:
     args = parse_args()
+    check_writable(args.out)
     cfg = load_config(args.config, args.cfg_options)
     model, _, meta = load_byot(cfg, args.checkpoint)
     loader = calibration_loader(cfg)

@@ -1,12 +1,17 @@
 """Count params and FLOPs of the network cut at each exit."""
 
+from mmrazor_byot.command import catch_signals
+
+if __name__ == '__main__':
+    catch_signals()
+
 import argparse
 import json
 
 from mmengine.registry import init_default_scope
 
 from mmrazor_byot.evaluation import exit_complexity, format_exit_table
-from mmrazor_byot.files import write_text
+from mmrazor_byot.files import check_writable, write_text
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
 from mmrazor_byot.models.sections import image_size
 from mmrazor_byot.registry import MODELS
@@ -28,6 +33,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    if args.out:
+        check_writable(args.out)
     cfg = load_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     if args.shape and cfg.model.type.endswith('BYOT'):

@@ -6,6 +6,11 @@ Example:
         --policy policy.json --show-dir shown --out results.json
 """
 
+from mmrazor_byot.command import catch_signals
+
+if __name__ == '__main__':
+    catch_signals()
+
 import argparse
 import json
 import sys
@@ -13,7 +18,7 @@ from typing import Union
 
 from mmrazor_byot.early_exit import ExitPolicy, FixedExitPolicy
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.files import write_text
+from mmrazor_byot.files import check_writable, write_text
 from mmrazor_byot.launch import add_config_options, load_config, only_warnings, run_tool
 from mmrazor_byot.runtime.images import MAX_PIXELS
 
@@ -85,6 +90,10 @@ def write_results(path: str, policy: ExitPolicy, images: list, results: list) ->
 def main() -> None:
     args = parse_args()
     only_warnings()
+    if args.out:
+        check_writable(args.out)
+    if args.show_dir:
+        check_writable(args.show_dir, is_folder=True)
     # Imported here because it takes seconds, which would delay --help.
     from mmrazor_byot.apis import ByotInferencer
     from mmrazor_byot.apis.image_inputs import list_images

@@ -1,5 +1,10 @@
 """Write docs/model_table.md: params and FLOPs of each exit of each BYOT recipe."""
 
+from mmrazor_byot.command import catch_signals
+
+if __name__ == '__main__':
+    catch_signals()
+
 import argparse
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
@@ -10,7 +15,7 @@ from mmengine.registry import init_default_scope
 from mmrazor_byot.datasets import image_settings
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation import exit_complexity
-from mmrazor_byot.files import write_text
+from mmrazor_byot.files import check_writable, write_text
 from mmrazor_byot.launch import run_tool
 from mmrazor_byot.registry import MODELS
 from mmrazor_byot.table import format_table
@@ -82,6 +87,7 @@ def main() -> None:
                 )
         print(f'{args.table} is right for {", ".join(args.check)}')
         return
+    check_writable(args.table)
     write_text(args.table, whole_table())
     print(f'wrote {args.table}')
 

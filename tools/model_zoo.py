@@ -6,18 +6,21 @@ Examples:
     python tools/model_zoo.py verify FILE
 """
 
-import argparse
-import sys
-from typing import Optional, Sequence, Tuple, Union
+from mmrazor_byot.command import catch_signals, run_command
 
-from mmrazor_byot.errors import ByotError
+if __name__ == '__main__':
+    catch_signals()
+
+import argparse
+from typing import Tuple, Union
+
 from mmrazor_byot.table import format_table
 from mmrazor_byot.zoo import ZooModel, cached_file, download, list_models, verify
 
 HEADER = ('name', 'dataset', 'top-1', 'params', 'FLOPs', 'size', 'where')
 
 
-def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -58,7 +61,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     )
     command.add_argument('file', metavar='FILE', help='a checkpoint')
     command.set_defaults(run=run_verify)
-    return parser.parse_args(argv)
+    return parser.parse_args()
 
 
 def run_list(args: argparse.Namespace) -> None:
@@ -118,18 +121,10 @@ def run_verify(args: argparse.Namespace) -> None:
         print(f'meta        {key!r}: {text}')
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    args = parse_args(argv)
-    try:
-        args.run(args)
-    except ByotError as error:
-        print('error:', ' '.join(str(error).split()), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('error: interrupted', file=sys.stderr)
-        return 130
-    return 0
+def main() -> None:
+    args = parse_args()
+    args.run(args)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_command(main)

@@ -3,6 +3,11 @@
 With --policy: accuracy, FLOPs and time of early exiting.
 """
 
+from mmrazor_byot.command import catch_signals
+
+if __name__ == '__main__':
+    catch_signals()
+
 import argparse
 import json
 
@@ -16,7 +21,7 @@ from mmrazor_byot.datasets import check_data
 from mmrazor_byot.early_exit import read_policy
 from mmrazor_byot.early_exit.measure import evaluate_policy, format_policy_test
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.files import write_text
+from mmrazor_byot.files import check_writable, write_text
 from mmrazor_byot.launch import (
     add_runner_arguments,
     apply_runner_arguments,
@@ -68,6 +73,10 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
         raise ConfigError('--policy: times are measured in one process; leave --launcher out')
     if args.policy and (args.show or args.show_dir):
         raise ConfigError('--policy: tools/infer.py shows where images leave')
+    if args.out:
+        check_writable(args.out)
+    if args.show_dir:
+        check_writable(args.show_dir, is_folder=True)
     if args.show or args.show_dir:
         cfg.default_hooks.visualization = dict(
             type='VisualizationHook',

@@ -1,5 +1,10 @@
 """Train a model from a config file."""
 
+from mmrazor_byot.command import catch_signals
+
+if __name__ == '__main__':
+    catch_signals('add --resume to go on from the last checkpoint')
+
 import argparse
 
 from mmengine.config import Config

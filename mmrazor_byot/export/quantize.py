@@ -74,6 +74,8 @@ def _quantize(model: ModelProto, feeds: List[Feed]) -> ModelProto:
                 reduce_range=True,
             )
             return onnx.load(int8)
+    except OSError:
+        raise  # a full disk
     except Exception as e:  # onnxruntime's errors have no common base
         raise DeployError(
             f'onnxruntime cannot quantize {model.graph.name}: {" ".join(str(e).split())[:200]}'

@@ -4,21 +4,12 @@ import argparse
 import json
 import sys
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
-from mmrazor_byot.errors import ByotError, ConfigError, DatasetError
+from mmrazor_byot.command import catch_signals, run_command
+from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.files import list_images
 from mmrazor_byot.table import format_table
-
-
-def report_errors(main: Callable[[], None]) -> None:
-    """Run a command; print a ByotError as one line and exit with status 1."""
-    try:
-        main()
-    except ByotError as e:
-        sys.stdout.flush()
-        print(f'error: {e}', file=sys.stderr, flush=True)
-        sys.exit(1)
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -136,4 +127,5 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
 
 if __name__ == '__main__':
-    report_errors(main)
+    catch_signals()
+    run_command(main)

@@ -11,8 +11,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.files import PathLike, write_bytes, write_text
+from mmrazor_byot.files import PathLike, check_writable, write_bytes, write_text
 
 
 def exit_colours(count: int) -> List[tuple]:
@@ -44,13 +43,9 @@ def save_figure(figure: Figure, path: PathLike) -> List[Path]:
 
 
 def output_folder(path: PathLike) -> Path:
-    """Create the folder of ``--out``; a :class:`ConfigError` if that fails."""
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise ConfigError(f'--out {path} cannot be created: {e.strerror or e}') from e
-    return folder
+    """The folder of ``--out``; a :class:`ConfigError` if no file can be written there."""
+    check_writable(path, is_folder=True)
+    return Path(path)
 
 
 def write_results(folder: Path, figures: Dict[str, Figure], name: str, found: dict) -> None:

@@ -5,6 +5,11 @@ Example:
         --model CONFIG2 CKPT2 --names BYOT plain --out DIR
 """
 
+from mmrazor_byot.command import catch_signals
+
+if __name__ == '__main__':
+    catch_signals()
+
 import argparse
 
 from compare import add_network_arguments, check_same_images, image_loader, load_networks
@@ -50,11 +55,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     only_warnings()
+    out = output_folder(args.out)
     sigmas = args.sigmas or (RELATIVE_SIGMAS if args.relative else SIGMAS)
     sigmas = sorted({0.0, *sigmas})
     check_noise(sigmas, args.draws)
     networks = load_networks(args)
-    out = output_folder(args.out)
     batches = {n.name: list(image_loader(n.cfg, limit=args.limit_images)) for n in networks}
     images = check_same_images(batches)
     curves, models = {}, []

@@ -5,6 +5,11 @@ Example:
         --model CONFIG2 CKPT2 --names BYOT plain --out DIR
 """
 
+from mmrazor_byot.command import catch_signals
+
+if __name__ == '__main__':
+    catch_signals()
+
 import argparse
 import itertools
 
@@ -35,8 +40,8 @@ def main() -> None:
     only_warnings()
     if args.batches < 1:
         raise ConfigError(f'--batches {args.batches}: at least 1')
-    networks = load_networks(args)
     out = output_folder(args.out)
+    networks = load_networks(args)
     layers, gradients = {}, {}
     for network in networks:
         set_random_seed(args.seed)  # the same images and crops for all

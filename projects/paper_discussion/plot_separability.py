@@ -4,6 +4,11 @@ Example:
     python projects/paper_discussion/plot_separability.py CONFIG CKPT --out DIR
 """
 
+from mmrazor_byot.command import catch_signals
+
+if __name__ == '__main__':
+    catch_signals()
+
 import argparse
 
 import numpy as np
@@ -49,10 +54,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     only_warnings()
+    out = output_folder(args.out)
     if not 2 <= args.classes <= 20:
         raise ConfigError(f'--classes {args.classes}: 2 to 20 are told apart by their colours')
     network = load_network(args.config, args.checkpoint, args)
-    out = output_folder(args.out)
     loader = image_loader(network.cfg, limit=args.limit_images)
     exits, labels = collect_features(network.model, loader)
     scatters = [scatter(found.features, labels) for found in exits]

@@ -1,6 +1,7 @@
 """Training through tools/train.py and tools/dist_train.sh."""
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,20 @@ import mmpretrain
 import numpy as np
 import pytest
 import torch
-from run import DIGITS, QUICK, RECIPES, exits, failed, log, script, succeeded, tool
+from run import (
+    DIGITS,
+    QUICK,
+    RECIPES,
+    ROOT,
+    exits,
+    failed,
+    free_port,
+    log,
+    run,
+    script,
+    succeeded,
+    tool,
+)
 
 from mmrazor_byot.datasets.packed_images import pack_images
 
@@ -187,6 +201,15 @@ def test_missing_data_ends_all_ranks(tmp_path):
     line = failed(tool('dist_train.sh', *words, '--cfg-options', *options, timeout=120))
     assert f'CIFAR100 is not complete in {root}' in line
     assert 'cifar-100-python.tar.gz (md5 eb9058c3a382ffc7106e4002c42a8d85)' in line
+
+
+@pytest.mark.slow
+def test_torchrun_that_restarts_says_it_once():
+    words = '--nproc-per-node=2', '--max-restarts=2', f'--master-port={free_port()}'
+    command = *words, ROOT / 'tools/train.py', 'nowhere.py', '--launcher', 'pytorch'
+    done = run(sys.executable, '-m', 'torch.distributed.run', *command)
+    assert done.returncode == 1
+    assert done.stderr.count('config "nowhere.py" does not exist') == 1
 
 
 def two_processes(recipe, work_dir, *options, **env) -> list:

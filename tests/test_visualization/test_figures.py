@@ -32,7 +32,7 @@ def test_results_are_plain_json(tmp_path, capsys):
     assert sorted(p.name for p in folder.iterdir()) == sorted(names)
     shutil.rmtree(folder)
     folder.touch()
-    with pytest.raises(ConfigError, match='cannot be created'):
+    with pytest.raises(ConfigError, match='it is a file, not a folder'):
         output_folder(str(folder))
 
 

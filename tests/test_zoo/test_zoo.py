@@ -17,6 +17,7 @@ from torch import nn
 
 from mmrazor_byot import download as download_module
 from mmrazor_byot import zoo as zoo_module
+from mmrazor_byot.command import run_command
 from mmrazor_byot.errors import ByotError, CheckpointError, ZooError
 from mmrazor_byot.zoo import cached_file, download, find_model, verify
 
@@ -303,10 +304,19 @@ def test_one_process_of_a_node_downloads(zoo, server, tmp_path):
 
 
 @pytest.fixture
-def model_zoo(capsys):
+def model_zoo(capsys, monkeypatch):
     """Runs the tool; gives its status, output and errors."""
     main = runpy.run_path(str(ROOT / 'tools/model_zoo.py'))['main']
-    return lambda *args: (main([str(arg) for arg in args]), *capsys.readouterr())
+
+    def run(*args):
+        monkeypatch.setattr('sys.argv', ['model_zoo.py', *map(str, args)])
+        try:
+            run_command(main)
+        except SystemExit as e:
+            return (e.code, *capsys.readouterr())
+        return (0, *capsys.readouterr())
+
+    return run
 
 
 def lines(done):

@@ -1,5 +1,10 @@
 """Plot accuracy, cost, time and images of early exiting."""
 
+from mmrazor_byot.command import catch_signals
+
+if __name__ == '__main__':
+    catch_signals()
+
 import argparse
 from pathlib import Path
 
@@ -46,6 +51,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    out = output_folder(args.out)
     cfg = load_config(args.config, args.cfg_options)
     policies = {Path(p).stem: read_policy(p) for p in args.policy}
     model, _, meta = load_byot(cfg, args.checkpoint)
@@ -65,7 +71,6 @@ def main() -> None:
         args.columns,
         reads_bgr(per_image(cfg.test_dataloader).dataset.pipeline),
     )
-    out = output_folder(args.out)
     points = [found[name] for name in ('curve', 'exits', 'policies')]
     figures = dict(
         accuracy_flops=plot_trade_off(*points, 'mflops', 'MACs (M)'),

@@ -5,6 +5,11 @@ Example:
     python tools/deploy/bench.py model.onnx --images photos/ --out costs.json
 """
 
+from mmrazor_byot.command import catch_signals, run_command
+
+if __name__ == '__main__':
+    catch_signals()
+
 import argparse
 import json
 from pathlib import Path
@@ -12,9 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.files import check_writable, clean_up_on_sigterm, write_text
+from mmrazor_byot.files import check_writable, write_text
 from mmrazor_byot.runtime import EarlyExitModel, Metadata
-from mmrazor_byot.runtime.__main__ import report_errors
 from mmrazor_byot.runtime.bench import (
     Images,
     bench,
@@ -66,7 +70,6 @@ def load_images(args: argparse.Namespace, metadata: Metadata) -> Images:
 
 def main() -> None:
     args = parse_args()
-    clean_up_on_sigterm()
     if args.out:
         check_writable(args.out)
     rows, costs = [], None
@@ -120,4 +123,4 @@ def report(result: dict) -> None:
 
 
 if __name__ == '__main__':
-    report_errors(main)
+    run_command(main)

@@ -5,10 +5,15 @@ Example:
     python -m mmrazor_byot.runtime model.onnx IMAGE...
 """
 
+from mmrazor_byot.command import catch_signals
+
+if __name__ == '__main__':
+    catch_signals()
+
 import argparse
 
 from mmrazor_byot.errors import DeployError
-from mmrazor_byot.files import clean_up_on_sigterm
+from mmrazor_byot.files import check_writable
 from mmrazor_byot.launch import (
     add_config_options,
     load_config,
@@ -49,7 +54,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    clean_up_on_sigterm()
+    check_writable(args.out)
     only_warnings()
     try:
         import onnx  # noqa: F401

@@ -6,9 +6,15 @@ Example:
         --exit 2
 """
 
+from mmrazor_byot.command import catch_signals
+
+if __name__ == '__main__':
+    catch_signals()
+
 import argparse
 
 from mmrazor_byot.export.classifier import export_classifier
+from mmrazor_byot.files import check_writable
 from mmrazor_byot.launch import (
     add_config_options,
     load_config,
@@ -41,6 +47,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     only_warnings()
+    check_writable(args.out, is_folder=True)
     exported = export_classifier(
         load_config(args.config, args.cfg_options), args.checkpoint, args.out, args.exit, args.force
     )

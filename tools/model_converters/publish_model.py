@@ -1,5 +1,10 @@
 """Prepare a checkpoint for publishing: weights only, hash in the name."""
 
+from mmrazor_byot.command import catch_signals
+
+if __name__ == '__main__':
+    catch_signals()
+
 import argparse
 
 from mmrazor_byot.export.publish import publish
