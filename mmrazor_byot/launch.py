@@ -1,6 +1,7 @@
 """Shared by the tools: flags, configs, processes and the output of errors."""
 
 import argparse
+import inspect
 import logging
 import os
 from typing import Any, Callable
@@ -14,6 +15,8 @@ from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
+from mmpretrain.engine import VisualizationHook
+from mmpretrain.visualization import UniversalVisualizer
 
 from .cfg_options import add_config_options
 from .command import default_signals, run_command
@@ -99,6 +102,13 @@ def build_runner(cfg: Config, config: str) -> Runner:
 
     with mock.patch.object(Runner, 'build_logger', build_quiet_logger):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    for hook in runner.hooks:
+        if isinstance(hook, VisualizationHook):  # it draws first after an epoch
+            draw = getattr(hook._visualizer, 'visualize_cls', UniversalVisualizer.visualize_cls)
+            try:
+                inspect.signature(draw).bind_partial(**hook.draw_args)
+            except TypeError as e:
+                raise ConfigError(f'default_hooks.visualization: {e}') from e
     runner.register_hook(ConsoleHook(config))
     return runner
 

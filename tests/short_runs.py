@@ -118,7 +118,7 @@ def config(work_dir, epochs=2, optim=(), default_hooks=(), hooks=(), **changes) 
         optim (dict): Changes of ``optim_wrapper``.
         default_hooks (dict): Changes of ``default_hooks``.
         hooks (Sequence[dict]): Custom hooks besides ours.
-        **changes: Of the config's other keys.
+        **changes: The config's other keys.
     """
     cfg = dict(
         model=MODEL,
@@ -139,9 +139,8 @@ def config(work_dir, epochs=2, optim=(), default_hooks=(), hooks=(), **changes) 
         visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
         randomness=dict(seed=1),
         log_level='WARNING',
-        **changes,
     )
-    return Config(copy.deepcopy(cfg))
+    return Config(copy.deepcopy(cfg | changes))
 
 
 def train(work_dir, epochs=2, **changes) -> Runner:

@@ -48,13 +48,15 @@ def parse_args() -> argparse.Namespace:
 
 def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
     apply_runner_arguments(cfg, args)
+    save_every_epoch(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
         cfg.optim_wrapper.type = 'mmrazor_byot.AmpOptimWrapper'
     if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        cfg.resume = args.resume if args.resume == 'auto' else True
+        if args.resume != 'auto':  # otherwise what training starts from if there is no checkpoint
+            cfg.load_from = args.resume
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ConfigError(
@@ -66,6 +68,15 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
         for loader in ('train_dataloader', 'val_dataloader'):
             if cfg.get(loader):
                 cfg[loader].persistent_workers = False
+
+
+def save_every_epoch(cfg: Config) -> None:
+    """Put our checkpoint hook in the place of MMEngine's."""
+    hooks = cfg.setdefault('default_hooks', {})
+    hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))  # MMEngine's default
+    for hook in (*hooks.values(), *cfg.get('custom_hooks', [])):
+        if hook and hook.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook'):
+            hook['type'] = 'mmrazor_byot.ResumableCheckpointHook'
 
 
 def main() -> None:

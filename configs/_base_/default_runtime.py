@@ -1,9 +1,11 @@
 _base_ = 'mmpretrain::_base_/default_runtime.py'
 
-# Atomic writes leave no truncated file. The README reports the last checkpoint.
 default_hooks = dict(
+    # Also saves the last epoch, however a run ends.
     checkpoint=dict(
-        interval=10, max_keep_ckpts=2, backend_args=dict(backend='atomic')),
+        type='mmrazor_byot.ResumableCheckpointHook',
+        interval=10,
+        max_keep_ckpts=2),
     # Synchronizes with the GPU only when the log is printed.
     runtime_info=dict(type='mmrazor_byot.RuntimeInfoHook'))
 

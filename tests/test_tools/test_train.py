@@ -96,6 +96,32 @@ def test_resuming_changes_nothing(tmp_path, workers):
     assert not torch.equal(before['exit_heads.0.fc.weight'], expected['exit_heads.0.fc.weight'])
 
 
+def test_resuming_on_two_processes(tmp_path):
+    """From one, with MMEngine's hook in the config: the schedule is that of two from the start."""
+    options = (
+        *QUICK,
+        'default_hooks.checkpoint.type=CheckpointHook',
+        'default_hooks.logger.interval=1',
+        'train_dataloader.dataset.indices=256',
+        'train_cfg.max_epochs=3',
+        'param_scheduler.1.end=6',
+    )
+    one, two = tmp_path / 'one', tmp_path / 'two'
+    words = DIGITS, '--no-validate', '--work-dir'
+    succeeded(tool('train.py', *words, one, '--cfg-options', *options))
+    words = '--launcher', 'pytorch', *words
+    whole = tool('train.py', *words, two, '--cfg-options', *options, ranks=2)
+    resume = one, '--resume', one / 'epoch_2.pth', '--cfg-options', *options
+    text = succeeded(tool('train.py', *words, *resume, ranks=2))
+    assert text.count('the checkpoint has 8 iterations in 2 epochs, and this run makes 2 an ') == 1
+    assert "type='mmrazor_byot.ResumableCheckpointHook'" in max(one.glob('*.py')).read_text()
+    found, expected = (
+        [line.split(' lr: ')[1].split()[0] for line in log(folder).splitlines() if ' lr: ' in line]
+        for folder in (one, two)
+    )
+    assert succeeded(whole) and len(found) == 2 and found == expected[4:]
+
+
 @pytest.mark.parametrize('name, count', [('plain', 1), ('deep-supervision', 5)])
 def test_plain_and_deep_supervision_twins(tmp_path, name, count):
     options = QUICK
@@ -139,8 +165,12 @@ def test_every_switch_trains_and_resumes(tmp_path):
         'custom_hooks.7.type=EMAHook',
     ]
     flags = '--amp', '--resume', '--no-validate', '--auto-scale-lr'
-    for epochs in (1, 2):
-        train(tmp_path, *flags, epochs=epochs, options=options)
+    first, second = (
+        train(tmp_path, *flags, epochs=epochs, options=options).splitlines() for epochs in (1, 2)
+    )
+    assert f'starting anew: no checkpoint in {tmp_path}' in first
+    newest = 'the newest checkpoint that can be resumed'
+    assert f'resuming from {tmp_path}/epoch_1.pth, {newest}' in second
     text = log(tmp_path)
     assert 'resumed epoch: 1' in text
     assert 'current batch size is 64. Scaling the original LR by 0.5.' in text
@@ -166,6 +196,12 @@ OVERWRITES = 'on a CPU, torch overwrites memory in 1 x 1 convolutions'
         ),
         ('model.logit_loss.temperature=-3', 'temperature must be a positive number'),
         ('model.hint_loss.loss_weight=-1', 'HintLoss(loss_weight=-1)'),
+        (
+            'default_hooks.checkpoint.intervall=5',
+            'default_hooks.checkpoint: mmrazor_byot.ResumableCheckpointHook: it has no argument '
+            'intervall; is interval meant?',
+        ),
+        ('default_hooks.visualization.intervall=5', 'default_hooks.visualization: got an unexp'),
     ],
 )
 def test_a_bad_option_is_one_line(tmp_path, option, message):

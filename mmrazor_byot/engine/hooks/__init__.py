@@ -1,5 +1,6 @@
 from .channels_last_hook import ChannelsLastHook
 from .checkpoint_check_hook import CheckpointCheckHook
+from .checkpoint_hook import ResumableCheckpointHook
 from .compile_hook import CompileHook
 from .console_hook import ConsoleHook
 from .epoch_seed_hook import EpochSeedHook, seed_worker
@@ -17,6 +18,7 @@ __all__ = [
     'ExitTableHook',
     'FiniteLossHook',
     'LabelCheckHook',
+    'ResumableCheckpointHook',
     'RuntimeInfoHook',
     'seed_worker',
 ]

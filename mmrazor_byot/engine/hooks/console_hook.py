@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmrazor_byot.evaluation import format_exit_table
 
 from .exit_table_hook import ExitTableHook
-from .utils import unwrap
+from .utils import is_training, unwrap
 
 #: Seconds between two lines of progress on a terminal, and in a file.
 TERMINAL_S, FILE_S = 0.2, 30
@@ -33,9 +33,21 @@ class ConsoleHook(Hook):
         self.config = config
         self._shown = time.monotonic()
         self._columns: List[str] = []
+        self._described = False
 
     def before_train(self, runner: Runner) -> None:
         """Say what is trained, on what, and where it writes."""
+        self._describe(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        """The same, if an epoch is validated before training is resumed."""
+        if is_training(runner):
+            self._describe(runner)
+
+    def _describe(self, runner: Runner) -> None:
+        if self._described:
+            return
+        self._described = True
         model = unwrap(runner.model)
         network = getattr(model, 'architecture', model)
         exits = getattr(model, 'num_exits', 1)
@@ -51,6 +63,9 @@ class ConsoleHook(Hook):
             f'{get_world_size()} x {batch}, epochs {runner.epoch + 1} to {runner.max_epochs}'
         )
         _show(f'log: {runner.log_dir}')
+        for hook in runner.hooks:
+            for line in getattr(hook, 'resumed', []):
+                _show(line)
 
     def before_test(self, runner: Runner) -> None:
         """Say what is tested."""
