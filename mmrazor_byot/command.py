@@ -9,11 +9,12 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from types import FrameType
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, Optional, Type, Union
 
-from .errors import ByotError, one_line
+from .errors import ByotError, ByotWarning, one_line
 from .files import DISK_ERRORS
 
 #: The file descriptor to which tools/dist_run.py asks its processes to write their errors.
@@ -25,6 +26,7 @@ PATH_ERRORS = (
     *(errno.EMFILE, errno.ENFILE, errno.ELOOP),
 )
 
+_python_show_warning = warnings.showwarning
 _state: Dict[str, Any] = dict(signal=0, running=False, again='start it again')
 
 
@@ -80,6 +82,7 @@ def run_command(main: Callable[[], None]) -> None:
     The exit status is 1, or 128 plus the number of a signal.
     """
     _state['running'] = True
+    warnings.showwarning = _show_warning
     try:
         main()
         return
@@ -109,6 +112,16 @@ def report(line: str) -> None:
     except OSError:
         pass
     print(f'error: {line}', file=sys.stderr, flush=True)
+
+
+def _show_warning(
+    message: Union[Warning, str], category: Type[Warning], *place: Any, **more: Any
+) -> None:
+    """Print a warning of ours as one line, on rank 0, and others as Python does."""
+    if not issubclass(category, ByotWarning):
+        _python_show_warning(message, category, *place, **more)
+    elif int(os.environ.get('RANK', 0)) == 0:
+        print(f'warning: {one_line(message)}', file=sys.stderr, flush=True)
 
 
 def _describe(error: BaseException) -> str:

@@ -15,9 +15,11 @@
    and the files within one for images. They are skipped.
 8. MMEngine writes files in place: those of ``mmengine.fileio`` and configs are written whole or not
    at all.
+9. MMRazor raises Python's limit on recursion to a million, see :data:`RECURSION_LIMIT`.
+10. mmcv does not say which image of a folder cannot be read.
 
-The first four and the last two are applied when the module in question is imported, so this file
-itself imports neither torch nor an OpenMMLab package.
+All but 5 and 6 are applied when the module in question is imported, so this file itself imports
+neither torch nor an OpenMMLab package.
 """
 
 import contextlib
@@ -31,12 +33,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 from unittest import mock
 
-from .errors import CheckpointError, ConfigError
+from .errors import CheckpointError, ConfigError, DatasetError, ZooError
 from .files import PathLike, write_text
 
 if TYPE_CHECKING:
     import torch
 
+#: Without a limit, nested input of any depth would overflow the stack and end the process.
+RECURSION_LIMIT = 10_000
 #: Channels in a block of oneDNN; 8 without AVX-512.
 BLOCK = 16
 QUANTIZATION = 'mmrazor.structures.quantization'
@@ -248,7 +252,7 @@ def _our_config(name: str) -> Optional[str]:
 def _register_zoo(module: ModuleType) -> None:
     from . import zoo
 
-    with contextlib.suppress(FileNotFoundError):  # a copy of the package alone has no index
+    with contextlib.suppress(ZooError):  # a copy of the package alone has no index
         zoo.register()
 
 
@@ -266,10 +270,32 @@ def _skip_hidden_folders(module: Any) -> None:
     module.find_folders, module.CustomDataset.is_valid_file = find_visible, is_visible
 
 
+def _name_broken_images(module: Any) -> None:
+    transform = module.LoadImageFromFile.transform
+
+    def transform_or_name(self: Any, results: dict) -> Optional[dict]:
+        try:
+            return transform(self, results)
+        except Exception as e:  # OpenCV's errors do not name the file
+            reason = getattr(e, 'strerror', None) or 'it is empty, damaged or not an image'
+            raise DatasetError(
+                f'image "{results["img_path"]}" cannot be read: {reason}; replace or remove it'
+            ) from e
+
+    module.LoadImageFromFile.transform = transform_or_name
+
+
+def _limit_recursion(module: ModuleType) -> None:
+    sys.setrecursionlimit(min(sys.getrecursionlimit(), RECURSION_LIMIT))
+
+
 _PATCHES: Dict[str, Callable[[ModuleType], None]] = {
+    'mmcv.transforms.loading': _name_broken_images,
     'mmengine.config.config': _patch_config,
     'mmengine.hub': _resolve_our_configs,
     'mmengine.runner.checkpoint': _load_checkpoints_safely,
     'mmpretrain.apis.model': _register_zoo,
     'mmpretrain.datasets.custom': _skip_hidden_folders,
+    'mmrazor.models.task_modules.tracer.fx_tracer': _limit_recursion,
+    'mmrazor.structures.graph.channel_flow': _limit_recursion,
 }

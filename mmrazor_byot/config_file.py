@@ -126,10 +126,22 @@ def check_keys(cfg: Config, options: Dict[str, Any], own_keys: Iterable[str]) ->
                     f'{key} has the unknown key {name}'
                     + (_suggest(name, known, f'{key}.') or f'; there are {sorted(known)}')
                 )
+        if known is _LOADER_KEYS:
+            _check_loader(key, cfg.get(key) or {})
     for name in ('max_epochs', 'max_iters', 'val_interval'):
         most = (cfg.get('train_cfg') or {}).get(name, 1)
         if type(most) is not int or most < 1:
             raise ConfigError(f'train_cfg.{name}={most!r}: a whole number, at least 1')
+
+
+def _check_loader(key: str, loader: dict) -> None:
+    for name in ('dataset', 'sampler'):
+        if not isinstance(loader.get(name, {}), dict):
+            raise ConfigError(f'{key}.{name}={loader[name]!r}: a dict with a type is needed')
+    for name, least in (('batch_size', 1), ('num_workers', 0)):
+        value = loader.get(name, least)
+        if type(value) is not int or not least <= value < 1e6:
+            raise ConfigError(f'{key}.{name}={value!r}: a whole number, at least {least}')
 
 
 def _similar(option: str, cfg: Config) -> str:

@@ -24,6 +24,14 @@ class ByotError(Exception):
         return one_line(text)
 
 
+class ByotWarning(UserWarning):
+    """What is probably not meant; the tools print it as one line."""
+
+
+class DeprecatedWarning(ByotWarning, FutureWarning):
+    """A name of an earlier version, which will be removed."""
+
+
 class ConfigError(ByotError, ValueError):
     """An invalid setting of a config, a flag or an argument."""
 

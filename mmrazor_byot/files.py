@@ -3,11 +3,12 @@
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Iterator, List, Sequence, Union
+from typing import Any, Iterator, List, Sequence, Union
 
 from .errors import ConfigError, DatasetError
 
@@ -99,6 +100,20 @@ def check_writable(path: PathLike, is_folder: bool = False) -> None:
             file.write(b'0')  # a full disk still creates files
     except OSError as e:
         raise ConfigError(f'cannot write "{path}": {e.strerror or e}') from e
+
+
+def read_json(path: PathLike, name: str) -> Any:
+    """Read a JSON file, which error messages call ``name``.
+
+    Raises:
+        ConfigError: It cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding='utf-8'))
+    except OSError as e:
+        raise ConfigError(f'{name} cannot be read: {e.strerror or e}') from e
+    except (ValueError, RecursionError) as e:  # also of bytes, and of numbers of 5,000 digits
+        raise ConfigError(f'{name} is truncated or not JSON ({e})') from e
 
 
 def sha256(path: PathLike) -> str:

@@ -27,6 +27,8 @@ from .errors import ConfigError
 from .files import check_writable
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+#: The variable that tells a process its rank, by launcher.
+RANK_VARIABLES = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 
 
 def run_tool(main: Callable[[], None]) -> None:
@@ -123,6 +125,11 @@ def start_processes(cfg: Config, args: argparse.Namespace) -> None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.launcher == 'none':
         return
+    if (variable := RANK_VARIABLES[args.launcher]) not in os.environ:
+        raise ConfigError(
+            f'--launcher {args.launcher}: {variable} is not set, so this process was not started '
+            'by it; use sh tools/dist_train.sh, dist_test.sh or slurm_train.sh'
+        )
     gpus, processes = torch.cuda.device_count(), int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     if processes > gpus > 0:
         raise ConfigError(

@@ -73,25 +73,50 @@ def find_root() -> Path:
 
 
 def list_models() -> List[ZooModel]:
-    """All models of the zoo, in the order of the metafiles."""
-    root, models = find_root(), []
-    for metafile in load(root / INDEX)['Import']:
-        for entry in load(root / metafile)['Models']:
-            metadata = entry.get('Metadata', {})
-            result = entry.get('Results', [{}])[0]
-            models.append(
-                ZooModel(
-                    name=entry['Name'],
-                    root=root,
-                    config=entry.get('Config'),
-                    weights=entry.get('Weights') or metadata.get('Shipped Weights'),
-                    dataset=result.get('Dataset') or metadata.get('Training Data'),
-                    top1=result.get('Metrics', {}).get('Top 1 Accuracy'),
-                    params=metadata.get('Parameters'),
-                    flops=metadata.get('FLOPs'),
-                )
-            )
+    """All models of the zoo, in the order of the metafiles; a :class:`ZooError` if one is wrong."""
+    root = find_root()
+    models = []
+    for metafile in _read(root / INDEX, 'Import'):
+        path = root / str(metafile)
+        for number, entry in enumerate(_read(path, 'Models'), 1):
+            try:
+                models.append(_parse(entry, root))
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError) as e:
+                reason = f'{type(e).__name__}: {e}'
+                raise ZooError(f'{path}: model {number} is not described well: {reason}') from e
     return models
+
+
+def _read(path: Path, key: str) -> list:
+    try:
+        found = load(path)[key]
+    except Exception as e:  # the parser's errors, and those of other types than a dict
+        raise ZooError(f'{path} is missing or damaged: {type(e).__name__}: {e}') from e
+    if not isinstance(found, list):
+        raise ZooError(f'{path}: {key} is {found!r}; a list is needed')
+    return found
+
+
+def _parse(entry: dict, root: Path) -> ZooModel:
+    metadata = entry.get('Metadata') or {}
+    result = (entry.get('Results') or [{}])[0]
+    texts: Dict[str, Any] = dict(
+        name=entry['Name'],
+        config=entry.get('Config'),
+        weights=entry.get('Weights') or metadata.get('Shipped Weights'),
+        dataset=result.get('Dataset') or metadata.get('Training Data'),
+    )
+    numbers: Dict[str, Any] = dict(
+        top1=(result.get('Metrics') or {}).get('Top 1 Accuracy'),
+        params=metadata.get('Parameters'),
+        flops=metadata.get('FLOPs'),
+    )
+    for found, kinds in ((texts, (str,)), (numbers, (int, float))):
+        for name, value in found.items():
+            if not isinstance(value, kinds) and (value is not None or name == 'name'):
+                raise TypeError(f'{name} is {value!r}')
+    urlsplit(texts['weights'] or '')  # raises if it is not a URL
+    return ZooModel(root=root, **texts, **numbers)
 
 
 def find_model(name: str) -> ZooModel:
@@ -107,7 +132,7 @@ def find_model(name: str) -> ZooModel:
 def cached_file(model: ZooModel, dest: Optional[PathLike] = None) -> Path:
     """The path to which :func:`download` writes a model's checkpoint."""
     home = os.getenv('MMRAZOR_BYOT_HOME') or os.path.join(torch.hub.get_dir(), 'mmrazor_byot')
-    return Path(dest or home).expanduser() / model.file_name
+    return Path(os.path.expanduser(dest or home)) / model.file_name
 
 
 def download(
@@ -140,7 +165,7 @@ def download(
     if model.shipped:
         url = model.shipped.absolute().as_uri()
     elif base := str(base_url or os.getenv('MMRAZOR_BYOT_MIRROR') or ''):
-        base = base if '://' in base else Path(base).expanduser().absolute().as_uri()
+        base = base if '://' in base else Path(os.path.expanduser(base)).absolute().as_uri()
         url = f'{base.rstrip("/")}/{quote(file.name)}'
     if not hash_in_name(file.name):
         raise ZooError(f'{url} cannot be checked: end its name in the digits of its sha256')
@@ -150,6 +175,8 @@ def download(
         raise ZooError(f'{e}; name another folder: --dest DIR') from e
     except CheckpointError as e:
         raise ZooError(f'{e}; try again, or name a mirror: --mirror BASE') from e
+    except (OSError, ValueError) as e:  # of a path with a NUL or a name that is too long
+        raise ZooError(f'{url} or {file} cannot be used: {e}; check --dest and --mirror') from e
     return file
 
 
@@ -160,7 +187,7 @@ def verify(path: PathLike) -> CheckedFile:
         ZooError: The file has no state dict.
         CheckpointError: The file is missing, damaged, renamed or not a checkpoint, or carries code.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     checkpoint = load_from_local(str(path), 'cpu')
     state = checkpoint.pop('state_dict', None)
     if state is None:

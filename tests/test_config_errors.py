@@ -58,8 +58,7 @@ def test_model(key, value, line):
         ('dataset.pipeline.0.type', 'Foo', 'there is no transform Foo'),
         ('sampler.shufle', True, 'DefaultSampler: it has no argument shufle; is shuffle meant?'),
         ('collate_fn.type', 'foo', "test_dataloader: collate_fn.type='foo' does not exist"),
-        ('batch_size', 'x', 'test_dataloader: ValueError: batch_size'),
-        ('num_workers', -1, 'test_dataloader: ValueError: num_workers'),
+        ('timeout', -1, 'test_dataloader: ValueError: timeout'),
     ],
 )
 def test_loader(key, value, line):

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import warnings
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from mmengine.config import Config
 from run import failed, script, tool
 
 from mmrazor_byot import launch
-from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.errors import ByotWarning, ConfigError, DeprecatedWarning
 from mmrazor_byot.models.sections import image_size
 
 
@@ -164,6 +165,8 @@ def start(monkeypatch):
         begun = []
         monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
         monkeypatch.setenv('LOCAL_WORLD_SIZE', str(processes))
+        monkeypatch.setenv('RANK', '0')
+        monkeypatch.setenv('SLURM_PROCID', '0')
         note = lambda *args, **kwargs: begun.append((args, kwargs))  # noqa
         select = lambda *args, **kwargs: (torch.cuda.set_device(9), note(*args, **kwargs))  # noqa
         monkeypatch.setattr(launch, 'init_dist', select)  # MMEngine's selects a device too
@@ -180,6 +183,30 @@ def start(monkeypatch):
 def test_more_processes_than_gpus(start, processes, gpus):
     with pytest.raises(ConfigError, match=f'{processes} processes .* {gpus} GPUs'):
         start('pytorch', processes, gpus)
+
+
+@pytest.mark.parametrize(
+    'launcher, variable',
+    [('pytorch', 'RANK'), ('slurm', 'SLURM_PROCID'), ('mpi', 'OMPI_COMM_WORLD_RANK')],
+)
+def test_process_that_no_launcher_started(monkeypatch, launcher, variable):
+    monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(ConfigError, match=f'--launcher {launcher}: {variable} is not set'):
+        launch.start_processes(Config(), arguments('a.py', '--launcher', launcher))
+
+
+def test_warnings_of_ours_are_lines(capsys, monkeypatch):
+    def warn():
+        warnings.warn('one\ntwo', ByotWarning, stacklevel=1)
+        warnings.warn('old', DeprecatedWarning, stacklevel=1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('always')
+        monkeypatch.setenv('RANK', '0')
+        launch.run_tool(warn)
+        monkeypatch.setenv('RANK', '1')
+        launch.run_tool(warn)
+    assert capsys.readouterr().err == 'warning: one; two\nwarning: old\n'
 
 
 @pytest.mark.parametrize('case', [('pytorch', 8, 8), ('slurm', 1, 8)])

@@ -12,6 +12,7 @@ if __name__ == '__main__':
     catch_signals()
 
 import argparse
+import os
 from typing import Tuple, Union
 
 from mmrazor_byot.table import format_table
@@ -74,7 +75,7 @@ def describe(model: ZooModel) -> Tuple[str, ...]:
     if model.weights is not None:
         copies = [(model.shipped, ' (in the package)'), (cached_file(model), ' (downloaded)')]
         for copy, note in copies:
-            if copy is not None and copy.is_file():
+            if copy is not None and os.path.isfile(copy):
                 size, where = human(copy.stat().st_size, 'B'), where + note
                 break
     return (

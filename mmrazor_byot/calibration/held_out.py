@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmrazor_byot.datasets import image_settings
-from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.errors import ByotWarning, ConfigError
 
 #: Arguments that say how a split is read, or how much of it, but not which split.
 NOT_OF_SPLIT = (
@@ -47,6 +47,7 @@ def calibration_loader(cfg: Config) -> DataLoader:
             'the config trains on the images that it calibrates on, on which the exits are too '
             'confident. Train with --cfg-options '
             f'train_dataloader.dataset.hold_out_every={every} and calibrate with the same option',
+            ByotWarning,
             stacklevel=2,
         )
     return Runner.build_dataloader(loader, seed=0)

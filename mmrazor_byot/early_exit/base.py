@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Sequence, Type
 import torch
 from torch import Tensor
 
-from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.errors import ConfigError, DeprecatedWarning
 
 from .scores import softmax
 
@@ -55,7 +55,7 @@ class ExitPolicy:
             setattr(cls, OLD_NAMES[name], vars(cls)[name])
         if old:
             renamed = ', '.join(f'{name} is now {OLD_NAMES[name]}' for name in sorted(old))
-            warnings.warn(f'{cls.__name__}: {renamed}', FutureWarning, stacklevel=2)
+            warnings.warn(f'{cls.__name__}: {renamed}', DeprecatedWarning, stacklevel=2)
         if not abstract:
             POLICY_TYPES[cls.__name__] = cls
 
@@ -125,5 +125,5 @@ def build_policy(config: dict) -> ExitPolicy:
         return POLICY_TYPES[name](**arguments)
     except ConfigError:
         raise
-    except (TypeError, ValueError) as e:
+    except (TypeError, ValueError, OverflowError) as e:
         raise ConfigError(f'{name} cannot take {arguments}: {e}') from e

@@ -2,11 +2,10 @@
 
 import json
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.files import PathLike
+from mmrazor_byot.files import PathLike, read_json
 
 from .base import ExitPolicy, build_policy
 
@@ -54,11 +53,8 @@ def read_policy(path: PathLike) -> PolicyFile:
         raise ConfigError(
             f'policy file "{path}" does not exist; tools/calibrate_exits.py writes it'
         )
-    try:
-        data = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (UnicodeDecodeError, json.JSONDecodeError) as e:
-        raise ConfigError(f'policy file "{path}" is truncated or not JSON ({e})') from e
-    return parse_policy(data, f'policy file "{path}"')
+    name = f'policy file "{path}"'
+    return parse_policy(read_json(path, name), name)
 
 
 def parse_policy(data: Any, name: str) -> PolicyFile:

@@ -6,12 +6,13 @@ from typing import Any
 from mmengine.hooks import IterTimerHook as MMEngineIterTimerHook
 from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
 
+from mmrazor_byot.errors import DeprecatedWarning
 from mmrazor_byot.registry import HOOKS, OPTIM_WRAPPERS
 
 
 def _warn(name: str) -> None:
     message = f"mmrazor_byot.{name} is deprecated: use {name}, which is MMEngine's"
-    warnings.warn(message, FutureWarning, stacklevel=3)
+    warnings.warn(message, DeprecatedWarning, stacklevel=3)
 
 
 @HOOKS.register_module()

@@ -4,11 +4,12 @@ The last entry is the sha256 of all bytes before it, the graph and the other ent
 encoding that entry has a fixed length, so it can be checked without the onnx package.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, get_args, get_origin
 
 from mmrazor_byot.errors import DeployError
 from mmrazor_byot.files import PathLike
@@ -72,23 +73,40 @@ class Metadata:
         """Parse the entries of a file.
 
         Raises:
-            DeployError: They have another format version.
+            DeployError: They have another format version, or one is missing or of another type.
         """
         if props.get('format_version') != VERSION:
             raise DeployError(
                 f'"{path}" has format version {props.get("format_version")}, this mmrazor_byot '
                 f'reads {VERSION}; install version {props.get("version")} of it, or export again'
             )
-        values: Dict[str, Any] = {
-            field.name: props[field.name] if field.type is str else json.loads(props[field.name])
-            for field in dataclasses.fields(cls)
-        }
+        values: Dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            text, value = props.get(field.name), None
+            with contextlib.suppress(TypeError, ValueError, RecursionError):
+                value = text if field.type is str else json.loads(text or '')
+            if text is None or not _has_type(value, field.type):
+                raise DeployError(
+                    f'"{path}": its metadata have {text!r:.100} for {field.name}; export it again'
+                )
+            values[field.name] = value
+        if not all({'exit', 'macs', 'top1'} <= row.keys() for row in values['exits']):
+            raise DeployError(f'"{path}": its metadata do not describe its exits; export it again')
         return cls(**values)
 
     @property
     def exit_numbers(self) -> List[int]:
         """Numbers of the exits in the graph, from 1."""
         return [row['exit'] for row in self.exits]
+
+
+def _has_type(value: Any, kind: Any) -> bool:
+    parts = get_args(kind)
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_has_type(item, parts[0]) for item in value)
+    if parts:  # of an Optional
+        return any(_has_type(value, part) for part in parts)
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def append_sha256(data: bytes) -> bytes:

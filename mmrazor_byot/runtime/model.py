@@ -148,7 +148,7 @@ class EarlyExitModel:
         count = len(self._thresholds)
         try:
             found = np.asarray(thresholds, np.float32)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             found = np.array(np.nan)
         if found.size == 1:
             found = np.repeat(found, count)

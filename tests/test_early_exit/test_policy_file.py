@@ -68,6 +68,7 @@ def test_another_network(content, num_exits, num_classes):
     [
         (dict(format=f'{FORMAT[:-1]}2'), f'should be "{FORMAT}", not .* policy 2'),
         (dict(policy=dict(type='Sure')), "there is no exit policy 'Sure'"),
+        (dict(policy=dict(type='FixedExitPolicy', exit_number=float('inf'))), 'cannot take'),
         (dict(policy=[1]), 'an exit policy is a dict'),
         (dict(policy=dict(type='ConfidencePolicy', thresholds=2)), 'thresholds=2.0'),
         (dict(num_exits=4), 'ConfidencePolicy: 3 temperatures'),
@@ -96,7 +97,9 @@ def test_no_policy_file(data, message):
         parse_policy(data, 'the file')
 
 
-@pytest.mark.parametrize('data', [b'', json.dumps(CONTENT).encode()[:-3], b'\x80\x04\xff'])
+@pytest.mark.parametrize(
+    'data', [b'', json.dumps(CONTENT).encode()[:-3], b'\x80\x04\xff', b'[' * 10**5, b'9' * 5000]
+)
 def test_missing_and_broken_files(tmp_path, data):
     path = tmp_path / 'policy.json'
     for missing in (path, tmp_path):

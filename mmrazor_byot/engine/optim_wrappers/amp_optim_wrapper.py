@@ -1,6 +1,8 @@
 """Mixed precision on GPUs and CPUs, with loss scaling only for float16."""
 
+import warnings
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Union
 
 import torch
@@ -9,7 +11,7 @@ from mmengine.optim import AmpOptimWrapper as MMEngineAmpOptimWrapper
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.errors import ByotWarning, ConfigError
 from mmrazor_byot.registry import OPTIM_WRAPPERS
 
 DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
@@ -44,6 +46,13 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
         OptimWrapper.__init__(self, **kwargs)
         self.device_type = get_device().split(':')[0]
         self.cast_dtype = _half_precision(dtype, self.device_type)
+        if self.device_type == 'cpu' and not _has_bfloat16():
+            warnings.warn(
+                'this processor has no bfloat16 instructions, so mixed precision is several '
+                'times slower than float32: leave out --amp or set optim_wrapper.type=OptimWrapper',
+                ByotWarning,
+                stacklevel=2,
+            )
         self._scale_update_param: Optional[float] = None
         settings: Dict[str, Any] = {}
         if isinstance(loss_scale, (int, float)):
@@ -73,6 +82,15 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
             torch.autocast(self.device_type, self.cast_dtype),
         ):
             yield
+
+
+def _has_bfloat16() -> bool:
+    """Whether the processor has bfloat16 instructions; True where Linux does not say."""
+    try:
+        flags = Path('/proc/cpuinfo').read_text().split()
+    except OSError:
+        return True
+    return bool({'amx_bf16', 'avx512_bf16', 'bf16'} & set(flags))
 
 
 def _half_precision(dtype: Optional[Union[str, torch.dtype]], device_type: str) -> torch.dtype:
