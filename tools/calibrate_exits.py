@@ -6,7 +6,6 @@ if __name__ == '__main__':
     catch_signals()
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from mmrazor_byot.early_exit.measure import stage_times
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation import stage_flops
 from mmrazor_byot.evaluation.collect import collect_logits, network_inputs
-from mmrazor_byot.files import check_writable, write_text
+from mmrazor_byot.files import check_writable, read_json, write_text
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
 from mmrazor_byot.models.loading import dataset_meta, load_byot
 
@@ -104,10 +103,12 @@ def _check(args: argparse.Namespace) -> None:
 def read_costs(path: str, num_exits: int) -> Costs:
     """Read the times that tools/deploy/bench.py measured for a network of ``num_exits`` exits."""
     try:
-        found = json.loads(Path(path).read_text())['costs']
+        found = read_json(path, f'--costs {path}')['costs']
         cumulative, fixed = (np.array(found[name], float) for name in ('cumulative', 'fixed'))
         costs = Costs(cumulative, fixed, np.zeros(num_exits), str(found['unit']))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
+    except ConfigError:
+        raise
+    except (ValueError, KeyError, TypeError, OverflowError) as e:
         raise ConfigError(
             f'--costs {path}: not a result of tools/deploy/bench.py --out FILE with all exits '
             f'({type(e).__name__}: {e})'

@@ -8,7 +8,7 @@ from mmpretrain.datasets import BaseDataset, CustomDataset
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmrazor_byot.errors import ConfigError, DatasetError
+from mmrazor_byot.errors import ByotWarning, ConfigError, DatasetError
 
 from .image_batches import ImageBatches
 
@@ -73,7 +73,7 @@ def check_data(
             f'file that ends with {", ".join(sorted(dataset.extensions))}. Fill or delete them'
         )
     if empty and (folders or name == 'train_dataloader'):
-        warnings.warn(f'{name} has no images of {_names(empty)}', stacklevel=2)
+        warnings.warn(f'{name} has no images of {_names(empty)}', ByotWarning, stacklevel=2)
     return True
 
 

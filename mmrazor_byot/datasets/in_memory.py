@@ -146,7 +146,10 @@ class InMemoryDataset(ArrayDataset):
 
 def checked_labels(labels: Any, images: int, classes: int, name: str) -> np.ndarray:
     """Labels (M,) int64; a DatasetError if they are not the class of each of M images."""
-    labels = np.asarray(labels)
+    try:
+        labels = np.asarray(labels)
+    except ValueError as e:  # lists of different lengths
+        raise DatasetError(f'{name}: the labels are not one number for each image ({e})') from e
     if labels.ndim != 1 or not images or images != len(labels):
         raise DatasetError(f'{name}: {images} images for labels of shape {labels.shape}')
     if labels.dtype.kind not in 'iu':

@@ -58,6 +58,13 @@ class PackedImages(InMemoryDataset):
                 'right?'
             )
         data, offsets, labels, classes = arrays.values()
+        sizes = np.diff(offsets) if offsets.ndim == 1 and offsets.dtype.kind in 'iu' else []
+        whole = len(sizes) and offsets[0] == 0 and min(sizes) >= 0 and offsets[-1] == data.size
+        if not whole or data.dtype != np.uint8 or data.ndim != 1 or classes.ndim != 1:
+            raise DatasetError(
+                f'"{path}" is damaged: {names[0]} is {data.dtype} {data.shape}, {names[1]} '
+                f'{offsets.dtype} {offsets.shape}, name {classes.shape}; write it by pack_images'
+            )
         files = [data[start:stop] for start, stop in zip(offsets[:-1], offsets[1:])]
         return _decode(files, f'{self.split} in "{path}"'), labels, [str(c) for c in classes]
 
@@ -94,6 +101,8 @@ def pack_images(
     arrays = dict(name=np.array(classes))
     for split, (files, labels) in splits.items():
         name = f'{split} in "{path}"'
+        if not isinstance(files, Sequence):
+            raise DatasetError(f'{name}: the files are {type(files).__name__}, not a list of bytes')
         arrays[f'{split}_label'] = checked_labels(labels, len(files), len(classes), name)
         for i, file in enumerate(files):
             if not isinstance(file, (bytes, bytearray)):

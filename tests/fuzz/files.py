@@ -61,6 +61,9 @@ def policies(rng, folder, count):
 
 def packed(rng, folder, count):
     """Packed image files and the arguments of the data set."""
+    from mmengine.registry import DATASETS
+
+    from mmrazor_byot.config_errors import config_errors
     from mmrazor_byot.datasets import PackedImages
     from mmrazor_byot.datasets.packed_images import pack_images
 
@@ -99,7 +102,9 @@ def packed(rng, folder, count):
     )  # fmt: skip
 
     def use(path, **settings):
-        found = PackedImages(ann_file=str(path), **settings)
+        settings = {key: settings[key] for key in settings if key != 'type'}
+        with config_errors():
+            found = DATASETS.build(dict(type=PackedImages, ann_file=str(path), **settings))
         found.full_init()
         assert found.images.dtype == np.uint8 and found.images.ndim == 4
         assert len(found.images) == len(found.labels) > 0
@@ -120,7 +125,9 @@ def packed(rng, folder, count):
         elif i % 4 == 1:
             files = [file.getvalue()] * 4
             labels = tree([0, 1, 0, 1], rng)
-            split = tree(dict(files=files, labels=labels), rng)
+            split = dict(
+                files=rng.choice([files, *WEIRD]) if i % 8 == 1 else tree(files, rng), labels=labels
+            )
             run = lambda path=path, split=split: call(
                 pack, path, ['a', 'b'], train=tuple(split.values())
             )  # noqa: E501, E731

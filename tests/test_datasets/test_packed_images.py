@@ -187,3 +187,22 @@ def test_failed_packing_leaves_nothing(tmp_path, monkeypatch, before):
         packed_images.pack_images(str(path), CLASSES, train=files)
     left = [p.read_bytes() for p in tmp_path.iterdir()]
     assert left == ([before] if before else [])
+
+
+@pytest.mark.parametrize(
+    'arrays',
+    [
+        dict(train_offset=np.array(7)),
+        dict(train_offset=np.array([0.0, 1.0])),
+        dict(train_offset=np.array([], int)),
+        dict(train_offset=np.array([0, 10**6])),
+        dict(train_offset=np.array([5, 0])),
+        dict(train_jpeg=np.zeros((1, 9), np.uint8)),
+        dict(train_jpeg=np.zeros(9)),
+        dict(name=np.array('a')),
+    ],
+)
+def test_arrays_of_another_shape_or_type(path, arrays):
+    change(path, **arrays)
+    with pytest.raises(DatasetError, match='set.npz" is damaged: train_jpeg is .*train_offset'):
+        PackedImages(path)

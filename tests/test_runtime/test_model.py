@@ -13,7 +13,7 @@ from mmrazor_byot.errors import ConfigError, DeployError
 from mmrazor_byot.export.export_onnx import write_model
 from mmrazor_byot.export.graph import early_exit_graph
 from mmrazor_byot.runtime import EarlyExitModel
-from mmrazor_byot.runtime.metadata import append_sha256
+from mmrazor_byot.runtime.metadata import Metadata, append_sha256
 
 
 @pytest.fixture(scope='module')
@@ -160,6 +160,17 @@ def test_files_that_are_not_ours(file, tmp_path, digits_stages):
     (tmp_path / 'old').mkdir()
     (tmp_path / 'old/manifest.json').touch()
     refused(tmp_path / 'old', 'an export of mmrazor_byot 0.1')
+
+
+@pytest.mark.parametrize(
+    'name, text',
+    [('exits', None), ('exits', '[7]'), ('exits', '[{"exit": 1}]'), ('num_exits', '"4"')]
+    + [('classes', '[['), ('input_size', '[32, null]'), ('policy_top1', '{}')],
+)
+def test_metadata_of_another_type(exported, name, text):
+    props = {**EarlyExitModel(exported).metadata.props(), name: text}
+    with pytest.raises(DeployError, match='x.onnx": its metadata .*export it again'):
+        Metadata.from_props({k: v for k, v in props.items() if v is not None}, 'x.onnx')
 
 
 @pytest.mark.parametrize('place', [0.1, 0.9, 0.999])
