@@ -146,8 +146,8 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
             its name, or carries more than weights and training state; or its weights cannot be
             used, see :func:`mmrazor_byot.state_dict.check_state_dict`.
     """
-    file = Path(filename).expanduser()
-    if not file.is_file():
+    file = Path(os.path.expanduser(filename))
+    if not os.path.isfile(file):  # pathlib raises an OSError for names that are too long
         raise CheckpointError(f'checkpoint "{file}" does not exist; check the path')
     if not os.access(file, os.R_OK):
         raise CheckpointError(f'checkpoint "{file}" cannot be read: no permission')

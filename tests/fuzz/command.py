@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import io
-import os
 import runpy
 import sys
 import traceback
@@ -67,29 +66,25 @@ def command(name: str, *words) -> Ended:
     from mmengine.registry import DefaultScope
     from mmengine.visualization import Visualizer
 
+    from mmrazor_byot.command import run_command
     from mmrazor_byot.launch import run_tool
-    from mmrazor_byot.runtime.__main__ import report_errors
 
-    plain = name in ('runtime', 'deploy/bench.py')
+    plain = name in ('runtime', 'deploy/bench.py', 'model_zoo.py')
     out, errors, status = io.StringIO(), io.StringIO(), 0
     main = tool_main(name)
     path = list(sys.path)
     for kind in (DefaultScope, MMLogger, Visualizer):
         kind._instance_dict.clear()
 
-    def leave(status):
-        raise SystemExit(status)
-
     with (
         mock.patch.object(sys, 'argv', [name, *map(str, words)]),
-        mock.patch.object(os, '_exit', leave),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(errors),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter('ignore')
         try:
-            (report_errors if plain else run_tool)(main)
+            (run_command if plain else run_tool)(main)
         except SystemExit as e:
             status = e.code or 0
         except Exception:
