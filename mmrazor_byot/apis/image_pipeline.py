@@ -4,6 +4,7 @@ from typing import List, Sequence, Tuple
 
 import cv2
 import numpy as np
+from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmpretrain.registry import TRANSFORMS
@@ -48,8 +49,7 @@ class ImagePipeline:
                 f"supported are {', '.join(COLOURS)}, and 'cv2'"
             )
         steps = [TRANSFORMS.build(t) for t in transforms if not reads_bgr([t])]
-        probe = np.zeros((self.input_size[1] + 8, self.input_size[2] + 16, 3), np.uint8)
-        self.resizes = _run(Compose(steps), probe)['inputs'].shape[-2:] != probe.shape[:2]
+        self.resizes = gives_other_size(steps, input_size)
         if not self.resizes:
             steps.insert(0, self._fit)
         self.transforms = Compose(steps)
@@ -86,6 +86,12 @@ class ImagePipeline:
         results['img'] = prepare(results['img'], [], self.input_size[1:])
         results['img_shape'] = results['img'].shape[:2]
         return results
+
+
+def gives_other_size(steps: Sequence[BaseTransform], input_size: Tuple[int, int, int]) -> bool:
+    """Whether transforms of images that are loaded give them another size."""
+    probe = np.zeros((input_size[1] + 8, input_size[2] + 16, 3), np.uint8)
+    return _run(Compose(steps), probe)['inputs'].shape[-2:] != probe.shape[:2]
 
 
 def data_transforms(cfg: Config) -> List[dict]:

@@ -11,7 +11,6 @@ from mmengine.hub import get_config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from mmrazor_byot.datasets import per_image
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation.finite import check_logits
 from mmrazor_byot.files import write_bytes, write_text
@@ -20,6 +19,7 @@ from mmrazor_byot.models.backbones import find_unused_modules
 from mmrazor_byot.models.loading import load_byot
 from mmrazor_byot.registry import MODELS
 
+from .file_pipeline import file_loader
 from .publish import checkpoint_bytes, hashed_name, plain_meta
 
 PACKAGE = 'mmrazor_byot'
@@ -132,8 +132,9 @@ def classifier_config(cfg: dict, model: BYOT, exit_number: int) -> Dict[str, Any
         exit_number (int): 1 to C.
 
     Returns:
-        dict: ``model``, its ``data_preprocessor``, and the settings for testing. The model of exit
-        C needs mmpretrain alone, unless the backbone is from this package.
+        dict: ``model``, its ``data_preprocessor``, and the settings for testing and mmpretrain's
+        inferencer. The model of exit C needs mmpretrain alone, unless the backbone is from this
+        package; to test it on images in memory needs this package.
     """
     cfg = copy.deepcopy(cfg)
     classifier = _architecture(cfg['model']['architecture'])
@@ -154,10 +155,10 @@ def classifier_config(cfg: dict, model: BYOT, exit_number: int) -> Dict[str, Any
         exported['custom_imports'] = dict(imports=imports)
     exported.update(data_preprocessor=preprocessor, model=classifier)
     if cfg.get('test_dataloader'):
+        loader, other_order = file_loader(cfg['test_dataloader'], model.input_size)
+        preprocessor['to_rgb'] = bool(preprocessor.get('to_rgb')) != other_order
         exported.update(
-            test_dataloader=per_image(cfg['test_dataloader']),
-            test_evaluator=cfg['test_evaluator'],
-            test_cfg=dict(),
+            test_dataloader=loader, test_evaluator=cfg['test_evaluator'], test_cfg=dict()
         )
     return _plain(exported)
 

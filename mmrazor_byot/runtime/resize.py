@@ -10,6 +10,10 @@ from mmrazor_byot.errors import DeployError
 #: Interpolations of mmcv's ``backend='pillow'``; Pillow calls them by the same names.
 PILLOW_FILTERS = ('nearest', 'bilinear', 'bicubic', 'box', 'lanczos', 'hamming')
 
+#: How an image is brought to the input size if the pipeline does not do it: all pixels of a larger
+#: one count.
+FIT = dict(interpolation='bilinear', backend='pillow')
+
 
 def prepare(image: np.ndarray, steps: Sequence[dict], size: Sequence[int]) -> np.ndarray:
     """Bring an image to the input size of the network as a test pipeline does.
@@ -35,12 +39,7 @@ def prepare(image: np.ndarray, steps: Sequence[dict], size: Sequence[int]) -> np
         else:
             target = _edge_size(height, width, step['scale'], step['edge'])
         image = resize(image, target, step['interpolation'], step['backend'])
-    if image.shape[:2] == tuple(size):
-        return image
-    # The box filter takes all pixels of a larger image into account.
-    if image.shape[0] >= size[0] and image.shape[1] >= size[1]:
-        return resize(image, size, 'box', 'pillow')
-    return resize(image, size)
+    return image if image.shape[:2] == tuple(size) else resize(image, size, **FIT)
 
 
 def resize(
