@@ -9,7 +9,6 @@ checkpoint.
 
 import argparse
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -22,6 +21,8 @@ from methods import METHODS, NEEDS
 from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 from scales import SCALES
+
+from mmrazor_byot.command import catch_signals, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -95,8 +96,6 @@ def train_all(args: argparse.Namespace) -> List[str]:
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     begin, count = time.time(), len(waiting)
     active, failed = [], []
-    # When stopped, it ends its runs too, so that a new start meets none.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         while waiting or active:
             while len(active) < args.jobs and (
@@ -114,9 +113,11 @@ def train_all(args: argparse.Namespace) -> List[str]:
                 done = count - len(waiting) - len(active)
                 left = (time.time() - begin) / done * (count - done) / 60
                 print(f'{done} of {count} runs done, about {left:.0f} min left', flush=True)
-    finally:
+    finally:  # when stopped, it ends its runs too, so that a new start meets none
         for _, process, _ in active:
             process.terminate()
+        for _, process, _ in active:
+            process.wait()
     return failed
 
 
@@ -131,4 +132,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    catch_signals('start it again to go on from the last checkpoints')
+    run_command(main)

@@ -23,6 +23,7 @@ from peers import RECIPES, mmrazor_config
 from synthetic import with_images
 from watch import peak_mib, watch_epochs
 
+from mmrazor_byot.command import catch_signals, run_command
 from mmrazor_byot.launch import add_config_options
 from mmrazor_byot.table import format_table
 
@@ -198,4 +199,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    catch_signals()
+    run_command(main)

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from machine import RESULTS, describe_machine, save_result
 
+from mmrazor_byot.command import catch_signals, run_command
 from mmrazor_byot.table import format_table
 
 TOOLS = Path(__file__).resolve().parent.parent / 'tools'
@@ -109,4 +110,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    catch_signals()
+    run_command(main)
