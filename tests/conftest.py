@@ -13,8 +13,12 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import pytest
 import torch
 from file_server import server  # noqa: F401
-from run import DIGITS, ROOT, WEIGHTS, run, succeeded, tool
+from run import DIGITS, ROOT, WEIGHTS, end_servers, run, succeeded, tool
 from tiny import batch, build_byot, mmpretrain_scope, tiny_architecture  # noqa: F401
+
+
+def pytest_sessionfinish():
+    end_servers()
 
 
 @pytest.fixture(scope='session')

@@ -22,6 +22,7 @@ NARROW = {
     'model.architecture.backbone.base_channels': 4,
     'model.architecture.backbone.stem_channels': 4,
 }
+SERVERS = []  # processes of `preloaded`
 QUICK = (
     *(f'{key}={value}' for key, value in NARROW.items()),
     'default_hooks.checkpoint.interval=1',
@@ -65,8 +66,8 @@ def free_port() -> str:
 
 @cache
 def preloaded(*flags) -> subprocess.Popen:
-    """The process whose forks run Python scripts; it ends with this one."""
-    return subprocess.Popen(
+    """The process whose forks run Python scripts, until :func:`end_servers`."""
+    server = subprocess.Popen(
         [sys.executable, ROOT / 'tests/preloaded.py', *flags],
         env=environment({}),
         text=True,
@@ -74,6 +75,14 @@ def preloaded(*flags) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
+    SERVERS.append(server)
+    return server
+
+
+def end_servers() -> None:
+    """End the processes of :func:`preloaded`, which write what coverage measured in them."""
+    for server in SERVERS:
+        server.communicate()
 
 
 def script(
