@@ -14,6 +14,7 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]
     QuantType,
     quantize_static,
 )
+from rich.progress import track
 
 from mmrazor_byot.errors import DeployError
 
@@ -49,7 +50,7 @@ def quantize_stages(stages: List[ExportedStage], images: np.ndarray) -> List[Exp
         stage._replace(
             model=_quantize(stage.model, [{name: v[name] for name in stage.inputs} for v in values])
         )
-        for stage in stages
+        for stage in track(stages, 'Quantizing', transient=True)
     ]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from onnx import ModelProto
 from onnxruntime import InferenceSession  # type: ignore[import-untyped]
+from rich.progress import track
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
@@ -89,7 +90,8 @@ def export_stages(
     images = torch.randint(256, (2, *size, 3), dtype=torch.uint8, generator=generator)
     state: Tuple[Tensor, ...] = (images,)
     names, stages = ['image'], []
-    for before, number in zip([0, *exits], exits):
+    pairs = list(zip([0, *exits], exits))
+    for before, number in track(pairs, 'Exporting', transient=True):
         stage = _Stage(network, before, number, number == exits[-1], preprocessing)
         for module in (*stage.trunks, stage.head):
             use_avg_pool(module)

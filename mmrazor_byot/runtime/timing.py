@@ -2,8 +2,9 @@
 
 import os
 import platform
+import sys
 import time
-from typing import Any, Callable, Dict, List, Mapping, Sequence, TypeVar
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, TypeVar
 
 import numpy as np
 
@@ -21,7 +22,8 @@ def interleaved(
     """Time calls in turn, so that other load on the machine slows them all alike.
 
     A turn is as many calls as fit into :data:`TURN` seconds. The first is not timed: on a device
-    the network runs repeatedly, with its weights in the processor's cache.
+    the network runs repeatedly, with its weights in the processor's cache. On a terminal, the
+    progress is shown on stderr.
 
     Args:
         calls (dict): Name to function. Each is called twice as a warm-up.
@@ -31,12 +33,15 @@ def interleaved(
     Returns:
         dict: Name to the seconds of each call.
     """
+    _show_progress(0)
     for call in calls.values():
         call()
         call()
     times: Dict[Name, List[float]] = {name: [] for name in calls}
-    end = time.perf_counter() + seconds * len(calls)
-    while time.perf_counter() < end or min(map(len, times.values())) < at_least:
+    budget = seconds * len(calls)
+    begin = time.perf_counter()
+    done = 0.0
+    while done < 1:
         for name, call in calls.items():
             call()
             now = time.perf_counter()
@@ -48,7 +53,18 @@ def interleaved(
                 times[name].append(now - start)
                 if now >= turn:
                     break
+            counted = sum(min(len(t), at_least) for t in times.values()) / (at_least * len(calls))
+            done = min(counted, (now - begin) / budget if budget else 1)
+            _show_progress(done)
+    _show_progress(None)
     return times
+
+
+def _show_progress(done: Optional[float]) -> None:
+    """Show the fraction done on a terminal; None clears the line."""
+    if sys.stderr.isatty():
+        text = '' if done is None else f'Timing {min(done, 1):.0%}'
+        print(f'\x1b[2K\r{text}', end='', file=sys.stderr, flush=True)
 
 
 def summary(times: Sequence[float], batch: int) -> Dict[str, float]:

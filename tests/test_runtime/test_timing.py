@@ -1,5 +1,7 @@
 """The numbers that the bench reports."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,14 @@ def test_numbers_of_a_summary():
     assert summary(times, 8) == pytest.approx(
         dict(median_ms=2, p95_ms=4 + 0.05 * 36, calls=20, images_per_s=8 * 20 / 0.08)
     )
+
+
+def test_progress_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
+    interleaved(dict(a=int, b=int), seconds=0, at_least=1)
+    shown = capsys.readouterr().err.split('\x1b[2K\r')
+    assert [text for text in shown if text] == ['Timing 0%', 'Timing 50%', 'Timing 100%']
+    assert shown[-1] == ''  # the line is cleared
 
 
 def test_calls_are_timed_in_turn(monkeypatch):
