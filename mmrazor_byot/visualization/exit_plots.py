@@ -21,7 +21,7 @@ def plot_trade_off(
     figure = Figure(figsize=(4.6, 3.4))
     axes = figure.subplots()
     tidy(axes)
-    points = sorted(curve, key=lambda p: p[cost])
+    points = sorted(curve, key=lambda p: p['threshold'])
     axes.plot([p[cost] for p in points], [p['top1'] for p in points], color=RED, label='early exit')
 
     def mark(point: dict, marker: str, size: float, **style: Any) -> None:
