@@ -17,6 +17,8 @@
    at all.
 9. MMRazor raises Python's limit on recursion to a million, see :data:`RECURSION_LIMIT`.
 10. mmcv does not say which image of a folder cannot be read.
+11. MMEngine prints its log, hundreds of lines before the first iteration. Where a config has
+    :class:`ConsoleHook` as ``default_hooks.console``, it goes to its file alone.
 
 All but 5 and 6 are applied when the module in question is imported, so this file itself imports
 neither torch nor an OpenMMLab package.
@@ -26,6 +28,7 @@ import contextlib
 import functools
 import importlib.abc
 import importlib.machinery
+import logging
 import sys
 import warnings
 from pathlib import Path
@@ -249,6 +252,26 @@ def _our_config(name: str) -> Optional[str]:
     return str(find_root() / 'configs' / path)
 
 
+def _keep_log_in_file(module: Any) -> None:
+    build_logger = module.Runner.build_logger
+
+    @functools.wraps(build_logger)
+    def build_quiet_logger(self: Any, *args: Any, **kwargs: Any) -> logging.Logger:
+        logger = build_logger(self, *args, **kwargs)
+        if 'console' in (self.cfg.get('default_hooks') or {}):
+            for handler in logger.handlers:
+                if isinstance(handler, logging.FileHandler):
+                    handler.handleError = raise_error  # type: ignore[method-assign]
+                else:
+                    handler.setLevel(logging.ERROR)
+        return logger
+
+    def raise_error(record: logging.LogRecord) -> None:  # which Python only prints
+        raise
+
+    module.Runner.build_logger = build_quiet_logger
+
+
 def _register_zoo(module: ModuleType) -> None:
     from . import zoo
 
@@ -294,6 +317,7 @@ _PATCHES: Dict[str, Callable[[ModuleType], None]] = {
     'mmengine.config.config': _patch_config,
     'mmengine.hub': _resolve_our_configs,
     'mmengine.runner.checkpoint': _load_checkpoints_safely,
+    'mmengine.runner.runner': _keep_log_in_file,
     'mmpretrain.apis.model': _register_zoo,
     'mmpretrain.datasets.custom': _skip_hidden_folders,
     'mmrazor.models.task_modules.tracer.fx_tracer': _limit_recursion,

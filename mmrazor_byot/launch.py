@@ -2,9 +2,8 @@
 
 import argparse
 import inspect
-import logging
 import os
-from typing import Any, Callable
+from typing import Callable
 from unittest import mock
 
 import torch
@@ -22,7 +21,6 @@ from .cfg_options import add_config_options
 from .command import default_signals, run_command
 from .config_errors import config_errors
 from .config_file import load_config as load_config  # the tools import it from here
-from .engine.hooks import ConsoleHook
 from .errors import ConfigError
 from .files import check_writable
 
@@ -81,29 +79,11 @@ def apply_runner_arguments(cfg: Config, args: argparse.Namespace) -> None:
                 loader.pin_memory = False
 
 
-def raise_error(record: logging.LogRecord) -> None:
-    """Raise the error of a log's file, which Python only prints."""
-    raise
-
-
-def build_runner(cfg: Config, config: str) -> Runner:
-    """Build the runner of a config, whose file the user named ``config``.
-
-    What MMEngine logs goes to the file alone; the console shows what :class:`ConsoleHook` says.
-    """
-    build_logger = Runner.build_logger
-
-    def build_quiet_logger(self: Runner, *args: Any, **kwargs: Any) -> MMLogger:
-        logger = build_logger(self, *args, **kwargs)
-        for handler in logger.handlers:
-            if isinstance(handler, logging.FileHandler):
-                handler.handleError = raise_error  # type: ignore[method-assign]
-            else:
-                handler.setLevel(logging.ERROR)
-        return logger
-
-    with mock.patch.object(Runner, 'build_logger', build_quiet_logger):
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner of a config, with :class:`ConsoleHook`; MMEngine's log goes to its file."""
+    console = dict(type='mmrazor_byot.ConsoleHook')
+    cfg.default_hooks = dict(console=console) | (cfg.get('default_hooks') or {})
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     for hook in runner.hooks:
         if isinstance(hook, VisualizationHook):  # it draws first after an epoch
             draw = getattr(hook._visualizer, 'visualize_cls', UniversalVisualizer.visualize_cls)
@@ -111,7 +91,6 @@ def build_runner(cfg: Config, config: str) -> Runner:
                 inspect.signature(draw).bind_partial(**hook.draw_args)
             except TypeError as e:
                 raise ConfigError(f'default_hooks.visualization: {e}') from e
-    runner.register_hook(ConsoleHook(config))
     return runner
 
 

@@ -110,7 +110,7 @@ def main() -> None:
         metrics = test_policy(cfg, args)
     else:
         start_processes(cfg, args)
-        runner = build_runner(cfg, args.config)
+        runner = build_runner(cfg)
         if args.out and args.out_item != 'metrics':
             runner.test_evaluator.metrics.append(DumpResults(args.out))
         metrics = runner.test()

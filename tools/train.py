@@ -84,7 +84,7 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options)
     apply_arguments(cfg, args)
     start_processes(cfg, args)
-    build_runner(cfg, args.config).train()
+    build_runner(cfg).train()
 
 
 if __name__ == '__main__':

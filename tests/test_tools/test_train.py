@@ -11,6 +11,7 @@ import pytest
 import torch
 from run import (
     DIGITS,
+    NARROW,
     QUICK,
     RECIPES,
     ROOT,
@@ -74,7 +75,26 @@ def test_what_is_printed(trained):
     (row,) = [line for line in lines if line.startswith('epoch 8/8 ')]
     assert [float(x) for x in row.split()[2:]] == [round(r['top1'], 2) for r in exits(trained)]
     assert lines[-2] == f'checkpoint: {trained}/epoch_8.pth'
-    assert lines[-1].endswith(f'python tools/test.py {DIGITS} {trained}/epoch_8.pth')
+    recipe = DIGITS.relative_to(ROOT)
+    assert lines[-1] == f'test it: python tools/test.py {recipe} {trained}/epoch_8.pth'
+
+
+def test_a_cell_of_a_notebook(tmp_path):
+    """MMEngine's Runner alone prints as much as the tools, and its log has the rest."""
+    cell = tmp_path / 'cell.py'
+    cell.write_text(f"""
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+cfg = Config.fromfile('{DIGITS}')
+cfg.merge_from_dict({NARROW | {'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 1}})
+cfg.merge_from_dict({{'train_dataloader.dataset.indices': 64, 'work_dir': '{tmp_path}'}})
+Runner.from_cfg(cfg).train()
+""")
+    lines = succeeded(script(cell, fresh=True)).splitlines()
+    assert [line[:7] for line in lines].index('epoch 1') < 15
+    assert sum(not line.startswith('|') for line in lines) <= 15 and len(lines) <= 25
+    assert 'System environment' in log(tmp_path) and 'exit_heads.0' in log(tmp_path)
 
 
 @pytest.mark.slow

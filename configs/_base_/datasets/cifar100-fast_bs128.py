@@ -57,3 +57,5 @@ calibration_dataloader = dict(
         **batches),
     sampler=dict(type='DefaultSampler', shuffle=False),
     **loader)
+
+del policies, loader, batches, cifar100  # or they would be keys of the config

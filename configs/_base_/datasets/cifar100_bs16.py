@@ -61,3 +61,5 @@ calibration_dataloader = dict(
         held_out=True,
         pipeline=test_pipeline),
     sampler=dict(type='DefaultSampler', shuffle=False))
+
+del policies  # or it would be a key of the config

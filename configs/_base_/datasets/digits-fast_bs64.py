@@ -46,3 +46,5 @@ calibration_dataloader = dict(
         **batches),
     sampler=dict(type='DefaultSampler', shuffle=False),
     **loader)
+
+del loader, batches, digits  # or they would be keys of the config

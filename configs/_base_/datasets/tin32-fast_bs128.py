@@ -58,3 +58,5 @@ calibration_dataloader = dict(
         **batches),
     sampler=dict(type='DefaultSampler', shuffle=False),
     **loader)
+
+del policies, loader, batches, tin32  # or they would be keys of the config

@@ -53,3 +53,5 @@ calibration_dataloader = dict(
         **batches),
     sampler=dict(type='DefaultSampler', shuffle=False),
     **loader)
+
+del loader, batches, tin32  # or they would be keys of the config

@@ -52,3 +52,5 @@ calibration_dataloader = dict(
         pipeline=test_pipeline,
         **tin32),
     sampler=dict(type='DefaultSampler', shuffle=False))
+
+del tin32  # or it would be a key of the config

@@ -16,3 +16,5 @@ model = dict(
         type='mmrazor_byot.LogitLoss', temperature=3, loss_weight=0.3),
     hint_loss=dict(type='mmrazor_byot.HintLoss', loss_weight=0.03),
     input_size=32)
+
+del architecture  # or it would be a key of the config

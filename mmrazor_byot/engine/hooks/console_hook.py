@@ -1,5 +1,6 @@
 """What a run shows on the console; all else is in its log file."""
 
+import os
 import sys
 import time
 from datetime import timedelta
@@ -10,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmrazor_byot.evaluation import format_exit_table
+from mmrazor_byot.registry import HOOKS
 
 from .exit_table_hook import ExitTableHook
 from .utils import is_training, unwrap
@@ -18,19 +20,17 @@ from .utils import is_training, unwrap
 TERMINAL_S, FILE_S = 0.2, 30
 
 
+@HOOKS.register_module()
 class ConsoleHook(Hook):
     """What is trained and where to, progress with the time left, a row of accuracies, a table.
 
-    The tools register it, and keep MMEngine's log in its file.
-
-    Args:
-        config (str): The config file as the user named it, for the next command.
+    With it as ``default_hooks.console`` of a config, MMEngine's log goes to its file alone, see
+    :mod:`mmrazor_byot.compat`.
     """
 
     priority = 'LOWEST'  # after ExitTableHook, whose rows it shows
 
-    def __init__(self, config: str) -> None:
-        self.config = config
+    def __init__(self) -> None:
         self._shown = time.monotonic()
         self._columns: List[str] = []
         self._described = False
@@ -104,7 +104,9 @@ class ConsoleHook(Hook):
         checkpoint = runner.message_hub.runtime_info.get('last_ckpt')
         if checkpoint:
             _show(f'checkpoint: {checkpoint}')
-            _show(f'test it: python tools/test.py {self.config} {checkpoint}')
+            if runner.cfg.filename:
+                config = os.path.relpath(runner.cfg.filename)
+                _show(f'test it: python tools/test.py {config} {checkpoint}')
 
     def after_test_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
         """The table."""

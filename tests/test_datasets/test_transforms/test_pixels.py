@@ -18,7 +18,8 @@ from mmrazor_byot.datasets.transforms import BatchAutoAugment, BatchRandAugment
 OPENCV_5 = int(cv2.__version__.split('.')[0]) >= 5
 BLENDS = ('Contrast', 'ColorTransform', 'Sharpness')
 
-CIFAR_POLICIES = Config.fromfile(ROOT / 'configs/_base_/datasets/cifar100_bs16.py').policies
+CIFAR = Config.fromfile(ROOT / 'configs/_base_/datasets/cifar100_bs16.py')
+CIFAR_POLICIES = CIFAR.train_pipeline[2].policies
 TONE = [
     dict(type='AutoContrast'),
     dict(type='Invert'),

@@ -12,3 +12,5 @@ model = dict(
     type='mmrazor_byot.BYOT',
     architecture=architecture,
     input_size=224)
+
+del architecture  # or it would be a key of the config

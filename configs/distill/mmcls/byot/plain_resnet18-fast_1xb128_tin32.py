@@ -5,3 +5,5 @@ architecture = _base_.model.architecture
 architecture.head.in_channels = 512
 architecture.head.type = 'mmrazor_byot.BatchLinearClsHead'
 model = dict(_delete_=True, **architecture)
+
+del architecture  # or it would be a key of the config
