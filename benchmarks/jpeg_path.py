@@ -1,7 +1,7 @@
 """What one core can decode: JPEG files of ImageNet's size.
 
 Called by data_path.py. Each decoder is followed by what mmpretrain's ImageNet recipes do then; the
-share of each part names the bottleneck.
+fraction of each part names the bottleneck.
 """
 
 import statistics
@@ -52,8 +52,8 @@ def photograph(rng: np.random.Generator) -> np.ndarray:
     y, x = np.meshgrid(*map(np.fft.fftfreq, SIZE), indexing='ij')
     spectrum = 1 / np.maximum(np.hypot(x, y), 1 / max(SIZE))
     noise = np.fft.fft2(rng.normal(size=(3, *SIZE)))
-    grey, red, blue = np.fft.ifft2(noise * spectrum).real
-    image = np.stack([grey + red / 4, grey, grey + blue / 4], -1)
+    gray, red, blue = np.fft.ifft2(noise * spectrum).real
+    image = np.stack([gray + red / 4, gray, gray + blue / 4], -1)
     image = 128 + 50 * (image - image.mean()) / image.std()
     return np.clip(image, 0, 255).astype(np.uint8)
 
@@ -92,7 +92,7 @@ def measure(count: int, rounds: int) -> dict:
         rounds (int): Times all are taken in turn.
 
     Returns:
-        dict: Images per second and the shares of time, by decoder.
+        dict: Images per second and the fractions of time, by decoder.
     """
     with tempfile.TemporaryDirectory() as folder:
         files = write_files(Path(folder), min(count, 100))
@@ -128,13 +128,13 @@ def take(files: List[Path], transforms: list) -> np.ndarray:
 
 def summary(parts: List[np.ndarray], images: int) -> dict:
     totals = [part.sum() for part in parts]
-    share = np.median([part / part.sum() for part in parts], 0)
+    fraction = np.median([part / part.sum() for part in parts], 0)
     return dict(
         median_per_s=images / statistics.median(totals),
         max_per_s=images / min(totals),
-        decode=share[0],
-        resize=share[1],
-        rest=share[2:].sum(),
+        decode=fraction[0],
+        resize=fraction[1],
+        rest=fraction[2:].sum(),
     )
 
 

@@ -31,7 +31,7 @@ from mmrazor_byot.table import format_table
 VARIANTS = {
     'MMEngine': 'its hooks, and its sum of the losses',
     'ours': 'default_runtime.py',
-    'ours, whole batches': 'and ImageBatches instead of data samples',
+    'ours, batched data': 'and ImageBatches instead of data samples',
 }
 RECIPE = RECIPES / 'byot_resnet18-fast_1xb128_cifar100.py'
 
@@ -121,7 +121,7 @@ def recipe(variant: str, args: argparse.Namespace, folder: str) -> Config:
         type='mmrazor_byot.RandomImages', size=8, classes=10, count=args.batch * args.iterations
     )
     pipeline = [dict(type='PackInputs')]
-    whole = variant == 'ours, whole batches'
+    whole = variant == 'ours, batched data'
     cfg.train_dataloader.batch_size = args.batch
     cfg.train_dataloader.dataset = (
         dict(type='mmrazor_byot.ImageBatches', dataset=images)

@@ -11,8 +11,8 @@ from trainee import Setting, Trainee
 import mmrazor_byot.models  # noqa: F401  code is not what is measured
 
 STEPS = 3
-#: glibc would keep freed memory for later, more or less of it by chance; blocks of this many bytes
-#: and more go back at once.
+#: glibc would keep freed memory for later, a different amount in each run; blocks of this many
+#: bytes and more go back at once.
 RETURN_BLOCKS = dict(MALLOC_MMAP_THRESHOLD_='65536')
 
 

@@ -19,7 +19,7 @@ PROFILED = 20  # steps whose kernels are counted
 class EpochWatch(Hook):
     """Times each epoch, and after it the same number of bare steps.
 
-    A bare step is ``train_step`` on a batch that lies ready: what the epoch would cost if loader,
+    A bare step is ``train_step`` on a batch in memory: what the epoch would cost if loader,
     hooks and log were free. Epoch and steps take turns, so that a slower minute of the machine
     meets both.
 

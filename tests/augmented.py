@@ -37,7 +37,7 @@ def per_image(images: torch.Tensor, transforms) -> torch.Tensor:
 
 
 def fixed(config: dict, magnitude: float):
-    """mmpretrain's operation with this magnitude and no chance left."""
+    """mmpretrain's operation with this magnitude and always applied."""
     config = {
         k: v
         for k, v in config.items()
@@ -53,24 +53,24 @@ def fixed(config: dict, magnitude: float):
     return TRANSFORMS.build(dict(config, prob=1.0))
 
 
-def likely(counts, chances) -> bool:
-    """Whether counts fit chances: all within 4 standard deviations.
+def likely(counts, probabilities) -> bool:
+    """Whether counts fit probabilities: all within 4 standard deviations.
 
     Args:
         counts: How often each came, (K,).
-        chances: Its probability, (K,) or one for all.
+        probabilities: Its probability, (K,) or one for all.
     """
     counts = np.asarray(counts, float)
-    chances = np.broadcast_to(chances, counts.shape)
+    probabilities = np.broadcast_to(probabilities, counts.shape)
     total = counts.sum()
-    deviation = np.sqrt(total * chances * (1 - chances))
-    return bool((abs(counts - total * chances) <= 4 * deviation).all())
+    deviation = np.sqrt(total * probabilities * (1 - probabilities))
+    return bool((abs(counts - total * probabilities) <= 4 * deviation).all())
 
 
-def probability_fits(happened, chance: float) -> bool:
+def probability_fits(happened, probability: float) -> bool:
     """Whether how often it happened fits its probability, see :func:`likely`."""
     happened = np.asarray(happened, bool)
-    return likely([happened.sum(), (~happened).sum()], [chance, 1 - chance])
+    return likely([happened.sum(), (~happened).sum()], [probability, 1 - probability])
 
 
 def same_distribution(a, b) -> bool:

@@ -1,4 +1,4 @@
-"""Classify images; each leaves the network at the exit that the policy chooses.
+"""Classify images; each stops at the exit that the policy chooses.
 
 Example:
     python tools/infer.py three.png --model byot_resnet18_2xb64_digits

@@ -17,7 +17,7 @@ from mmrazor_byot.runtime.resize import prepare
 from .image_inputs import Image
 
 #: Supported values of ``color_type`` of LoadImageFromFile.
-COLOURS = ('color', 'color_ignore_orientation', 'grayscale', 'grayscale_ignore_orientation')
+COLORS = ('color', 'color_ignore_orientation', 'grayscale', 'grayscale_ignore_orientation')
 
 
 class ImagePipeline:
@@ -40,13 +40,13 @@ class ImagePipeline:
         loaders = [t for t in transforms if reads_bgr([t])]
         loader = loaders[0] if loaders else {}
         self.input_size, self.max_pixels, self.bgr = input_size, max_pixels, bool(loaders)
-        self.colour = loader.get('color_type', 'color')
+        self.color = loader.get('color_type', 'color')
         self.to_float32 = loader.get('to_float32', False)
         backend = loader.get('imdecode_backend', 'cv2')
-        if self.colour not in COLOURS or backend != 'cv2':
+        if self.color not in COLORS or backend != 'cv2':
             raise ConfigError(
-                f"LoadImageFromFile: color_type='{self.colour}', imdecode_backend='{backend}'; "
-                f"supported are {', '.join(COLOURS)}, and 'cv2'"
+                f"LoadImageFromFile: color_type='{self.color}', imdecode_backend='{backend}'; "
+                f"supported are {', '.join(COLORS)}, and 'cv2'"
             )
         steps = [TRANSFORMS.build(t) for t in transforms if not reads_bgr([t])]
         self.resizes = gives_other_size(steps, input_size)
@@ -65,10 +65,10 @@ class ImagePipeline:
             ConfigError: The transforms do not give the network's input size.
         """
         if isinstance(image, str):
-            upright = not self.colour.endswith('ignore_orientation')
+            upright = not self.color.endswith('ignore_orientation')
             image = read_image(image, self.max_pixels, upright)[..., ::-1]
         image = np.ascontiguousarray(image if self.bgr else image[..., ::-1])
-        if self.colour.startswith('grayscale'):
+        if self.color.startswith('grayscale'):
             image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         if self.to_float32:
             image = image.astype(np.float32)

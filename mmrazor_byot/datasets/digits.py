@@ -15,7 +15,7 @@ from .in_memory import InMemoryDataset
 class Digits(InMemoryDataset):
     """The 1,797 digits of scikit-learn's ``load_digits``, as 32 x 32 RGB images.
 
-    The originals are 8 x 8 with 17 grey levels; they are enlarged four times, bilinearly. A third
+    The originals are 8 x 8 with 17 gray levels; they are enlarged four times, bilinearly. A third
     of each class, drawn with a fixed seed, is the test split.
 
     Args:
@@ -40,7 +40,7 @@ class Digits(InMemoryDataset):
             np.arange(len(digits.target)), test_size=1 / 3, random_state=0, stratify=digits.target
         )
         chosen = np.sort(train if self.split == 'train' else test)
-        grey = (digits.images[chosen] * (255 / 16)).round().astype(np.uint8)
-        large = [cv2.resize(image, (32, 32), interpolation=cv2.INTER_LINEAR) for image in grey]
+        gray = (digits.images[chosen] * (255 / 16)).round().astype(np.uint8)
+        large = [cv2.resize(image, (32, 32), interpolation=cv2.INTER_LINEAR) for image in gray]
         images = np.repeat(np.stack(large)[..., None], 3, axis=-1)
         return images, digits.target[chosen], list('0123456789')

@@ -1,4 +1,4 @@
-"""An evaluator for whole batches."""
+"""An evaluator for batched data."""
 
 from typing import Any, Optional, Sequence
 

@@ -74,8 +74,8 @@ class _Composer:
     """Builds the graph, level by level.
 
     ``state`` holds the state of the stages and of the policy for the M samples that reach a level,
-    (M, ...). ``index`` (M, 1) are their indices in the batch; None if they are the whole batch.
-    ``results`` holds values of the whole batch: ``answers`` (N, K + 1), scores and exit in one
+    (M, ...). ``index`` (M, 1) are their indices in the batch; None if they are the full batch.
+    ``results`` holds values of the full batch: ``answers`` (N, K + 1), scores and exit in one
     tensor, and, with ``all_scores``, ``exit_scores`` (N, C, K).
     """
 
@@ -199,7 +199,7 @@ def _split_answers(graph: Graph, answers: str, stage: ExportedStage) -> Values:
 
 
 def _stop_all(graph: Graph, answer: str, stage: ExportedStage) -> Values:
-    """Scores and exits of a whole batch that stops at one exit."""
+    """Scores and exits of a full batch that stops at one exit."""
     count = graph.add('Shape', answer, start=0, end=1)
     number = numpy_helper.from_array(np.array([stage.number]))
     return dict(scores=answer, exits=graph.add('ConstantOfShape', count, value=number))

@@ -50,9 +50,9 @@ def used_exits(policy: ExitPolicy, num_exits: int) -> List[int]:
 
 
 def default_thresholds(policy: ExitPolicy, num_exits: int) -> List[float]:
-    """The thresholds of a policy as certainties, for each exit in the graph but the last.
+    """The thresholds of a policy as confidences, for each exit in the graph but the last.
 
-    A certainty is from 0 to 1; an entropy becomes 1 - entropy. None becomes :data:`NEVER`.
+    A confidence is from 0 to 1; an entropy becomes 1 - entropy. None becomes :data:`NEVER`.
     """
     if not isinstance(policy, ThresholdPolicy):
         return []
@@ -97,7 +97,7 @@ class PolicyNodes:
     ) -> Optional[Tuple[str, str]]:
         """A score (M,) and the bound at which a sample stops; None if none stops at this exit."""
         if self.takes_thresholds:
-            return self._certainty(graph, answer), f'threshold_{k}'
+            return self._confidence(graph, answer), f'threshold_{k}'
         if not isinstance(self.policy, PatiencePolicy):
             return None
         label = graph.add('ArgMax', probabilities, axis=-1, keepdims=0)
@@ -111,7 +111,7 @@ class PolicyNodes:
             return None
         return state['streak'], graph.constant(self.policy.patience)
 
-    def _certainty(self, graph: Graph, answer: str) -> str:
+    def _confidence(self, graph: Graph, answer: str) -> str:
         """Certainty (M,) from 0 to 1 of an answer (M, K)."""
         if isinstance(self.policy, MarginPolicy):
             two, _ = graph.add_many('TopK', 2, answer, graph.constant([2]), axis=-1)
@@ -122,6 +122,6 @@ class PolicyNodes:
         logs = graph.add('Log', graph.add('Max', answer, graph.constant(1e-30, np.float32)))
         negative = graph.add('ReduceSum', graph.add('Mul', answer, logs), last_axis, keepdims=0)
         largest = graph.constant(math.log(self.num_classes), np.float32)
-        certainty = graph.add('Div', graph.add('Add', negative, largest), largest)
+        confidence = graph.add('Div', graph.add('Add', negative, largest), largest)
         # A value rounded to below 0 would not stop at a threshold of 0.
-        return graph.add('Relu', certainty)
+        return graph.add('Relu', confidence)

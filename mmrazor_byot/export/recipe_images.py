@@ -124,7 +124,7 @@ def _training_loader(cfg: Config) -> Tuple[DataLoader, ConfigDict]:
 
 
 def _random_batch(size: Tuple[int, int, int], count: int) -> dict:
-    """Random colour gradients, as a network gives all images of pixel noise similar scores."""
+    """Random color gradients, as a network gives all images of pixel noise similar scores."""
     small = torch.rand(count, size[0], 4, 4, generator=torch.Generator().manual_seed(0)) * 255
     inputs = list(torch.nn.functional.interpolate(small, size[1:], mode='bilinear').byte())
     return dict(inputs=inputs, data_samples=[DataSample() for _ in inputs])

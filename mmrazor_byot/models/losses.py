@@ -119,7 +119,7 @@ class HintLoss(WeightedLoss):
     Args:
         loss_weight (float): ``lambda`` in the paper, not negative. Defaults to 1.0.
         reduction (str): ``'mean'`` is the paper's, and the same on 8 GPUs x 16 and 1 x 128.
-            ``'mmrazor'`` is MMRazor's ``L2Loss(dist=True)``, the norm of the whole batch, neither
+            ``'mmrazor'`` is MMRazor's ``L2Loss(dist=True)``, the norm of the full batch, neither
             squared nor averaged, so that it depends on the batch size of each GPU.
             ``'mmrazor_broadcast'`` is what MMRazor's BYOT trains with: it subtracts (N, D) from
             (N, D, 1, 1), so all N x D values of the feature are compared with all of the teacher's.

@@ -22,7 +22,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     stop = parser.add_mutually_exclusive_group()
     stop.add_argument(
         '--threshold', type=float, nargs='+', metavar='T',
-        help='certainty from 0 to 1 at which an image exits: one for all exits, or one for each '
+        help='confidence from 0 to 1 at which an image exits: one for all exits, or one for each '
         'but the last. Defaults to those of the file',
     )  # fmt: skip
     stop.add_argument('--exit', type=int, metavar='I', help='stop at this exit')

@@ -102,7 +102,7 @@ def _to_rgb(image: Image.Image, path: str) -> np.ndarray:
         return np.dstack([(np.asarray(image) >> 8).astype(np.uint8)] * 3)
     if mode in ('I', 'LAB', 'HSV'):
         raise DatasetError(
-            f'image "{path}" has pixels of Pillow\'s mode {mode}; save it as RGB or grey with 8 or '
+            f'image "{path}" has pixels of Pillow\'s mode {mode}; save it as RGB or gray with 8 or '
             '16 bits a channel'
         )
     return np.asarray(image.convert('RGB'))

@@ -11,9 +11,9 @@ from mmrazor_byot.files import PathLike
 
 from .metadata import Metadata, read_verified
 
-#: One certainty at which images exit, or one for each exit but the last.
+#: One confidence at which images exit, or one for each exit but the last.
 Thresholds = Union[float, Sequence[float], np.ndarray]
-#: A threshold above every certainty: no image stops.
+#: A threshold above every confidence: no image stops.
 NEVER = 2.0
 MAX_THREADS = max(64, os.cpu_count() or 1)
 
@@ -74,7 +74,7 @@ class EarlyExitModel:
         self._thresholds = np.array(self.metadata.thresholds, np.float32)
 
     def __call__(self, images: np.ndarray, thresholds: Optional[Thresholds] = None) -> Result:
-        """Classify a batch; each image stops at the first exit that is certain enough.
+        """Classify a batch; each image stops at the first exit that is confident enough.
 
         Args:
             images (np.ndarray): (N, H, W, 3) uint8 RGB.

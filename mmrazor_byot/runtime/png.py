@@ -36,9 +36,9 @@ def check_png_rows(path: str) -> None:
         )
 
 
-def _png_bytes(width: int, height: int, depth: int, colour: int, *rest: int) -> int:
+def _png_bytes(width: int, height: int, depth: int, color: int, *rest: int) -> int:
     """How many bytes the rows of a PNG are before compression, by the fields of its header."""
-    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
     size = 0
     for left, top, across, down in _ADAM7 if rest[-1] else ((0, 0, 1, 1),):
         columns, rows = -((left - width) // across), -((top - height) // down)

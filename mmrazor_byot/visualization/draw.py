@@ -68,8 +68,8 @@ def draw_exits(
         bars.text(0.01, top_row, label, va='center', weight=weight)
         top = tops.get(number, [])
         positions = range(top_row + 1, top_row + 1 + len(top))
-        colours = ['C0' if t['label'] == result['pred_label'] else '0.75' for t in top]
-        drawn = bars.barh(positions, [t['score'] for t in top], color=colours)
+        colors = ['C0' if t['label'] == result['pred_label'] else '0.75' for t in top]
+        drawn = bars.barh(positions, [t['score'] for t in top], color=colors)
         if draw_score:
             bars.bar_label(drawn, [percent(t['score']) for t in top], padding=4)
         ticks += positions

@@ -28,8 +28,8 @@ def plot_trade_off(
         axes.plot(point[cost], point['top1'], marker, markersize=size, zorder=3, **style)
 
     *single, ensemble = exits
-    for point, colour in zip(single, exit_colours(len(single))):
-        mark(point, 'o', 8, color=colour, label=f'exit {point["name"]}')
+    for point, color in zip(single, exit_colours(len(single))):
+        mark(point, 'o', 8, color=color, label=f'exit {point["name"]}')
     mark(ensemble, 'D', 7, color='0.25', label='ensemble')
     for point in policies:
         mark(point, '*', 14, color=RED, markeredgecolor='white', label=point['name'])
@@ -49,7 +49,7 @@ def plot_exit_fractions(curve: Sequence[dict], count: int) -> Figure:
     names = [f'exit {i + 1}/{count}' for i in range(count)]
     axes.stackplot(thresholds, percentages, colors=exit_colours(count), labels=names)
     axes.spines[['top', 'right']].set_visible(False)
-    axes.set(xlabel='confidence at which an image leaves', ylabel='images (%)')
+    axes.set(xlabel='confidence threshold', ylabel='images (%)')
     axes.set(xlim=(thresholds[0], thresholds[-1]), ylim=(0, 100))
     axes.legend(frameon=False, fontsize=8, loc='upper left', bbox_to_anchor=(1, 1), reverse=True)
     return figure
@@ -64,8 +64,8 @@ def plot_gallery(rows: Sequence[Sequence[dict]], columns: int) -> Figure:
             axes.set_axis_off()
         for axes, item in zip(line, images):
             axes.imshow(item['image'], interpolation='nearest')
-            colour = '0.15' if item['right'] else RED
-            axes.set_title(short_name(item['answer']), fontsize=6.5, pad=2, color=colour)
+            color = '0.15' if item['right'] else RED
+            axes.set_title(short_name(item['answer']), fontsize=6.5, pad=2, color=color)
         line[0].text(
             -0.12, 0.5, f'exit {number}/{len(rows)}', transform=line[0].transAxes,
             ha='right', va='center', fontsize=8, weight='bold',

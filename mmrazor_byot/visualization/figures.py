@@ -16,7 +16,7 @@ from mmrazor_byot.files import PathLike, check_writable, write_bytes, write_text
 
 def exit_colours(count: int) -> List[tuple]:
     """One color per exit, from light (the first) to dark."""
-    return [tuple(colour) for colour in colormaps['viridis_r'](np.linspace(0.15, 0.9, count))]
+    return [tuple(color) for color in colormaps['viridis_r'](np.linspace(0.15, 0.9, count))]
 
 
 def tidy(axes: Axes) -> None:

@@ -121,7 +121,7 @@ def load_network(
 
     Args:
         config: Config file.
-        checkpoint: File, address or ``zoo://NAME``.
+        checkpoint: File, URL or ``zoo://NAME``.
         args: Of :func:`add_output_arguments`.
         name: What figures call it. Defaults to the config's name.
 
@@ -158,9 +158,7 @@ def image_loader(
     """
     loader = cfg.get(key)
     if loader is None:
-        raise ConfigError(
-            f'config "{cfg.filename}" has no {key}, so there are no images to look at'
-        )
+        raise ConfigError(f'config "{cfg.filename}" has no {key}, so there are no images')
     if limit is not None:
         if limit < 1:
             raise ConfigError(f'--limit-images {limit}: at least 1')

@@ -82,11 +82,11 @@ def plot_gradients(networks: Dict[str, Sequence[float]], starts: Sequence[int]) 
 
 
 def plot_separability(panels: Sequence[dict], labels: np.ndarray, names: Sequence[str]) -> Figure:
-    """The features of each exit in a plane, coloured by class.
+    """The features of each exit in a plane, colored by class.
 
     Args:
         panels (Sequence[dict]): For each exit ``exit``, ``points`` (M, 2), ``ssb_ssw``, ``top1``
-            (%) and ``explained``, the shares of the variance by axis, or an empty list.
+            (%) and ``explained``, the fractions of the variance by axis, or an empty list.
         labels (np.ndarray): Classes of the M points, from 0, (M,).
         names (Sequence[str]): Names of the classes, at most 20.
     """
@@ -94,17 +94,17 @@ def plot_separability(panels: Sequence[dict], labels: np.ndarray, names: Sequenc
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(2.6 * columns + 1.3, 3.0 * rows), layout='constrained')
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    colours = dict(cmap='tab10', vmax=9) if len(names) <= 10 else dict(cmap='tab20', vmax=19)
+    colors = dict(cmap='tab10', vmax=9) if len(names) <= 10 else dict(cmap='tab20', vmax=19)
     for axes, panel in zip(grid, panels):
         points = axes.scatter(
-            *panel['points'].T, s=8, c=labels, **colours, vmin=0, alpha=0.75, rasterized=True
+            *panel['points'].T, s=8, c=labels, **colors, vmin=0, alpha=0.75, rasterized=True
         )
         axes.set(xticks=[], yticks=[])
         numbers = f'SSB/SSW {panel["ssb_ssw"]:.2f}, top-1 {panel["top1"]:.1f} %'
         axes.set_title(f'exit {panel["exit"]}\n{numbers}', fontsize=8)
-        shares = zip((axes.set_xlabel, axes.set_ylabel), panel['explained'])
-        for number, (label, share) in enumerate(shares, start=1):
-            label(f'component {number} ({100 * share:.0f} %)', fontsize=8)
+        fractions = zip((axes.set_xlabel, axes.set_ylabel), panel['explained'])
+        for number, (label, fraction) in enumerate(fractions, start=1):
+            label(f'component {number} ({100 * fraction:.0f} %)', fontsize=8)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     handles, _ = points.legend_elements(num=None)

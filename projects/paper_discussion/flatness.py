@@ -41,7 +41,7 @@ def measure_flatness(
         relative (bool): See above.
 
     Returns:
-        dict: ``exits`` (names of E: exit 1 to C and, where there are several, the ensemble),
+        dict: ``exits`` (names of E: exit 1 to C and, where there is more than one, the ensemble),
         ``weights`` (how many numbers the noise moves that the deepest exit depends on), and by
         exit, sigma and draw ``top1`` (%) and ``loss`` (nats), (E, S, R).
 
@@ -145,13 +145,13 @@ def summary(found: dict) -> List[Dict[str, object]]:
         ``top1_std``, ``loss`` and ``loss_std``. The deviations are those of a sample, 0 for a
         single draw.
     """
-    several = int(found['top1'].shape[-1] > 1)
+    ddof = int(found['top1'].shape[-1] > 1)
     rows = []
     for i, name in enumerate(found['exits']):
         row: Dict[str, object] = dict(exit=name)
         for key in ('top1', 'loss'):
             values = found[key][i]
             row[key] = values.mean(-1)
-            row[f'{key}_std'] = values.std(-1, ddof=several)
+            row[f'{key}_std'] = values.std(-1, ddof=ddof)
         rows.append(row)
     return rows

@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file, with or without exits')
-    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument(
         '--classes',
         type=int,
@@ -56,7 +56,7 @@ def main() -> None:
     only_warnings()
     out = output_folder(args.out)
     if not 2 <= args.classes <= 20:
-        raise ConfigError(f'--classes {args.classes}: 2 to 20 are told apart by their colours')
+        raise ConfigError(f'--classes {args.classes}: 2 to 20 are told apart by their colors')
     network = load_network(args.config, args.checkpoint, args)
     loader = image_loader(network.cfg, limit=args.limit_images)
     exits, labels = collect_features(network.model, loader)

@@ -174,7 +174,7 @@ def project(
         seed (int): For t-SNE.
 
     Returns:
-        tuple: Points (M, 2); and by direction the share of the variance, empty for t-SNE.
+        tuple: Points (M, 2); and by direction the fraction of the variance, empty for t-SNE.
 
     Raises:
         ConfigError: Too few features or samples.

@@ -9,7 +9,7 @@ from mmpretrain.datasets import CustomDataset
 from PIL import Image
 
 from mmrazor_byot.apis.image_inputs import as_bgr, list_images
-from mmrazor_byot.apis.image_pipeline import COLOURS, ImagePipeline, data_transforms
+from mmrazor_byot.apis.image_pipeline import COLORS, ImagePipeline, data_transforms
 from mmrazor_byot.apis.pictures import picture_files
 from mmrazor_byot.datasets import InMemoryDataset
 from mmrazor_byot.errors import ConfigError, DatasetError
@@ -18,8 +18,8 @@ PACK = dict(type='PackInputs')
 OPEN = dict(type='LoadImageFromFile')
 
 
-class Colours(InMemoryDataset):
-    """Four images of random colours, RGB."""
+class Colors(InMemoryDataset):
+    """Four images of random colors, RGB."""
 
     def load_arrays(self):
         images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
@@ -38,7 +38,7 @@ def photo(height, width):
 
 
 def test_same_input_as_a_data_set_in_memory(tmp_path):
-    dataset = Colours(pipeline=[PACK])
+    dataset = Colors(pipeline=[PACK])
     pipeline = ImagePipeline([PACK], (3, 32, 32))
     for i in range(4):
         rgb = dataset.images[i]
@@ -68,25 +68,25 @@ def test_same_input_as_a_data_set_of_files(tmp_path):
 
 
 @pytest.mark.parametrize('to_float32', [False, True])
-@pytest.mark.parametrize('colour', COLOURS)
-def test_the_settings_of_its_loader_are_kept(tmp_path, colour, to_float32):
+@pytest.mark.parametrize('color', COLORS)
+def test_the_settings_of_its_loader_are_kept(tmp_path, color, to_float32):
     (tmp_path / 'cat').mkdir()
     path, exif = tmp_path / 'cat' / 'a.jpg', Image.Exif()
     exif[0x112] = 6
     Image.fromarray(photo(60, 40)).save(path, exif=exif, quality=95)
-    transforms = [dict(OPEN, to_float32=to_float32, color_type=colour, imdecode_backend='cv2'),
+    transforms = [dict(OPEN, to_float32=to_float32, color_type=color, imdecode_backend='cv2'),
                   dict(type='CenterCrop', crop_size=32), PACK]  # fmt: skip
     expected = CustomDataset(str(tmp_path), pipeline=transforms)[0]
-    transforms[0]['backend_args'] = dict(backend='petrel')  # other storage is no matter
-    channels = 1 if colour.startswith('grayscale') else 3
+    transforms[0]['backend_args'] = dict(backend='petrel')  # other storage does not matter
+    channels = 1 if color.startswith('grayscale') else 3
     pipeline = ImagePipeline(transforms, (channels, 32, 32))
     found = pipeline(str(path))
     assert found['inputs'].dtype == (torch.float32 if to_float32 else torch.uint8)
     assert found['inputs'].shape == expected['inputs'].shape == (channels, 32, 32)
-    upright = not colour.endswith('orientation')
+    upright = not color.endswith('orientation')
     size = (40, 60) if upright else (60, 40)
     assert found['data_samples'].ori_shape == expected['data_samples'].ori_shape == size
-    # Of a grey JPEG OpenCV takes the brightness that is stored.
+    # Of a gray JPEG OpenCV takes the brightness that is stored.
     assert (found['inputs'].float() - expected['inputs'].float()).abs().max() <= 2
     if upright:
         again = pipeline(cv2.imread(str(path)))['inputs'].float()
@@ -167,5 +167,5 @@ def test_inputs_that_are_not_images(inputs, message):
 def test_arrays_of_one_and_four_channels():
     bgra = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
     assert np.array_equal(as_bgr(bgra, 'x'), bgra[..., :3])
-    grey = bgra[..., :1]
-    assert np.array_equal(as_bgr(grey, 'x'), np.repeat(grey, 3, -1))
+    gray = bgra[..., :1]
+    assert np.array_equal(as_bgr(gray, 'x'), np.repeat(gray, 3, -1))

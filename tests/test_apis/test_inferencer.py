@@ -65,7 +65,7 @@ def mixed(digits):
 
 
 def expected_exits(policy, scores):
-    """The rule of the policy, said again."""
+    """The policy, written again."""
     return [
         next(
             (

@@ -12,11 +12,11 @@ from mmrazor_byot.datasets.packed_images import pack_images
 
 @pytest.fixture
 def images(tmp_path):
-    """A packed file of twenty classes, each of four greys."""
-    greys = [
+    """A packed file of twenty classes, each of four grays."""
+    grays = [
         np.full((32, 32, 3), 12 * label + i, np.uint8) for i in range(4) for label in range(20)
     ]
-    encoded = [cv2.imencode('.png', grey)[1].tobytes() for grey in greys]
+    encoded = [cv2.imencode('.png', gray)[1].tobytes() for gray in grays]
     half = (encoded, [*range(20)] * 4)
     pack_images(str(tmp_path / 'set.npz'), list('abcdefghijklmnopqrst'), train=half, test=half)
     return str(tmp_path / 'set.npz')

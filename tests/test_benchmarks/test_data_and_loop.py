@@ -31,7 +31,7 @@ def test_jpeg(benchmark):
 def test_parts_of_an_iteration_add_up(benchmark):
     flags = '--iterations', 20, '--rounds', 1, '--history', 50_000
     rows = benchmark('loop', *flags)[1]['rows']
-    assert list(rows) == ['MMEngine', 'ours', 'ours, whole batches']
+    assert list(rows) == ['MMEngine', 'ours', 'ours, batched data']
     for row in rows.values():
         total = row.pop('all')
         assert sum(row.values()) == pytest.approx(total)

@@ -77,9 +77,9 @@ def test_all_candidates_are_reported(data):
     assert compared == list(product(kinds, (False, True), ('shared', 'joint')))
     assert text.count('| * |') == 1
     assert facts['expected'] in facts['compared']
-    share = found.chosen.seen.cost / 10
-    assert facts['expected']['cost_share'] == pytest.approx(share)
-    assert f'{share:.3f}' in text
+    fraction = found.chosen.seen.cost / 10
+    assert facts['expected']['cost_share'] == pytest.approx(fraction)
+    assert f'{fraction:.3f}' in text
 
 
 def test_too_little(data):
@@ -106,7 +106,7 @@ def test_a_fixed_exit_by_hand(data):
 
 def test_nothing_but_the_deepest_keeps_the_accuracy(data):
     logits, labels = data
-    logits[:, :2] = -logits[:, :2]  # wrong more often than by chance
+    logits[:, :2] = -logits[:, :2]  # wrong more often than a random guess
     found = calibrate(logits, labels, COSTS, Goal(max_drop=0.0))
     assert found.chosen.seen.fractions.tolist() == [0, 0, 1]
     assert found.chosen.seen.cost == 10
@@ -115,7 +115,7 @@ def test_nothing_but_the_deepest_keeps_the_accuracy(data):
 def test_what_misses_the_goal_is_not_taken_for_being_cheap(data):
     logits, labels = data
     logits[:, 0] = logits[:, 2]
-    # Exit 1 is wrong about two images more than exit 3, and sure of itself.
+    # Exit 1 is wrong about two images more than exit 3, and confident.
     wrong = logits[:, 2].argmax(-1) == labels
     wrong[np.flatnonzero(wrong)[2:]] = False
     logits[wrong, 0] = 0

@@ -28,7 +28,7 @@ def digits():
 
 @pytest.fixture
 def fast():
-    """The same in whole batches."""
+    """The same in batched data."""
     cfg = load(FAST)
     del cfg.train_dataloader.dataset.dataset['hold_out_every']
     cfg.calibration_dataloader.dataset.dataset.hold_out_every = 10

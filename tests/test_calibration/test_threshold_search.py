@@ -95,7 +95,7 @@ def test_joint_is_as_good_as_trying_all(kind, target):
 
 def test_joint_wins_where_one_exit_is_sure_and_wrong():
     probabilities = np.zeros((100, 3, 2))
-    probabilities[:, 0] = [0.05, 0.95]  # always sure, always wrong
+    probabilities[:, 0] = [0.05, 0.95]  # always confident, always wrong
     probabilities[:, 1] = [0.7, 0.3]
     probabilities[:, 2] = [0.9, 0.1]
     exits = Exits(probabilities, np.zeros(100, int), COSTS, 'ConfidencePolicy', False)

@@ -78,7 +78,7 @@ def test_mim_can_read_it(entry):
 
     Its search looks for names in lower case, its download wants a text for the weights of each
     model, and both fail on lists and values that are empty. Without Weights, the collection's own
-    stand in: none.
+    appear in: none.
     """
     assert entry['Name'] == entry['Name'].lower()
     assert all(value not in (None, []) for value in (*entry.values(), *entry['Metadata'].values()))

@@ -47,7 +47,7 @@ def test_damaged_file_is_fetched_again(tiny, download):
 
 
 @pytest.mark.parametrize(
-    'dataset, fault',
+    'dataset, error',
     [
         (CIFAR10, URLError('Name or service not known')),
         (CIFAR100, TimeoutError('timed out')),
@@ -56,9 +56,9 @@ def test_damaged_file_is_fetched_again(tiny, download):
         (CIFAR100, EOFError('Compressed file ended')),
     ],
 )
-def test_download_fails(tmp_path, monkeypatch, download, dataset, fault):
+def test_download_fails(tmp_path, monkeypatch, download, dataset, error):
     def fail(*args, **kwargs):
-        raise fault
+        raise error
 
     download(fail)
     monkeypatch.chdir(tmp_path)
@@ -67,8 +67,8 @@ def test_download_fails(tmp_path, monkeypatch, download, dataset, fault):
     folder = tmp_path / 'data' / 'cifar'
     for word in [
         dataset.__name__,
-        type(fault).__name__,
-        str(fault),
+        type(error).__name__,
+        str(error),
         f'https://www.cs.toronto.edu/~kriz/{dataset.filename}',
         PUBLISHED[dataset],
         f' {folder} ',

@@ -44,12 +44,12 @@ def test_splits_share_no_image_and_lose_none(splits):
     found = {}
     for split, data in splits.items():
         enlarged = data.images[..., 0].astype(float)
-        grey = np.round(smaller @ enlarged @ smaller.T * 16 / 255)
-        exact = bilinear() @ np.round(grey * 255 / 16) @ bilinear().T
+        gray = np.round(smaller @ enlarged @ smaller.T * 16 / 255)
+        exact = bilinear() @ np.round(gray * 255 / 16) @ bilinear().T
         assert np.abs(enlarged - exact).max() <= 1
-        assert (data.images == data.images[..., :1]).all()  # grey
+        assert (data.images == data.images[..., :1]).all()  # gray
         found[split] = Counter(
-            (image.astype(int).tobytes(), label) for image, label in zip(grey, data.labels)
+            (image.astype(int).tobytes(), label) for image, label in zip(gray, data.labels)
         )
     digits = sklearn.datasets.load_digits()
     wanted = Counter(
@@ -68,7 +68,7 @@ def test_split_stays_the_same(splits):
 
 
 def test_constant_images_stay_constant(monkeypatch):
-    """Grey level v of 16 becomes v * 255 / 16, rounded."""
+    """Gray level v of 16 becomes v * 255 / 16, rounded."""
     levels = np.array([0, 1, 4, 15, 16])
     digits = SimpleNamespace(
         images=levels.repeat(3)[:, None, None] * np.ones((8, 8)), target=np.arange(5).repeat(3)

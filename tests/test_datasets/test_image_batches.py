@@ -1,4 +1,4 @@
-"""Whole batches are the batches that single images make."""
+"""Batched data are the batches that single images make."""
 
 import itertools
 from multiprocessing.reduction import ForkingPickler
@@ -27,7 +27,7 @@ SEVEN = dict(type='mmrazor_byot.Digits', indices=7)
 
 
 def loaders(seed=3, **settings):
-    """The loader of single images and that of whole batches."""
+    """The loader of single images and that of batched data."""
     settings = dict(dict(batch_size=3, num_workers=0, sampler=SHUFFLE), **settings)
     singly = dict(dataset={**SEVEN, 'pipeline': PACK}, collate_fn=dict(type='default_collate'))
     whole = dict(dataset=dict(type='mmrazor_byot.ImageBatches', dataset=SEVEN), collate_fn=BATCH)
@@ -172,7 +172,7 @@ def test_reads_only_when_asked():
 
 
 def test_samples_that_come_one_by_one_are_put_together():
-    """As from mmengine's wrappers, which know nothing of whole batches."""
+    """As from mmengine's wrappers, which know nothing of batched data."""
     dataset = ConcatDataset([ImageBatches(SEVEN), ImageBatches(SEVEN)])
     batch = collate_batch([dataset[i] for i in range(14)])
     images = ImageBatches(SEVEN).images

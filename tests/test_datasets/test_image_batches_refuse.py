@@ -1,4 +1,4 @@
-"""What whole batches cannot be made of, and what they say then."""
+"""What batched data cannot be made of, and what they say then."""
 
 from types import SimpleNamespace
 
@@ -31,25 +31,25 @@ def listed(*images, label=1, **kwargs):
     return Listed([dict(img=i, gt_label=label) for i in images], **kwargs)
 
 
-GREY = np.zeros((4, 4, 1), np.uint8)
-COLOUR = np.zeros((4, 4, 3), np.uint8)
+GRAY = np.zeros((4, 4, 1), np.uint8)
+COLOR = np.zeros((4, 4, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
     'dataset, message',
     [
         (
-            listed(COLOUR, np.zeros((4, 5, 3), np.uint8)),
+            listed(COLOR, np.zeros((4, 5, 3), np.uint8)),
             r'image 1 of Listed is \(4, 5\), image 0 \(4, 4\): .*images of one size',
         ),
         (
-            listed(COLOUR, COLOUR.astype(np.float32)),
+            listed(COLOR, COLOR.astype(np.float32)),
             r'image 1 of Listed is float32 of shape \(4, 4, 3\); .*takes uint8',
         ),
-        (listed(GREY), r'image 0 of Listed is uint8 of shape \(4, 4, 1\)'),
-        (listed(COLOUR, label=[1, 0]), r'image 0 of Listed has the label \[1, 0'),
-        (listed(COLOUR, label=1.5), 'image 0 of Listed has the label 1.5; it must be one integer'),
-        (Listed([dict(img=COLOUR)]), 'image 0 of Listed has the label None'),
+        (listed(GRAY), r'image 0 of Listed is uint8 of shape \(4, 4, 1\)'),
+        (listed(COLOR, label=[1, 0]), r'image 0 of Listed has the label \[1, 0'),
+        (listed(COLOR, label=1.5), 'image 0 of Listed has the label 1.5; it must be one integer'),
+        (Listed([dict(img=COLOR)]), 'image 0 of Listed has the label None'),
         (
             Listed([dict(img_path='a.jpg', gt_label=0)]),
             r"image 0 of Listed is not in memory: .*not \['gt_label', 'img_path'",

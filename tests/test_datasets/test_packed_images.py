@@ -55,7 +55,7 @@ def test_round_trip(path, save):
 
 
 def test_jpeg_is_read_as_rgb(tmp_path):
-    """A red image: JPEG loses little of a constant colour."""
+    """A red image: JPEG loses little of a constant color."""
     red = np.zeros((16, 16, 3), np.uint8)
     red[..., 0] = 254
     path = str(tmp_path / 'a.npz')

@@ -1,4 +1,4 @@
-"""What configs say of data sets, and which order of colours a network was trained on."""
+"""What configs say of data sets, and which order of colors a network was trained on."""
 
 import copy
 

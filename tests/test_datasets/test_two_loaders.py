@@ -1,4 +1,4 @@
-"""The Runner trains alike on single images and on whole batches."""
+"""The Runner trains alike on single images and on batched data."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Train on single images and on whole batches, and say where they differ.
+"""Train on single images and on batched data, and say where they differ.
 
 Run alone or on two processes: ``two_loaders.py WORK_DIR``. Rank 0 prints.
 """
@@ -71,7 +71,7 @@ def train(work_dir, kind, epochs=EPOCHS, resume=False, transforms=()):
         preprocessor.update(type='mmrazor_byot.BatchDataPreprocessor', transforms=transforms)
         metric = dict(type='mmrazor_byot.BatchEvaluator', metrics=metric)
     notes = Notes()
-    several = int(os.environ.get('WORLD_SIZE', 1)) > 1
+    distributed = int(os.environ.get('WORLD_SIZE', 1)) > 1
     with mock.patch.object(torch.cuda, 'set_device'):
         runner = Runner(
             model=dict(
@@ -98,7 +98,7 @@ def train(work_dir, kind, epochs=EPOCHS, resume=False, transforms=()):
             ],
             default_hooks=dict(logger=dict(type='LoggerHook', interval=1000)),
             randomness=dict(seed=5),
-            launcher='pytorch' if several else 'none',
+            launcher='pytorch' if distributed else 'none',
             env_cfg=dict(dist_cfg=dict(backend='gloo')),
             cfg=dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None)),
             log_level='ERROR',

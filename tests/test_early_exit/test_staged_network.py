@@ -34,7 +34,7 @@ def test_recipe(name, monkeypatch):
 
 
 def same_logits_and_no_more_work(model):
-    """All that a staged network promises."""
+    """The contract of a staged network."""
     network = StagedNetwork(model)
     assert network.num_exits == model.num_exits == len(network.heads)
     assert network.num_classes == model.num_classes

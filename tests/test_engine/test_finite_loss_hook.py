@@ -29,13 +29,13 @@ def check(hook, place):
         hook.before_save_checkpoint(runner, checkpoint={})
 
 
-@pytest.mark.parametrize('interval, fault, found', [(1, 1, 1), (5, 1, 5), (3, 7, 9)])
-def test_checks_every_interval(interval, fault, found):
+@pytest.mark.parametrize('interval, first, found', [(1, 1, 1), (5, 1, 5), (3, 7, 9)])
+def test_checks_every_interval(interval, first, found):
     """Not earlier, so that a GPU may run ahead."""
     hook = FiniteLossHook(interval)
     for i in range(1, found):
-        step(hook, i, loss=NAN if i >= fault else 1.0)
-    with pytest.raises(NonFiniteLossError, match=f'at iteration {fault} '):
+        step(hook, i, loss=NAN if i >= first else 1.0)
+    with pytest.raises(NonFiniteLossError, match=f'at iteration {first} '):
         step(hook, found, loss=NAN)
 
 
@@ -80,20 +80,20 @@ def test_one_transfer_and_no_graph(monkeypatch):
 
 
 class Faulty(BaseModel):
-    """From iteration ``fault`` on, its loss or its gradient is not finite."""
+    """From iteration ``first`` on, its loss or its gradient is not finite."""
 
-    def __init__(self, fault, kind='loss'):
+    def __init__(self, first, kind='loss'):
         super().__init__()
-        self.fault, self.kind = fault, kind
+        self.first, self.kind = first, kind
         self.iteration = 0
         self.weight = nn.Parameter(torch.ones(()))
 
     def forward(self, inputs, mode='loss', **kwargs):
         self.iteration += 1
         losses = dict(fit_loss=self.weight**2, reg_loss=self.weight**2)
-        if self.iteration >= self.fault and self.kind == 'loss':
+        if self.iteration >= self.first and self.kind == 'loss':
             losses['fit_loss'] = losses['fit_loss'] * INF
-        elif self.iteration >= self.fault:  # 0, but its slope is infinite
+        elif self.iteration >= self.first:  # 0, but its slope is infinite
             losses['fit_loss'] = (self.weight - self.weight.detach()).sqrt()
         return losses
 
@@ -121,7 +121,7 @@ def train(model, work_dir, **checkpoint):
 
 
 @pytest.mark.parametrize(
-    'fault, by_epoch, interval, saved',
+    'first, by_epoch, interval, saved',
     [
         (1, True, 1, []),
         (8, True, 1, ['epoch_1.pth']),
@@ -130,14 +130,14 @@ def train(model, work_dir, **checkpoint):
         (4, False, 2, ['iter_2.pth']),
     ],
 )
-def test_nothing_is_saved_from_after_the_fault(tmp_path, fault, by_epoch, interval, saved):
-    message, files = train(Faulty(fault), tmp_path, by_epoch=by_epoch, interval=interval)
-    assert f'at iteration {fault} (fit_loss = inf)' in message
+def test_nothing_is_saved_from_after_the_failure(tmp_path, first, by_epoch, interval, saved):
+    message, files = train(Faulty(first), tmp_path, by_epoch=by_epoch, interval=interval)
+    assert f'at iteration {first} (fit_loss = inf)' in message
     assert files == saved
 
 
-@pytest.mark.parametrize('fault, saved', [(3, []), (4, []), (5, ['iter_4.pth'])])
-def test_weights_that_are_not_finite_are_not_saved(tmp_path, fault, saved):
+@pytest.mark.parametrize('first, saved', [(3, []), (4, []), (5, ['iter_4.pth'])])
+def test_weights_that_are_not_finite_are_not_saved(tmp_path, first, saved):
     """A finite loss may have a gradient that is not."""
-    _, files = train(Faulty(fault, kind='gradient'), tmp_path, by_epoch=False, interval=4)
+    _, files = train(Faulty(first, kind='gradient'), tmp_path, by_epoch=False, interval=4)
     assert files == saved

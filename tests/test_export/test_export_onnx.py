@@ -1,4 +1,4 @@
-"""Exports that fail leave nothing; colours and mean are in the graph."""
+"""Exports that fail leave nothing; colors and mean are in the graph."""
 
 import signal
 import subprocess
@@ -79,7 +79,7 @@ NORMALIZE = dict(mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0])
         ('RGB', {}, [10, 20, 30]),
     ],
 )
-def test_colours_and_mean_of_a_pixel(order, settings, expected):
+def test_colors_and_mean_of_a_pixel(order, settings, expected):
     model = torch.nn.Module()
     model.data_preprocessor = MODELS.build(dict(type='mmpretrain.ClsDataPreprocessor', **settings))
     image = torch.tensor([10, 20, 30], dtype=torch.uint8).reshape(1, 1, 1, 3)

@@ -32,7 +32,7 @@ from mmrazor_byot.export.stages import ExportedStage, export_stages
 
 EXITS, CLASSES = 4, 5
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, EXITS, CLASSES, 3), np.uint8)
-#: An image's logits are its pixels: row i is exit i, and the first colour counts.
+#: An image's logits are its pixels: row i is exit i, and the first color counts.
 LOGITS = torch.from_numpy(IMAGES[..., 0].astype(np.float32) / 48)
 
 POLICIES = [
@@ -62,12 +62,12 @@ def stage(before: int, number: int) -> ExportedStage:
     nodes = [
         make_node('Cast', ['image'], ['pixels'], to=onnx.TensorProto.FLOAT),
         make_node('Div', ['pixels', 'scale'], ['all']),
-        make_node('Gather', ['all', 'colour'], ['first'], axis=3),
+        make_node('Gather', ['all', 'color'], ['first'], axis=3),
         make_node('Gather', ['first', 'row'], [f'logits_{number}'], axis=1),
     ]
     constants = [
         onnx.numpy_helper.from_array(np.float32(48), 'scale'),
-        onnx.numpy_helper.from_array(np.array(0), 'colour'),
+        onnx.numpy_helper.from_array(np.array(0), 'color'),
         onnx.numpy_helper.from_array(np.array(number - 1), 'row'),
     ]
     image = make_tensor_value_info('image', onnx.TensorProto.UINT8, ['N', EXITS, CLASSES, 3])
@@ -113,7 +113,7 @@ def test_the_graph_decides_as_torch(policy, all_scores):
 @pytest.mark.parametrize('kind', [ConfidencePolicy, MarginPolicy, EntropyPolicy])
 def test_thresholds_force_any_exit(kind):
     network = session(kind(0.5))
-    # All classes alike: the least certain image there can be; and one that is certain.
+    # All classes alike: the least confident image there can be; and the most confident.
     images = np.stack([np.zeros_like(IMAGES[0]), IMAGES[0], IMAGES[0]])
     images[2, :, 0] = 255
     images[2, :, 1:] = 0
@@ -130,7 +130,7 @@ def test_a_head_that_is_not_read_is_not_there():
     assert set(run(network, IMAGES, [0.6])[1]) == {1, 4}
 
 
-def test_entropies_become_certainties():
+def test_entropies_become_confidences():
     assert default_thresholds(EntropyPolicy([0.25, None, 0.5]), 4) == [0.75, 0.5]
     assert default_thresholds(EntropyPolicy([0.25, None, 0.5], ensemble=True), 4) == [0.75, 2, 0.5]
     assert default_thresholds(MarginPolicy(0.25), 4) == [0.25] * 3
@@ -178,7 +178,7 @@ HEADS = [
 
 
 def floats(graph, inner: bool = True) -> int:
-    """How many float weights a graph carries that are no scalars or constants of a policy."""
+    """How many float weights a graph carries that are not scalars or constants of a policy."""
     total = sum(
         int(np.prod(array.dims))
         for array in graph.initializer

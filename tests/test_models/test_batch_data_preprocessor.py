@@ -17,7 +17,7 @@ LABELS = [3, 0, 4, 1]
 
 
 class ToyAdd:
-    """A transform of whole batches: adds to each pixel."""
+    """A batch transform: adds to each pixel."""
 
     def __init__(self, amount):
         self.amount = amount

@@ -44,7 +44,7 @@ def test_logit_loss_in_numpy(temperature):
     assert loss.item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_logit_loss_is_finite_for_certain_teachers():
+def test_logit_loss_is_finite_for_confident_teachers():
     student = torch.zeros(1, 3, requires_grad=True)
     loss = LogitLoss(1)(student, torch.tensor([[1e4, 0.0, 0.0]]))
     loss.backward()

@@ -43,7 +43,7 @@ def wide(channels):
 
 PHOTO = Image.fromarray(photo())
 ALPHA = Image.fromarray(np.linspace(0, 255, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint8))
-GREY_ALPHA = Image.merge('LA', (PHOTO.convert('L'), ALPHA))
+GRAY_ALPHA = Image.merge('LA', (PHOTO.convert('L'), ALPHA))
 RGBA = Image.merge('RGBA', (*PHOTO.split(), ALPHA))
 PALETTE = PHOTO.quantize(16)
 SEE_THROUGH = dict(transparency=bytes(range(0, 160, 10)))
@@ -91,7 +91,7 @@ def exif(orientation):
         (PALETTE, 'bmp', {}),
         (RGBA, 'png', {}),
         (RGBA, 'webp', LOSSLESS),
-        (GREY_ALPHA, 'png', {}),
+        (GRAY_ALPHA, 'png', {}),
         (PHOTO.convert('1'), 'png', {}),
         (PHOTO.convert('CMYK'), 'jpg', dict(quality=95)),
     ],
@@ -117,10 +117,10 @@ def test_of_16_bits_the_upper_8(tmp_path, ending, channels):
 
 @pytest.mark.parametrize('ending', ['gif', 'png', 'webp', 'mpo'])
 def test_the_first_frame(tmp_path, ending):
-    path = tmp_path / 'a.png'  # what it is called is no matter
+    path = tmp_path / 'a.png'  # its name does not matter
     more = [Image.fromarray(255 - photo()), Image.fromarray(photo()[::-1])]
     settings = dict(webp=LOSSLESS, mpo=dict(quality=98, subsampling=0)).get(ending, {})
-    first = PALETTE.convert('RGB')  # few colours, which a GIF keeps
+    first = PALETTE.convert('RGB')  # few colors, which a GIF keeps
     path.write_bytes(encoded(first, ending, save_all=True, append_images=more, **settings))
     assert distance(read_image(path), np.asarray(first)) <= (16 if ending == 'mpo' else 0)
     if OPENCV_5:

@@ -29,9 +29,9 @@ def probabilities(digits_logits):
 
 def test_it_answers_and_stops_as_torch(model, digits_images, probabilities):
     images = digits_images[0]
-    certain = probabilities.max(-1)
-    assert np.abs(certain - 0.95).min() > 1e-6
-    exits = 1 + (certain[:, :3] < 0.95).cumprod(1).sum(1)
+    confidence = probabilities.max(-1)
+    assert np.abs(confidence - 0.95).min() > 1e-6
+    exits = 1 + (confidence[:, :3] < 0.95).cumprod(1).sum(1)
     assert set(exits) == {1, 2, 3, 4}
     expected = probabilities[np.arange(len(images)), exits - 1]
     found = model(images)

@@ -14,9 +14,9 @@ def chunk(kind, data):
     return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
 
 
-def png(rows, height, width, depth=8, colour=0, interlaced=0, step=1 << 30):
+def png(rows, height, width, depth=8, color=0, interlaced=0, step=1 << 30):
     """A PNG of these filtered rows, whole in all else; ``step`` bytes to each of its parts."""
-    header = struct.pack('>IIBBBBB', width, height, depth, colour, 0, 0, interlaced)
+    header = struct.pack('>IIBBBBB', width, height, depth, color, 0, 0, interlaced)
     data = zlib.compress(rows)
     parts = [chunk(b'IDAT', data[i : i + step]) for i in range(0, len(data), step)]
     return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + b''.join(parts) + chunk(b'IEND', b'')
@@ -30,7 +30,7 @@ PASSES = np.array(
 
 
 def rows_of(pixels, interlaced):
-    """The rows of a grey PNG, each after the number of its filter, 0."""
+    """The rows of a gray PNG, each after the number of its filter, 0."""
     passes = [pixels]
     if interlaced:
         height, width = pixels.shape
@@ -58,16 +58,16 @@ def test_a_png_whose_last_rows_are_missing(tmp_path, height, width, interlaced, 
 
 
 @pytest.mark.parametrize(
-    'depth, colour, size',
+    'depth, color, size',
     # 21 pixels, in bytes: rounded up to whole ones, and one for the filter
     [(1, 0, 4), (2, 0, 7), (4, 0, 12), (16, 0, 43), (8, 2, 64), (16, 2, 127), (8, 4, 43),
      (16, 4, 85), (8, 6, 85), (16, 6, 169)],
 )  # fmt: skip
-def test_rows_of_every_kind_of_png(tmp_path, depth, colour, size):
+def test_rows_of_every_kind_of_png(tmp_path, depth, color, size):
     path = tmp_path / 'a.png'
-    path.write_bytes(png(bytes(size * 5), 5, 21, depth, colour))
+    path.write_bytes(png(bytes(size * 5), 5, 21, depth, color))
     assert not read_image(path).any()
-    path.write_bytes(png(bytes(size * 4), 5, 21, depth, colour))
+    path.write_bytes(png(bytes(size * 4), 5, 21, depth, color))
     with pytest.raises(DatasetError, match=rf'\({size * 4} of {size * 5} bytes'):
         read_image(path)
 

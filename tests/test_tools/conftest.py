@@ -1,5 +1,5 @@
 import pytest
-from students import BACKBONES, save_weights, write_config
+from cut_classifiers import BACKBONES, save_weights, write_config
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_the_policy_tested(policy, tmp_path):
     result = json.loads(out.read_text())
     assert result['images'] == 599
     assert result['deepest_top1'] == pytest.approx(99.0, abs=0.01)
-    # Half a point may be lost, on other images; three of these are half a point.
+    # Half a percentage point may be lost, on other images; three of these are half of one.
     assert result['top1'] > result['deepest_top1'] - 0.51
     assert sum(result['exit_shares']) == pytest.approx(1)
     assert result['flops_share'] < 1

@@ -9,9 +9,9 @@ from pathlib import Path
 import mmpretrain
 import pytest
 import torch
+from cut_classifiers import logits
 from mmengine.config import Config
 from run import DIGITS, exits, run, succeeded, tool
-from students import logits
 
 from mmrazor_byot.export.classifier import export_classifier
 from mmrazor_byot.registry import MODELS

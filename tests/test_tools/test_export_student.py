@@ -5,10 +5,10 @@ import hashlib
 import mmpretrain
 import pytest
 import torch
+from cut_classifiers import BACKBONES, logits, save_weights, write_config
 from mmengine.config import Config
 from mmpretrain import get_model
 from run import RECIPES
-from students import BACKBONES, logits, save_weights, write_config
 from torch import nn
 
 from mmrazor_byot.errors import CheckpointError, ConfigError

@@ -1,9 +1,9 @@
-"""A recipe whose data come in whole batches is used like one of single images."""
+"""A recipe whose data come in batched data is used like one of single images."""
 
 import pytest
+from cut_classifiers import save_weights
 from mmengine.config import Config
 from recipes import load
-from students import save_weights
 
 from mmrazor_byot.apis.image_pipeline import data_transforms
 from mmrazor_byot.datasets import network_order

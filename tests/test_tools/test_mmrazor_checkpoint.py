@@ -141,10 +141,10 @@ def test_fine_tuning_starts_from_it(mmrazor_run, checkpoint, tmp_path):
 def test_it_is_exported(mmrazor_run, checkpoint, tmp_path, exit_number):
     folder, theirs = mmrazor_run
     done = export_classifier(Config.fromfile(RECIPE), str(checkpoint), tmp_path, exit_number)
-    student = get_model(str(done.config), pretrained=str(done.checkpoint))
+    classifier = get_model(str(done.config), pretrained=str(done.checkpoint))
     images = their_images(folder, theirs)
     with torch.no_grad():
-        logits = student(images)
+        logits = classifier(images)
     assert torch.equal(logits, their_logits(theirs, images)[exit_number - 1])
     # The full network is mmpretrain's own ResNet-18.
     assert ('mmrazor' in done.config.read_text().replace(RECIPE.name, '')) == (exit_number == 1)

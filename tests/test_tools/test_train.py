@@ -295,8 +295,8 @@ def test_whole_batches_train_on_two_processes(tmp_path):
 def test_packed_images_train_on_two_processes(tmp_path):
     random = np.random.default_rng(0)
     labels = [label for label in range(20) for _ in range(12)]
-    colours = random.integers(0, 256, (20, 3))  # each class its own, and noise
-    images = [random.normal(colours[i], 20, (32, 32, 3)).clip(0, 255) for i in labels]
+    colors = random.integers(0, 256, (20, 3))  # each class its own, and noise
+    images = [random.normal(colors[i], 20, (32, 32, 3)).clip(0, 255) for i in labels]
     files = [cv2.imencode('.png', image)[1].tobytes() for image in images]
     path = tmp_path / 'packed.npz'
     pack_images(path, [str(i) for i in range(20)], train=(files, labels), test=(files, labels))

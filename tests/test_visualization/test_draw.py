@@ -64,8 +64,8 @@ def test_the_answer_and_the_bars_of_each_exit(drawn):
     found = drawn((32, 32), result())
     assert found.title == 'cat  80.0 %\nleft at exit 2/4'
     assert [bar.get_width() for bar in found.bars.patches] == [0.8, 0.2, 0.8, 0.2]
-    colours = [bar.get_facecolor() for bar in found.bars.patches]
-    assert colours[0] == colours[2] != colours[1] == colours[3]
+    colors = [bar.get_facecolor() for bar in found.bars.patches]
+    assert colors[0] == colors[2] != colors[1] == colors[3]
     assert [label.get_text() for label in found.bars.get_yticklabels()] == ['cat', '1'] * 2
     exits = {t.get_text(): t.get_weight() for t in found.bars.texts if 'exit' in t.get_text()}
     assert exits == {

@@ -5,7 +5,7 @@ data_preprocessor = dict(
     num_classes=10,
     mean=[77.8, 77.8, 77.8],
     std=[82.5, 82.5, 82.5],
-    to_rgb=False,  # they are grey
+    to_rgb=False,  # they are gray
     transforms=[
         dict(type='mmrazor_byot.BatchRandomCrop', crop_size=32, padding=2)
     ])

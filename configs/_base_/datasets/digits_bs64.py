@@ -3,7 +3,7 @@ data_preprocessor = dict(
     num_classes=10,
     mean=[77.8, 77.8, 77.8],
     std=[82.5, 82.5, 82.5],
-    to_rgb=False)  # they are grey
+    to_rgb=False)  # they are gray
 
 train_dataloader = dict(
     batch_size=64,

@@ -71,14 +71,14 @@ def to_device(array: np.ndarray, images: torch.Tensor) -> torch.Tensor:
 
 
 def per_sample(values: np.ndarray, images: torch.Tensor) -> torch.Tensor:
-    """Numbers (N,) or colours (N, 3) as (N, 1 or 3, 1, 1), to broadcast to images."""
+    """Numbers (N,) or colors (N, 3) as (N, 1 or 3, 1, 1), to broadcast to images."""
     return to_device(values.reshape(len(values), -1, 1, 1), images)
 
 
 def pad(
     images: torch.Tensor, color: torch.Tensor, borders: Tuple[int, int, int, int]
 ) -> torch.Tensor:
-    """Pad images (N, C, H, W) left, top, right and bottom with colours ([N, ]C, 1, 1)."""
+    """Pad images (N, C, H, W) left, top, right and bottom with colors ([N, ]C, 1, 1)."""
     n, channels, height, width = images.shape
     left, top, right, bottom = borders
     padded = color.expand(n, channels, height + top + bottom, width + left + right).contiguous()
@@ -103,6 +103,6 @@ def broadcast_setting(value: Any, count: int, name: str) -> np.ndarray:
 
 
 def opencv_color(value: Any, name: str) -> np.ndarray:
-    """A border colour, (3,), as in OpenCV: a single number sets only the first channel."""
+    """A border color, (3,), as in OpenCV: a single number sets only the first channel."""
     color = broadcast_setting(value, 3, name)
     return color * [1, 0, 0] if np.isscalar(value) else color

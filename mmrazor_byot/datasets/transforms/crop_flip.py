@@ -28,7 +28,7 @@ class BatchRandomCrop(BatchTransform):
         padding (int | Sequence[int], optional): Padding of all borders; of left/right and
             top/bottom; or of left, top, right and bottom.
         pad_if_needed (bool): Pad images that are smaller than the crop. Defaults to False.
-        pad_val (Number | Sequence[Number]): Colour of the padding. As in OpenCV, a single number
+        pad_val (Number | Sequence[Number]): Color of the padding. As in OpenCV, a single number
             sets only the first channel and the others are 0. Defaults to 0.
         padding_mode (str): 'constant', 'edge', 'reflect' or 'symmetric'. Defaults to 'constant'.
 

@@ -24,7 +24,7 @@ class BatchCutout(BatchTransform):
 
     Args:
         shape (int | tuple[int]): Height and width of the hole.
-        pad_val (int | Sequence[int]): Colour of the hole. Defaults to 128.
+        pad_val (int | Sequence[int]): Color of the hole. Defaults to 128.
         prob (float): Probability of a hole. Defaults to 0.5.
 
     Raises:
@@ -49,7 +49,7 @@ class BatchCutout(BatchTransform):
 
 
 def read_cutout(transform: Cutout) -> Tuple[float, ...]:
-    """Params of a policy's ``Cutout``: colour, height and width; -1 if the magnitude sets these."""
+    """Params of a policy's ``Cutout``: color, height and width; -1 if the magnitude sets these."""
     shape = transform.shape
     fixed = (-1.0, -1.0) if shape is None or np.isscalar(shape) else shape
     return (*broadcast_setting(transform.pad_val, 3, 'pad_val'), *fixed)
@@ -65,7 +65,7 @@ def cutout(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> t
 def cut(
     images: torch.Tensor, draws: np.ndarray, shape: np.ndarray, color: np.ndarray
 ) -> torch.Tensor:
-    """Fill a box of each image with a colour, (N, 3) or (1, 3), as ``mmcv.cutout``.
+    """Fill a box of each image with a color, (N, 3) or (1, 3), as ``mmcv.cutout``.
 
     The draws for the centres (N, 2) are from [0, 1); the shapes (N, 2) are heights and widths.
     """

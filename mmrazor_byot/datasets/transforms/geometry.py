@@ -167,12 +167,12 @@ def source_coordinates(
 def gather_pixels(
     images: torch.Tensor, color: torch.Tensor, x: torch.Tensor, y: torch.Tensor
 ) -> torch.Tensor:
-    """Gather pixels of images, and a colour (N, C, 1, 1) outside of them, to (N, C, T, H, W).
+    """Gather pixels of images, and a color (N, C, 1, 1) outside of them, to (N, C, T, H, W).
 
     Columns x (N, T, H, W) and rows y, broadcastable to x, are integers in float32.
     """
     n, channels, height, width = images.shape
-    # A border of one pixel holds the colour for all coordinates outside.
+    # A border of one pixel holds the color for all coordinates outside.
     padded = pad(images, color, (1, 1, 1, 1)).flatten(2)
     x, y = x.clamp(-1, width), y.clamp(-1, height)
     # Exact in float32 for images of the supported sizes.

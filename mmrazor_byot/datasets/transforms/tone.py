@@ -1,4 +1,4 @@
-"""Kernels for tone and colour: ``(images, magnitude, params) -> images``.
+"""Kernels for tone and color: ``(images, magnitude, params) -> images``.
 
 Images are uint8 (N, 3, H, W), magnitudes (N,) and params (N, P).
 """
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from .base import Kernel, per_sample, to_device
 
 #: OpenCV's weights of the channels of BGR images; MMCV assumes BGR for all images.
-GREY_WEIGHTS = np.array([3735, 19235, 9798], np.float32).reshape(3, 1, 1) / 2**15
+GRAY_WEIGHTS = np.array([3735, 19235, 9798], np.float32).reshape(3, 1, 1) / 2**15
 
 
 def invert(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> torch.Tensor:
@@ -44,14 +44,14 @@ def brightness(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) 
 
 
 def contrast(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> torch.Tensor:
-    """Blend with the mean grey, as ``mmcv.adjust_contrast``."""
-    mean = grey(images).mean((1, 2, 3), True, dtype=torch.float64).round_().float()
+    """Blend with the mean gray, as ``mmcv.adjust_contrast``."""
+    mean = gray(images).mean((1, 2, 3), True, dtype=torch.float64).round_().float()
     return blend(images, mean, magnitude).clamp_(0, 255).to(torch.uint8)
 
 
 def color(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) -> torch.Tensor:
-    """Blend with the grey image, as ``mmcv.adjust_color``."""
-    mixed = blend(images, grey(images), magnitude)
+    """Blend with the gray image, as ``mmcv.adjust_color``."""
+    mixed = blend(images, gray(images), magnitude)
     return mixed.round_().clamp_(0, 255).to(torch.uint8)
 
 
@@ -84,8 +84,8 @@ def equalize(images: torch.Tensor, magnitude: np.ndarray, params: np.ndarray) ->
     half = (step / 2).floor_()
     # Exact in float32: integers below 2**24, whose rounded quotient never reaches the next integer.
     table = (total - counts).add_(half).div_(step).floor_().clamp_(max=255)
-    greys = torch.arange(256.0, device=values.device)
-    table = torch.where(step.bool(), table, greys).to(torch.uint8)
+    grays = torch.arange(256.0, device=values.device)
+    table = torch.where(step.bool(), table, grays).to(torch.uint8)
     return table.gather(2, values).view(images.shape)
 
 
@@ -116,10 +116,10 @@ def blend(images: torch.Tensor, other: torch.Tensor, magnitude: np.ndarray) -> t
     return (images * own).add_(other * per_sample((1 - factor).astype(np.float32), images)).float()
 
 
-def grey(images: torch.Tensor) -> torch.Tensor:
-    """Grey images (N, 1, H, W), integers in float32, rounded as ``cv2.cvtColor``."""
+def gray(images: torch.Tensor) -> torch.Tensor:
+    """Gray images (N, 1, H, W), integers in float32, rounded as ``cv2.cvtColor``."""
     # The sum is exact, as the weights are multiples of 2**-15.
-    weights = to_device(GREY_WEIGHTS, images)
+    weights = to_device(GRAY_WEIGHTS, images)
     return (images * weights).sum(1, keepdim=True).add_(0.5).floor_()
 
 

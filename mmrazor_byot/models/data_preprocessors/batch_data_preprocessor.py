@@ -1,4 +1,4 @@
-"""Data preprocessor that augments, normalizes and mixes whole batches."""
+"""Data preprocessor that augments, normalizes and mixes batches."""
 
 from numbers import Number
 from typing import Any, Callable, List, Optional, Sequence, Union
@@ -19,7 +19,7 @@ Transform = Callable[[Tensor], Tensor]
 
 @MODELS.register_module()
 class BatchDataPreprocessor(ClsDataPreprocessor):
-    """mmpretrain's data preprocessor with augmentations of whole batches.
+    """mmpretrain's data preprocessor with batch augmentations.
 
     It moves a batch to the device, applies ``transforms`` (in training), normalizes, and applies
     ``batch_augments`` (in training). :class:`BatchSamples` stay stacked. Batches with a list of
@@ -125,7 +125,7 @@ def _build_batch_transform(cfg: Union[dict, Transform]) -> Transform:
     if isinstance(transform, BaseTransform):
         raise ConfigError(
             f'BatchDataPreprocessor: {type(transform).__name__} works on single images and belongs '
-            'to the pipeline of a data set; use a transform of whole batches, such as '
+            'to the pipeline of a data set; use a batch transform, such as '
             'mmrazor_byot.BatchRandomCrop'
         )
     return transform

@@ -37,7 +37,7 @@ def test_sub_policies_come_alike_and_operations_by_their_chance():
     assert likely(np.bincount(first.op)[[1, 3, 4]], 1 / 3)
     assert likely(np.bincount(second.op)[[0, 2, 5]], 1 / 3)
     assert likely(np.bincount(third.op)[[0, 6]], [2 / 3, 1 / 3])
-    for draw, op, chance in (
+    for draw, op, probability in (
         (first, 1, 0.1),
         (second, 2, 0.2),
         (first, 3, 0.7),
@@ -45,7 +45,7 @@ def test_sub_policies_come_alike_and_operations_by_their_chance():
         (second, 5, 1),
         (third, 6, 0.5),
     ):
-        assert probability_fits(draw.applied[draw.op == op], chance), op
+        assert probability_fits(draw.applied[draw.op == op], probability), op
 
 
 def test_signs():

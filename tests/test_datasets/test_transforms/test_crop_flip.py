@@ -1,4 +1,4 @@
-"""Crops and flips: pixels as MMCV's, places and directions by chance."""
+"""Crops and flips: pixels as MMCV's, random places and directions."""
 
 import mmcv
 import numpy as np
@@ -71,7 +71,7 @@ def test_flip_directions(direction):
 
 
 @pytest.mark.parametrize(
-    'prob, direction, chances',
+    'prob, direction, probabilities',
     [
         (0.3, 'vertical', dict(none=0.7, vertical=0.3)),
         (0.5, ['horizontal', 'diagonal'], dict(none=0.5, horizontal=0.25, diagonal=0.25)),
@@ -79,13 +79,13 @@ def test_flip_directions(direction):
         (1.0, 'horizontal', dict(horizontal=1.0)),
     ],
 )
-def test_flip_chances(prob, direction, chances):
+def test_flip_probabilities(prob, direction, probabilities):
     got = BatchRandomFlip(prob, direction)(numbered(20000, 4, 4))
     seen = dict(none=(0, 0), horizontal=(0, 3), vertical=(3, 0), diagonal=(3, 3))
     first = got[:, :2, 0, 0].numpy()
     for name, corner in seen.items():
         happened = (first == corner).all(1)
-        assert probability_fits(happened, chances.get(name, 0.0)), name
+        assert probability_fits(happened, probabilities.get(name, 0.0)), name
 
 
 @pytest.mark.parametrize(

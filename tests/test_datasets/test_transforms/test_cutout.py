@@ -43,7 +43,7 @@ def test_boxes_and_colors_by_hand():
 
 
 @pytest.mark.parametrize('shape', [(4, 5), 16])
-def test_cutout_places_have_mmcvs_chances(shape):
+def test_cutout_places_have_mmcvs_probabilities(shape):
     """The centre is uniform on (1, H], cut to whole pixels at the top."""
     height, width = np.broadcast_to(shape, 2)
     boxes = box_of(BatchCutout(shape, pad_val=0, prob=1.0)(white(N)))
@@ -52,9 +52,9 @@ def test_cutout_places_have_mmcvs_chances(shape):
         # Chance of each start: the centres above that give it.
         edges = np.arange(size + 1) + hole / 2
         edges[0] = 1.0
-        chances = np.diff(np.clip(edges, 1, size)) / (size - 1)
+        probabilities = np.diff(np.clip(edges, 1, size)) / (size - 1)
         counts = np.bincount(boxes[:, near], minlength=size)
-        assert likely(counts[:size], chances), (start, counts)
+        assert likely(counts[:size], probabilities), (start, counts)
         wanted = np.minimum(boxes[:, near] + hole, size)
         assert (boxes[:, far] == wanted).all()
 

@@ -97,7 +97,7 @@ def test_nearest_warps_are_equal(config, size):
 
 @pytest.mark.parametrize('config', WARPS, ids=str)
 @pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic', 'area'])
-def test_smooth_warps_are_within_a_grey_level(config, interpolation):
+def test_smooth_warps_are_within_a_gray_level(config, interpolation):
     images = photographs(40, 32, 27)
     ours, theirs = both(images, always(config, interpolation=interpolation))
     apart = (ours.int() - theirs.int()).abs()

@@ -1,4 +1,4 @@
-"""What all CIFAR backbones promise, whatever their blocks."""
+"""What all CIFAR backbones have in common, whatever their blocks."""
 
 import pytest
 import torch

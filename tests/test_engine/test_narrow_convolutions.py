@@ -39,10 +39,10 @@ def test_what_is_taken_is_computed_right(channels):
     """Gradients in NHWC are those of NCHW."""
     torch.manual_seed(0)
     plain = nn.Conv2d(channels, 8, 1, 2, bias=False)
-    nhwc = nn.Conv2d(channels, 8, 1, 2, bias=False)
-    nhwc.load_state_dict(plain.state_dict())
-    nhwc.to(memory_format=torch.channels_last)
+    channels_last = nn.Conv2d(channels, 8, 1, 2, bias=False)
+    channels_last.load_state_dict(plain.state_dict())
+    channels_last.to(memory_format=torch.channels_last)
     x = torch.randn(8, channels, 16, 16)
-    for conv, layout in ((plain, torch.contiguous_format), (nhwc, torch.channels_last)):
+    for conv, layout in ((plain, torch.contiguous_format), (channels_last, torch.channels_last)):
         conv(x.contiguous(memory_format=layout)).square().sum().backward()
-    torch.testing.assert_close(nhwc.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(channels_last.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-3)
