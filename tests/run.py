@@ -150,6 +150,12 @@ def succeeded(done: subprocess.CompletedProcess) -> str:
     return text
 
 
+def printed_briefly(text: str) -> str:
+    """What a command printed, at most 10 lines besides its tables."""
+    assert sum(not line.startswith('|') for line in text.splitlines()) <= 10, text
+    return text
+
+
 def failed(done: subprocess.CompletedProcess) -> str:
     """The one line of an error; the command must have failed by it."""
     assert done.returncode != 0

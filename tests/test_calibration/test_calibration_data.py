@@ -132,7 +132,7 @@ def test_nothing_but_a_calibration_loader():
 
 
 @pytest.mark.parametrize('every', [10, 5])
-def test_whole_batches_of_held_out_images(digits, fast, every):
+def test_batched_data_of_held_out_images(digits, fast, every):
     for cfg in (digits, fast):
         cfg.calibration_dataloader.dataset.hold_out_every = every
     found = []
@@ -154,7 +154,7 @@ def test_whole_batches_of_held_out_images(digits, fast, every):
 
 
 @pytest.mark.parametrize('tested', [DIGITS, FAST])
-def test_the_test_images_in_whole_batches(fast, tested):
+def test_the_test_images_in_batched_data(fast, tested):
     fast.calibration_dataloader = fast.test_dataloader.copy()
     fast.test_dataloader = load(tested).test_dataloader
     with refuses_test_images():

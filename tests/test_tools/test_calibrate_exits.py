@@ -5,7 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from run import DIGITS, PLAIN, WEIGHTS, failed, succeeded, tool
+from run import DIGITS, PLAIN, WEIGHTS, failed, printed_briefly, succeeded, tool
 
 from mmrazor_byot.early_exit import build_policy
 
@@ -41,10 +41,10 @@ def test_policy_file(policy):
     assert 'hold_out_every' not in text  # the recipe trains without them
 
 
-def test_whole_batches_give_the_same_policy(policy, tmp_path):
+def test_batched_data_give_the_same_policy(policy, tmp_path):
     path = tmp_path / 'policy.json'
     fast = DIGITS.with_name('byot_resnet18-fast_2xb64_digits.py')
-    succeeded(calibrate('--max-drop', '0.5', '--out', path, recipe=fast))
+    printed_briefly(succeeded(calibrate('--max-drop', '0.5', '--out', path, recipe=fast)))
     found, expected = (json.loads(file.read_text()) for file in (path, policy[0]))
     assert found['calibration']['images'] == 236
     assert found['policy'] == expected['policy']
@@ -53,6 +53,7 @@ def test_whole_batches_give_the_same_policy(policy, tmp_path):
 def test_the_policy_tested(policy, tmp_path):
     out = tmp_path / 'result.json'
     text = succeeded(tool('test.py', DIGITS, WEIGHTS, '--policy', policy[0], '--out', out))
+    assert len(text.splitlines()) <= 12
     result = json.loads(out.read_text())
     assert result['images'] == 599
     assert result['deepest_top1'] == pytest.approx(99.0, abs=0.01)
@@ -65,7 +66,7 @@ def test_the_policy_tested(policy, tmp_path):
 
 def test_figures(policy, tmp_path):
     flags = '--policy', policy[0], '--out', tmp_path, '--timed-images', '4'
-    succeeded(tool('analysis_tools/plot_exits.py', DIGITS, WEIGHTS, *flags))
+    printed_briefly(succeeded(tool('analysis_tools/plot_exits.py', DIGITS, WEIGHTS, *flags)))
     for name in ('accuracy_flops', 'accuracy_time', 'exit_shares', 'gallery'):
         image = cv2.imread(str(tmp_path / f'{name}.png'))
         assert np.ptp(image) > 200 and min(image.shape[:2]) > 300

@@ -1,12 +1,12 @@
 import json
 
-from run import DIGITS, RECIPES, failed, succeeded, tool
+from run import DIGITS, RECIPES, failed, printed_briefly, succeeded, tool
 
 
 def test_resnet18_as_the_paper_counts_it(tmp_path):
     out = tmp_path / 'flops.json'
     recipe = RECIPES / 'byot_logits_resnet18_cifar100_8xb16_in1k.py'
-    text = succeeded(tool('get_flops.py', recipe, '--out', out))
+    text = printed_briefly(succeeded(tool('get_flops.py', recipe, '--out', out)))
     rows = json.loads(out.read_text())
     deepest = rows[3]
     assert deepest['exit'] == '4/4' and deepest['params'] == 11220132

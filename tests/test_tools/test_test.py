@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 from mmengine.config import Config
-from run import DIGITS, WEIGHTS, exits, failed, succeeded, tool
+from run import DIGITS, WEIGHTS, exits, failed, printed_briefly, succeeded, tool
 
 from mmrazor_byot.datasets import Digits
 from mmrazor_byot.registry import MODELS
@@ -46,9 +46,9 @@ def accuracy_by_hand(checkpoint, exit_index):
     return right.double().mean().item() * 100
 
 
-def test_whole_batches_find_what_the_readme_says(tmp_path):
+def test_batched_data_find_what_the_readme_says(tmp_path):
     fast = DIGITS.with_name('byot_resnet18-fast_2xb64_digits.py')
-    succeeded(tool('test.py', fast, WEIGHTS, '--work-dir', tmp_path))
+    printed_briefly(succeeded(tool('test.py', fast, WEIGHTS, '--work-dir', tmp_path)))
     top1 = [round(row['top1'], 2) for row in exits(tmp_path)]
     assert top1 == [97.33, 98.66, 99.0, 99.0, 99.0]
 

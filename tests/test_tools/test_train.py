@@ -276,7 +276,7 @@ def two_processes(recipe, work_dir, *options, **env) -> list:
     return losses(work_dir)
 
 
-def test_whole_batches_train_on_two_processes(tmp_path):
+def test_batched_data_train_on_two_processes(tmp_path):
     found = two_processes(
         FAST,
         tmp_path,

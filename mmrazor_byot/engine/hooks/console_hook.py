@@ -106,6 +106,7 @@ class ConsoleHook(Hook):
             _show(f'checkpoint: {checkpoint}')
             if runner.cfg.filename:
                 config = os.path.relpath(runner.cfg.filename)
+                config = runner.cfg.filename if config.startswith('..') else config
                 _show(f'test it: python tools/test.py {config} {checkpoint}')
 
     def after_test_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
