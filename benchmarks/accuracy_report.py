@@ -10,7 +10,7 @@ from machine import save_result
 from matplotlib.figure import Figure
 
 from mmrazor_byot.table import format_table
-from mmrazor_byot.visualization.figures import exit_colours, save_figure, tidy
+from mmrazor_byot.visualization.figures import exit_colors, save_figure, tidy
 
 
 def summarize(runs: Sequence[dict]) -> Dict[str, dict]:
@@ -38,8 +38,7 @@ def summarize(runs: Sequence[dict]) -> Dict[str, dict]:
 
 
 def _spread(values: Sequence[float]) -> dict:
-    several = len(values) > 1
-    return dict(mean=mean(values), std=stdev(values) if several else None)
+    return dict(mean=mean(values), std=stdev(values) if len(values) > 1 else None)
 
 
 def report(folder: Path, name: str, order: Sequence[str]) -> None:
@@ -103,7 +102,7 @@ def plot(found: Dict[str, dict]) -> Figure:
     """
     names = columns(found)
     exits = [n for n in names if n != 'ensemble']
-    colours = [*exit_colours(len(exits)), '0.25']
+    colors = [*exit_colors(len(exits)), '0.25']
     figure = Figure(figsize=(1.0 + 1.05 * len(found), 3.6))
     axes = figure.subplots()
     tidy(axes)
@@ -116,7 +115,7 @@ def plot(found: Dict[str, dict]) -> Figure:
             [p['mean'] for _, p in points],
             yerr=[p['std'] or 0 for _, p in points],
             fmt='D' if name == 'ensemble' else 'o',
-            color=colours[i],
+            color=colors[i],
             markersize=6,
             elinewidth=1.2,
             label=title,

@@ -14,7 +14,7 @@ import torch
 from machine import describe_machine, save_result
 from methods import NEEDS, method_config
 from mmengine.config import Config
-from scales import SCALES, keep_apart, look_at_unused
+from scales import SCALES, evaluate_on_unused, hold_out_images
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -59,7 +59,7 @@ class Run:
         scale = SCALES[self.args.scale]
         cfg = method_config(scale, self.method, self.args.cfg_options)
         if self.args.held_out:
-            keep_apart(cfg, scale.hold_out_every)
+            hold_out_images(cfg, scale.hold_out_every)
         if self.method in NEEDS:
             teacher = Run(NEEDS[self.method], 0, self.args)
             cfg.model.teacher_ckpt = str(teacher.checkpoint)
@@ -132,7 +132,7 @@ class Run:
         if 'ema' in hooks:  # the others leave the network as it is
             cfg.ema = hooks.ema
         text = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
-        # Where images and teacher lie on this machine is no setting.
+        # The paths of images and teacher are not settings.
         images = cfg.train_dataloader.dataset.dataset
         for path in (
             str(Path(self.args.work_dir)),
@@ -162,12 +162,12 @@ class Run:
 class UnusedRun(Run):
     """A trained network, tested on the training images that it was not shown.
 
-    They are many more than the test images, so chance says less.
+    They are many more than the test images, so the noise is smaller.
     """
 
     def config(self) -> Config:
         cfg = super().config()
-        look_at_unused(cfg)
+        evaluate_on_unused(cfg)
         cfg.work_dir = str(self.folder / 'unused')
         return cfg
 

@@ -1,7 +1,7 @@
 """Images per second of the data path, without a network.
 
 mmpretrain's pipelines, image by image through the DataLoader and its preprocessor, and batched
-augmentations of images that lie in memory as one tensor. All take their batches in turn, so that a
+augmentations of images in memory as one tensor. All take their batches in turn, so that a
 slower minute of the machine meets all of them.
 
     python benchmarks/data_path.py --batch 128 python benchmarks/data_path.py --images tin32_a.npz

@@ -164,8 +164,8 @@ def print_table(rows: dict) -> None:
         busy = row['gpu_busy']
         cells = (
             f'{row["images_per_s"]:.0f}',
-            f'{row["data_share"]:.1%}',
-            f'{row["outside_share"]:.1%}',
+            f'{row["data_fraction"]:.1%}',
+            f'{row["outside_fraction"]:.1%}',
             '' if busy is None else f'{busy:.1%}',
             f'{row["peak_mib"]:.0f}',
             f'{row["times_steps"]:.3f}',

@@ -56,7 +56,7 @@ def build_method(name: str, depth: int = 18, exits: Optional[int] = None) -> nn.
 def mmrazor_config() -> dict:
     """Config of MMRazor's own ``SelfDistill`` BYOT, made to build.
 
-    Its file is read as it lies in the installed package. Two things in it no longer exist and are
+    Its file is read from the installed package. Two things in it no longer exist and are
     replaced: the scope ``mmcls`` (now ``mmpretrain``), and with it the configs that it inherits
     from, of which the model uses none; its data preprocessor is mmpretrain's, as mmpretrain's data
     needs.

@@ -88,9 +88,9 @@ def summary(found: dict) -> dict:
     return dict(
         points_lost=test['deepest_top1'] - test['top1'],
         flops_share=test['flops_share'],
-        onnxruntime_time_share=1 / rows['policy.onnx', 'policy', 1]['ratio'],
-        onnxruntime_time_share_batch_64=1 / rows['policy.onnx', 'policy', 64]['ratio'],
-        int8_time_share=1 / rows['int8.onnx', 'policy', 1]['ratio'],
+        onnxruntime_time_fraction=1 / rows['policy.onnx', 'policy', 1]['ratio'],
+        onnxruntime_time_fraction_batch_64=1 / rows['policy.onnx', 'policy', 64]['ratio'],
+        int8_time_fraction=1 / rows['int8.onnx', 'policy', 1]['ratio'],
     )
 
 

@@ -65,11 +65,11 @@ SCALES = {
 }
 
 
-def keep_apart(cfg: Config, every: int) -> None:
+def hold_out_images(cfg: Config, every: int) -> None:
     """Train without every so many-th training image, and test on those.
 
     Args:
-        cfg: Config with data in whole batches; it is changed.
+        cfg: Config with batched data; it is changed.
         every: The first of so many is held out.
     """
     images = cfg.train_dataloader.dataset.dataset
@@ -84,11 +84,11 @@ def keep_apart(cfg: Config, every: int) -> None:
         cfg[name].dataset.dataset = deepcopy(held_out)
 
 
-def look_at_unused(cfg: Config) -> None:
+def evaluate_on_unused(cfg: Config) -> None:
     """Test on those of the training images that a part of them leaves.
 
     Args:
-        cfg: Config with data in whole batches; it is changed.
+        cfg: Config with batched data; it is changed.
 
     Raises:
         SystemExit: It trains on all images.

@@ -1,8 +1,7 @@
 """What one training step costs: plain, deep supervision, BYOT, MMRazor's BYOT.
 
 All methods take their steps in turn, so that a slower minute of the machine meets all of them; a
-step is forward, losses, backward and SGD on a batch of 32 x 32 images of 100 classes that lies
-ready in memory.
+step is forward, losses, backward and SGD on a batch of 32 x 32 images of 100 classes in memory.
 
     python benchmarks/train_step.py --batch 64 --methods plain byot
 """
@@ -100,7 +99,7 @@ def measure(args: argparse.Namespace) -> dict:
             memory_ratio=memory[name] / memory[base],
             flops=flops[name],
             matmul_rate=rates[setting.dtype],
-            share_of_matmul_rate=flops[name] / median / rates[setting.dtype],
+            fraction_of_matmul_rate=flops[name] / median / rates[setting.dtype],
             setting=vars(setting),
         )
     return rows
@@ -118,7 +117,7 @@ def show(rows: dict) -> None:
             f'{megabytes:.0f}',
             f'{row["memory_ratio"]:.2f}',
             f'{row["flops"] / 1e9:.1f}',
-            f'{row["share_of_matmul_rate"]:.2f}',
+            f'{row["fraction_of_matmul_rate"]:.2f}',
         )
         lines.append([name, *cells])
     print(format_table(lines, markdown=True))

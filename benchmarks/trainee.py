@@ -1,4 +1,4 @@
-"""A network with an optimizer and a batch that lies ready, to take steps."""
+"""A network with an optimizer and a batch in memory, to take steps."""
 
 import time
 from dataclasses import dataclass, replace

@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-READY = 8  # batches that lie ready for the bare steps
+READY = 8  # batches in memory for the bare steps
 PROFILED = 20  # steps whose kernels are counted
 
 
@@ -83,8 +83,8 @@ class EpochWatch(Hook):
         self.rows.append(
             dict(
                 images_per_s=images / seconds,
-                data_share=self._waited / seconds,
-                outside_share=(seconds - self._waited - self._in_step) / seconds,
+                data_fraction=self._waited / seconds,
+                outside_fraction=(seconds - self._waited - self._in_step) / seconds,
                 gpu_busy=busy and busy * steps / seconds,
                 epoch_s=seconds,
                 steps_s=steps_s,

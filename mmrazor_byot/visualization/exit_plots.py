@@ -5,7 +5,7 @@ from typing import Any, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from .figures import exit_colours, short_name, tidy
+from .figures import exit_colors, short_name, tidy
 
 #: Color of policies and of wrong predictions.
 RED = '#d1495b'
@@ -28,7 +28,7 @@ def plot_trade_off(
         axes.plot(point[cost], point['top1'], marker, markersize=size, zorder=3, **style)
 
     *single, ensemble = exits
-    for point, color in zip(single, exit_colours(len(single))):
+    for point, color in zip(single, exit_colors(len(single))):
         mark(point, 'o', 8, color=color, label=f'exit {point["name"]}')
     mark(ensemble, 'D', 7, color='0.25', label='ensemble')
     for point in policies:
@@ -47,7 +47,7 @@ def plot_exit_fractions(curve: Sequence[dict], count: int) -> Figure:
     thresholds = [p['threshold'] for p in points]
     percentages = 100 * np.array([p['exit_shares'] for p in points]).T
     names = [f'exit {i + 1}/{count}' for i in range(count)]
-    axes.stackplot(thresholds, percentages, colors=exit_colours(count), labels=names)
+    axes.stackplot(thresholds, percentages, colors=exit_colors(count), labels=names)
     axes.spines[['top', 'right']].set_visible(False)
     axes.set(xlabel='confidence threshold', ylabel='images (%)')
     axes.set(xlim=(thresholds[0], thresholds[-1]), ylim=(0, 100))
@@ -69,7 +69,7 @@ def plot_gallery(rows: Sequence[Sequence[dict]], columns: int) -> Figure:
         line[0].text(
             -0.12, 0.5, f'exit {number}/{len(rows)}', transform=line[0].transAxes,
             ha='right', va='center', fontsize=8, weight='bold',
-            color=exit_colours(len(rows))[number - 1],
+            color=exit_colors(len(rows))[number - 1],
         )  # fmt: skip
     figure.subplots_adjust(wspace=0.08, hspace=0.28)
     return figure

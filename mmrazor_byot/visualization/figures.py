@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from mmrazor_byot.files import PathLike, check_writable, write_bytes, write_text
 
 
-def exit_colours(count: int) -> List[tuple]:
+def exit_colors(count: int) -> List[tuple]:
     """One color per exit, from light (the first) to dark."""
     return [tuple(color) for color in colormaps['viridis_r'](np.linspace(0.15, 0.9, count))]
 

@@ -20,8 +20,8 @@ def test_two_recipes(benchmark):
         for epoch in row['epochs']:
             assert epoch['images_per_s'] == pytest.approx(48 / epoch['epoch_s'])
             assert epoch['times_steps'] == pytest.approx(epoch['epoch_s'] / epoch['steps_s'])
-            assert 0 < epoch['data_share'] + epoch['outside_share'] < 1
-            assert min(epoch['data_share'], epoch['outside_share']) > 0
+            assert 0 < epoch['data_fraction'] + epoch['outside_fraction'] < 1
+            assert min(epoch['data_fraction'], epoch['outside_fraction']) > 0
         assert row['peak_mib'] > 100
     ratio = tin32['images_per_s'] / digits['images_per_s']
     last = next(s for s in text.splitlines() if f'| {TIN32.stem} ' in s)

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmpretrain.structures import DataSample
 from run import NARROW, RECIPES
-from scales import SCALES, Scale, keep_apart, look_at_unused
+from scales import SCALES, Scale, evaluate_on_unused, hold_out_images
 
 from mmrazor_byot.registry import DATASETS, MODELS
 
@@ -78,18 +78,18 @@ def test_a_moving_average_is_over_as_many_epochs_at_each_scale():
 
 def test_kept_images_are_not_trained_on():
     cfg = method_config(SCALES['small'], 'byot')
-    keep_apart(cfg, 2)
+    hold_out_images(cfg, 2)
     train, test = (cfg[f'{name}_dataloader'].dataset.dataset for name in ('train', 'test'))
     assert (train.split, train.hold_out_every) == ('train', 2)
     assert (test.split, test.hold_out_every) == ('train', 2)
     assert test.held_out and not train.get('held_out')
 
 
-def test_unused_images_are_those_behind_the_ones_trained_on(images):
+def test_unused_images_are_those_after_the_ones_trained_on(images):
     cfg = method_config(
         SCALES['small'], 'byot', {'train_dataloader.dataset.dataset.samples_per_class': 3}
     )
-    look_at_unused(cfg)
+    evaluate_on_unused(cfg)
     shown, unused = (
         DATASETS.build({**cfg[f'{name}_dataloader'].dataset.dataset, 'ann_file': images})
         for name in ('train', 'test')

@@ -25,8 +25,8 @@ def pictures(folder):
     zero = digits.images[np.flatnonzero(digits.labels == 0)[0]]
     files = []
     for i, (height, width) in enumerate([(256, 256), (32, 32), (90, 70), (20, 25), (31, 320)]):
-        for name, colours in (('grey', 1), ('tinted', TINT)):
-            image = cv2.resize(zero, (width, height), interpolation=cv2.INTER_CUBIC) * colours
+        for name, colors in (('gray', 1), ('tinted', TINT)):
+            image = cv2.resize(zero, (width, height), interpolation=cv2.INTER_CUBIC) * colors
             files.append(str(folder / f'{i}_{name}.png'))
             cv2.imwrite(files[-1], image.astype(np.uint8)[..., ::-1])
     return files
@@ -57,7 +57,7 @@ def test_digits(tmp_path, name, exit_number):
     files = pictures(tmp_path)
     theirs, ours = both(load(name), str(WEIGHTS), exit_number, tmp_path, files)
     assert_equal(theirs, ours)
-    assert theirs[0]['pred_label'] == theirs[1]['pred_label'] == 0  # 256 x 256, grey and tinted
+    assert theirs[0]['pred_label'] == theirs[1]['pred_label'] == 0  # 256 x 256, gray and tinted
     assert theirs[0]['pred_class'] == '0' and theirs[0]['pred_score'] > 0.9
 
 
@@ -88,7 +88,7 @@ def test_random_weights(tmp_path, name):
         theirs, ours = both(cfg, checkpoint, exit_number, tmp_path, files)
         assert_equal(theirs, ours)
         difference = theirs[0]['pred_scores'] - theirs[1]['pred_scores']
-        assert np.abs(difference).max() > 1e-2  # it sees colours
+        assert np.abs(difference).max() > 1e-2  # it sees colors
 
 
 def test_the_test_data_are_the_same(tmp_path):
@@ -100,12 +100,12 @@ def test_the_test_data_are_the_same(tmp_path):
     dataset = exported.test_dataloader.dataset
     assert dataset.type == 'mmrazor_byot.BGRImages'
     assert [step.type for step in dataset.pipeline] == ['Resize', 'PackInputs']
-    colours = Digits(split='test', indices=3)
-    colours.images = (colours.images * TINT).astype(np.uint8)
-    data = BGRImages(colours, dataset.pipeline)
+    colors = Digits(split='test', indices=3)
+    colors.images = (colors.images * TINT).astype(np.uint8)
+    data = BGRImages(colors, dataset.pipeline)
     loader = Runner.build_dataloader(dict(exported.test_dataloader, dataset=data))
     batch = next(iter(loader))
-    expected = torch.from_numpy(colours.images).permute(0, 3, 1, 2).flip(1)
+    expected = torch.from_numpy(colors.images).permute(0, 3, 1, 2).flip(1)
     assert torch.equal(torch.stack(list(batch['inputs'])), expected)
-    assert data.get_gt_labels().tolist() == colours.labels.tolist()
+    assert data.get_gt_labels().tolist() == colors.labels.tolist()
     assert data.metainfo['classes'] == tuple('0123456789')
