@@ -8,6 +8,7 @@ if __name__ == '__main__':
 import argparse
 
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.launch import (
@@ -75,7 +76,11 @@ def save_every_epoch(cfg: Config) -> None:
     hooks = cfg.setdefault('default_hooks', {})
     hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))  # MMEngine's default
     for hook in (*hooks.values(), *cfg.get('custom_hooks', [])):
-        if hook and hook.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook'):
+        if hook and hook.get('type') in (
+            'CheckpointHook',
+            'mmengine.CheckpointHook',
+            CheckpointHook,
+        ):
             hook['type'] = 'mmrazor_byot.ResumableCheckpointHook'
 
 

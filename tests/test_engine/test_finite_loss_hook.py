@@ -100,7 +100,7 @@ class Faulty(BaseModel):
 
 def train(model, work_dir, **checkpoint):
     """Three epochs of four iterations; returns the error and what was saved."""
-    hook = dict(type='CheckpointHook', save_last=False, **checkpoint)
+    hook = dict(dict(type='CheckpointHook', save_last=False), **checkpoint)
     data = [dict(inputs=torch.zeros(1))] * 4
     runner = Runner(
         model,
@@ -134,6 +134,13 @@ def test_nothing_is_saved_from_after_the_failure(tmp_path, first, by_epoch, inte
     message, files = train(Faulty(first), tmp_path, by_epoch=by_epoch, interval=interval)
     assert f'at iteration {first} (fit_loss = inf)' in message
     assert files == saved
+
+
+@pytest.mark.parametrize('kind', ['loss', 'gradient'])
+def test_the_last_finished_epoch_is_saved(tmp_path, kind):
+    ours = dict(type='mmrazor_byot.ResumableCheckpointHook', save_last=True, interval=10)
+    _, files = train(Faulty(11, kind), tmp_path, **ours)
+    assert files == ['epoch_2.pth']
 
 
 @pytest.mark.parametrize('first, saved', [(3, []), (4, []), (5, ['iter_4.pth'])])
