@@ -31,6 +31,13 @@ MESSAGES = {
     r'gloo.*(?:Connection (?:closed|reset) by peer|Broken pipe)': (
         'another process of this run has ended; see its output'
     ),
+    r"Kernel size can't be greater than actual input size|Output size is too small": (
+        'the images are smaller than the network needs: enlarge them by a Resize at the end of the '
+        'pipeline of the data set, or use fewer sections'
+    ),
+    r'weight tensor should be defined either for all (\d+) classes .*shape: \[(\d+)\]': (
+        'class_weight of a loss has {1} numbers for {0} classes'
+    ),
     r'SyncBatchNorm expected input tensor to be on': (
         'SyncBN runs on GPUs only: set norm_cfg=dict(type="BN") of the backbone, and no sync_bn'
     ),

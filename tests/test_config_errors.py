@@ -1,15 +1,17 @@
 """What is said of settings that cannot be built: the key, and what is meant."""
 
+import inspect
 from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import HOOKS, PARAM_SCHEDULERS, init_default_scope
 from mmengine.runner import Runner
 from run import DIGITS, NARROW
 
-from mmrazor_byot.config_errors import config_errors
+from mmrazor_byot.config_errors import MESSAGES, config_errors
 from mmrazor_byot.config_file import load_config
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.models.loading import build_model
@@ -90,6 +92,27 @@ def test_others():
     images = [torch.zeros(3, 4, 4), torch.zeros(3, 5, 4)]
     line = said(torch.stack, images)
     assert 'sizes [3, 4, 4] and [3, 5, 4]: end the pipeline' in line
+
+
+@pytest.mark.parametrize(
+    'run, line',
+    [
+        (lambda: F.conv2d(torch.zeros(1, 3, 2, 2), torch.zeros(4, 3, 3, 3)), 'are smaller than'),
+        (lambda: F.max_pool2d(torch.zeros(1, 3, 1, 1), 2), 'are smaller than the network needs'),
+        (
+            lambda: F.cross_entropy(torch.zeros(2, 9), torch.tensor([0, 1]), torch.ones(2)),
+            'class_weight of a loss has 2 numbers for 9 classes',
+        ),
+    ],
+)
+def test_messages_of_torch(run, line):
+    """They are torch's own, so that a new text of a release is noticed."""
+    assert line in said(run)
+
+
+def test_message_of_torch_on_two_processes():
+    (message,) = (text for text in MESSAGES if 'SyncBatchNorm' in text)
+    assert message in inspect.getsource(torch.nn.SyncBatchNorm)
 
 
 def test_bugs_stay():

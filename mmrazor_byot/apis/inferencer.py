@@ -88,6 +88,7 @@ class ByotInferencer(ImageClassificationInferencer):
         else:
             gpu_if_any = 'cuda' if torch.cuda.is_available() else 'cpu'
             model = get_model(model, pretrained, device or gpu_if_any)
+        _check_settings(max_pixels=max_pixels)
         self.max_pixels = max_pixels
         super().__init__(model, pretrained=None)
         self.classes = class_names(self.model, classes)
@@ -156,11 +157,11 @@ class ByotInferencer(ImageClassificationInferencer):
             DatasetError: An image is missing, truncated or not supported.
             ConfigError: A setting is invalid.
         """
-        for name, value in dict(kwargs, batch_size=batch_size).items():
-            positive = name in ('batch_size', 'topk', 'resize', 'rescale_factor')
-            if positive and value is not None and value <= 0:
-                raise ConfigError(f'{name}={value}: it must be positive')
-        *_, visualize, postprocess = self._dispatch_kwargs(**kwargs)
+        _check_settings(batch_size=batch_size, **kwargs)
+        try:
+            *_, visualize, postprocess = self._dispatch_kwargs(**kwargs)
+        except ValueError as e:  # an unknown argument
+            raise ConfigError(f'ByotInferencer: {e}') from e
         images = list_images(inputs)
         picture_files(images, visualize.get('show_dir'))  # raises before the inference
         batches = track(
@@ -248,3 +249,18 @@ class ByotInferencer(ImageClassificationInferencer):
     def list_models(pattern: Optional[str] = None) -> List[str]:
         """Names of the zoo's models with weights that match a pattern such as ``'*resnet*'``."""
         return [m.name for m in list_models() if m.weights and fnmatch(m.name, pattern or '*')]
+
+
+def _check_settings(**settings: Any) -> None:
+    """Raise a ConfigError for a number or a folder of another type or out of range."""
+    for name, value in settings.items():
+        if name in ('batch_size', 'max_pixels', 'topk'):
+            fits = type(value) is int and value > 0
+        elif name in ('resize', 'rescale_factor') and value is not None:
+            fits = type(value) in (int, float) and value > 0
+        else:
+            fits = name != 'show_dir' or isinstance(value, (str, os.PathLike, type(None)))
+        if not fits:
+            kinds = dict(show_dir='the name of a folder', resize='a positive number')
+            kinds['rescale_factor'] = kinds['resize']
+            raise ConfigError(f'{name}={value!r}: give {kinds.get(name, "a positive integer")}')

@@ -44,6 +44,8 @@ def get_model(
         CheckpointError: The weights are missing, damaged or do not fit.
         ZooError: The zoo does not have the name.
     """
+    if not isinstance(pretrained, (bool, str, os.PathLike, type(None))):
+        raise ConfigError(f'pretrained={pretrained!r}: give a checkpoint, True or False')
     cfg = read_recipe(model)
     network: BaseModel
     if pretrained:
@@ -129,7 +131,7 @@ def class_names(model: BaseModel, classes: Optional[Sequence[str]] = None) -> Li
     """
     count = model.num_classes
     if classes is not None:
-        if isinstance(classes, str) or len(classes) != count:
+        if not isinstance(classes, (list, tuple)) or len(classes) != count:
             raise ConfigError(
                 f'classes={classes!r}: the network has {count} classes; give a list of {count}'
             )

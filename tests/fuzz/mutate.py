@@ -25,7 +25,7 @@ def tree(value, rng):
                 continue
             change = rng.random()
             if change < 0.7:
-                node[key] = rng.choice(WEIRD)
+                node[key] = copy.deepcopy(rng.choice(WEIRD))
             elif change < 0.85:
                 del node[key]
             elif isinstance(node, dict):

@@ -1,7 +1,7 @@
 """Whatever is read, the answer is right or one line says what is wrong.
 
-A tenth of the inputs here, all of them with ``-m slow``; ``python tests/fuzz/test_fuzz.py --out FILE``
-counts how they end, by surface.
+A part of the inputs here, all of them with ``-m slow``;
+``python tests/fuzz/test_fuzz.py --exported model.onnx --out FILE`` counts how they end, by surface.
 """
 
 import argparse
@@ -108,7 +108,8 @@ def main() -> None:
         )
         print(*failures, name, rows[name], sep='\n', flush=True)
     if args.out:
-        Path(args.out).write_text(json.dumps(rows, indent=1) + '\n')
+        command = f'python tests/fuzz/test_fuzz.py --exported model.onnx --out {args.out}'
+        Path(args.out).write_text(json.dumps(dict(command=command, surfaces=rows), indent=1) + '\n')
 
 
 if __name__ == '__main__':

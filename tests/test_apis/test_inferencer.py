@@ -254,6 +254,9 @@ def test_networks_that_cannot_serve(build_byot, tiny_architecture):
         (dict(model='byot_resnet18'), ZooError, 'byot_res'),
         (dict(model='gone.py'), ConfigError, '"gone.py" does not exist'),
         (dict(model=3), ConfigError, 'not a int'),
+        (dict(model=NAME, pretrained=3), ConfigError, 'pretrained=3: give a checkpoint'),
+        (dict(model=NAME, classes=3), ConfigError, 'classes=3: the network has 10'),
+        (dict(model=NAME, max_pixels=0), ConfigError, 'max_pixels=0: give a positive integer'),
         (dict(model=no_weights), ConfigError, 'the zoo has no weights .*tin32-small'),
         (dict(model=build_byot()), ConfigError, 'config='),
         (dict(model=no_exits, config=DIGITS), ConfigError, 'ImageClassifier without exits'),
@@ -271,9 +274,13 @@ def test_images_that_cannot_be_read(inferencer, digits, tmp_path):
         inferencer([good, bad], batch_size=2)
     with pytest.raises(DatasetError, match='gone.png" does not exist'):
         inferencer([good, str(tmp_path / 'gone.png')])
-    for name, value in dict(batch_size=0, topk=0, resize=0, rescale_factor=-1).items():
-        with pytest.raises(ConfigError, match=f'{name}={value}'):
+    wrong = [('batch_size', 0), ('batch_size', 1.5), ('batch_size', None), ('topk', 'x')]
+    wrong += [('topk', 0), ('resize', 'x'), ('resize', 0), ('rescale_factor', -1), ('show_dir', 3)]
+    for name, value in wrong:
+        with pytest.raises(ConfigError, match=f'{name}={value!r}: give'):
             inferencer(good, **{name: value})
+    with pytest.raises(ConfigError, match="unknown argument {'foo'}"):
+        inferencer(good, foo=3)
     assert len(inferencer(good, topk=99)[0]['exits'][0]['top']) == 10
 
 
