@@ -147,7 +147,8 @@ class EarlyExitModel:
     def _check_thresholds(self, thresholds: Thresholds) -> np.ndarray:
         count = len(self._thresholds)
         try:
-            found = np.asarray(thresholds, np.float32)
+            with np.errstate(over='ignore'):  # to infinity: no image stops
+                found = np.asarray(thresholds, np.float32)
         except (TypeError, ValueError, OverflowError):
             found = np.array(np.nan)
         if found.size == 1:
