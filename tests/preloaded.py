@@ -104,6 +104,8 @@ def run() -> None:
         sys.excepthook(*sys.exc_info())
         status = 1
     threading._shutdown()
+    if 'coverage' in sys.modules:  # it writes its data now
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
