@@ -59,17 +59,17 @@ def test_a_tool_reports_one_line(tmp_path):
 
 
 RANK = """
-import atexit, os
+import atexit, os, sys
 import torch, torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from mmrazor_byot.launch import run_tool
-atexit.register(print, 'kept')
+atexit.register(sys.stdout.write, 'kept\n')
 def main():
     global model  # alive until the end
     dist.init_process_group('gloo')
     model = DistributedDataParallel(torch.nn.Linear(4, 4))
     model(torch.ones(2, 4)).sum().backward()
-    print('said')
+    sys.stdout.write('said\n')  # at once, as two ranks share it
 run_tool(main)
 """
 
