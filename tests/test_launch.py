@@ -58,7 +58,7 @@ def test_a_tool_reports_one_line(tmp_path):
     assert f'config "{tmp_path}/no.py" does not exist' in failed(done)
 
 
-RANK = """
+RANK = r"""
 import atexit, os, sys
 import torch, torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
