@@ -15,6 +15,8 @@ from run import RECIPES, run
 
 from mmrazor_byot import compat
 from mmrazor_byot.checkpoint import load_from_address
+from mmrazor_byot.compat.quantization import stub_quantization
+from mmrazor_byot.compat.torch import symbolic_batch
 
 IMPORT_BEFORE_OTHERS = """
 import json, sys
@@ -154,7 +156,7 @@ def test_other_errors_are_not_hidden(use_fake_mmrazor):
 @pytest.fixture
 def stub():
     module = ModuleType('stub')
-    compat._stub_quantization(module, ImportError('no FakeQuantize'))
+    stub_quantization(module, ImportError('no FakeQuantize'))
     return module
 
 
@@ -203,7 +205,7 @@ def test_symbolic_batch_reverses_windows_alike(batch, height, width, size):
     theirs = ShiftWindowMSA.window_reverse
     count = batch * (height // size) * (width // size)
     windows = torch.randn(count, size, size, 5)
-    with compat.symbolic_batch():
+    with symbolic_batch():
         ours = ShiftWindowMSA.window_reverse
         found = ours(windows, height, width, size)
     assert ours is not theirs

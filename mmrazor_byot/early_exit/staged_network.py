@@ -8,7 +8,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from mmrazor_byot.compat import symbolic_batch
+from mmrazor_byot.compat.torch import symbolic_batch
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.models.sections import eval_no_grad
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmrazor_byot.compat import check_narrow_convolutions
+from mmrazor_byot.compat.torch import check_narrow_convolutions
 from mmrazor_byot.errors import ConfigError
 
 

@@ -7,7 +7,7 @@ from mmengine.utils import apply_to
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from mmrazor_byot.compat import check_narrow_convolutions
+from mmrazor_byot.compat.torch import check_narrow_convolutions
 from mmrazor_byot.registry import HOOKS
 
 from .utils import unwrap

@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch import Size, Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
 
-from mmrazor_byot.compat import check_narrow_convolutions
+from mmrazor_byot.compat.torch import check_narrow_convolutions
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.registry import HOOKS
 
