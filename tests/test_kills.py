@@ -60,12 +60,12 @@ def alive(pid) -> bool:
         return False
 
 
-def kill(processes, how, chance) -> None:
+def kill(processes, how, rng) -> None:
     """Kill all processes, one, or the launcher, which is the first; nearly always by SIGKILL."""
-    number = chance.choice([signal.SIGKILL] * 4 + [signal.SIGTERM])
+    number = rng.choice([signal.SIGKILL] * 4 + [signal.SIGTERM])
     victims = {
         'group': processes,
-        'rank': [chance.choice(processes[-2:])],
+        'rank': [rng.choice(processes[-2:])],
         'launcher': processes[:1],
     }
     for pid in victims[how]:
@@ -74,7 +74,7 @@ def kill(processes, how, chance) -> None:
 
 
 def check_killed(work_dir, processes) -> None:
-    """Nobody lives on, and what has a name is whole."""
+    """No process is left, and no file is half-written."""
     deadline = time.time() + 60
     while any(map(alive, processes)):
         assert time.time() < deadline, 'a process outlives the kill'
@@ -110,7 +110,7 @@ def check_finished(work_dir, whole) -> None:
     ],
 )
 def test_killed_runs_end_as_the_unbroken_one(tmp_path, ranks, launched, kills):
-    chance, whole = random.Random(kills), tmp_path / 'whole'
+    rng, whole = random.Random(kills), tmp_path / 'whole'
     succeeded(tool('train.py', '--help'))  # the imports are done
     start = time.time()
     succeeded(train(whole, ranks, launched))
@@ -122,20 +122,20 @@ def test_killed_runs_end_as_the_unbroken_one(tmp_path, ranks, launched, kills):
         while done < kills:
             work_dir = tmp_path / str(finished)
             run = pool.submit(train, work_dir, ranks, launched)
-            if chance.random() < 0.2:  # at any moment, or else while it trains
-                time.sleep(chance.uniform(0, duration))
+            if rng.random() < 0.2:  # at any moment, or else while it trains
+                time.sleep(rng.uniform(0, duration))
             else:
                 begin = time.time()
                 while built(work_dir) < begin and not run.done():
                     time.sleep(0.01)
-                time.sleep(chance.uniform(0, training))
+                time.sleep(rng.uniform(0, training))
             processes = descendants(server)
             if not processes or run.done():
                 succeeded(run.result())
                 check_finished(work_dir, whole)
                 finished += 1
                 continue
-            kill(processes, chance.choice(ways), chance)
+            kill(processes, rng.choice(ways), rng)
             run.result()
             check_killed(work_dir, processes)
             done += 1

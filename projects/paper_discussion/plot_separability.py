@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 from compare import add_output_arguments, class_names, image_loader, load_network
 from figures import plot_separability
-from separability import PROJECTIONS, collect_features, project, scatter, shown_classes
+from separability import PROJECTIONS, collect_features, project, shown_classes, sums_of_squares
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.launch import only_warnings, run_tool
@@ -60,16 +60,16 @@ def main() -> None:
     network = load_network(args.config, args.checkpoint, args)
     loader = image_loader(network.cfg, limit=args.limit_images)
     exits, labels = collect_features(network.model, loader)
-    scatters = [scatter(found.features, labels) for found in exits]
+    sums = [sums_of_squares(found.features, labels) for found in exits]
     shown, drawn = shown_classes(labels, args.classes)
     panels = []
-    for i, (found, scattered) in enumerate(zip(exits, scatters), start=1):
+    for i, (found, found_sums) in enumerate(zip(exits, sums), start=1):
         points, explained = project(found.features[drawn], args.projection, args.seed)
         panels.append(
             dict(
                 exit=f'{i}/{len(exits)}',
                 size=found.features.shape[1],
-                **scattered,
+                **found_sums,
                 top1=100 * float((found.answers == labels).mean()),
                 explained=explained,
                 points=points,

@@ -97,7 +97,7 @@ def exit_outputs(model: BaseModel, images: Tensor) -> List[ExitOutput]:
     return [ExitOutput(feature, model.head(feats))]
 
 
-def scatter(features: np.ndarray, labels: np.ndarray) -> Dict[str, float]:
+def sums_of_squares(features: np.ndarray, labels: np.ndarray) -> Dict[str, float]:
     r"""Squares between and within the classes (the discussion of the paper).
 
     With :math:`n_k` samples of mean :math:`\mu_k` in class k, and :math:`\mu` the mean of all M
@@ -116,7 +116,7 @@ def scatter(features: np.ndarray, labels: np.ndarray) -> Dict[str, float]:
         labels (np.ndarray): Class indices, (M,), of K different classes.
 
     Returns:
-        dict[str, float]: ``ssb``, ``ssw``, their ratio ``ssb_ssw``, and ``variance_ratio``. The
+        dict[str, float]: ``ssb``, ``ssw``, their ratio ``ssb_ssw``, and ``calinski_harabasz``. The
         ratios are infinite where all samples of a class are alike, NaN where all samples are.
 
     Raises:
@@ -132,10 +132,10 @@ def scatter(features: np.ndarray, labels: np.ndarray) -> Dict[str, float]:
     x = np.asarray(features, np.float64)
     ssw = float(sum(((x[labels == k] - x[labels == k].mean(0)) ** 2).sum() for k in classes))
     ssb = float(((x - x.mean(0)) ** 2).sum()) - ssw
-    # scikit-learn says 1 where nothing scatters within the classes.
+    # scikit-learn says 1 where the classes have no spread.
     ratio = calinski_harabasz_score(x, labels) if ssw else math.inf if ssb else math.nan
     return dict(
-        ssb=ssb, ssw=ssw, ssb_ssw=ratio * (count - 1) / (samples - count), variance_ratio=ratio
+        ssb=ssb, ssw=ssw, ssb_ssw=ratio * (count - 1) / (samples - count), calinski_harabasz=ratio
     )
 
 

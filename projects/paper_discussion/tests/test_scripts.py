@@ -70,10 +70,10 @@ def test_separability(twins, tmp_path):
     features, labels = features_by_hand(1)
     second = found['exits'][1]
     assert second['size'] == features.shape[1]
-    assert second['variance_ratio'] == pytest.approx(
+    assert second['calinski_harabasz'] == pytest.approx(
         calinski_harabasz_score(features, labels), rel=1e-3
     )
-    assert second['ssb_ssw'] == pytest.approx(second['variance_ratio'] * 9 / 589)
+    assert second['ssb_ssw'] == pytest.approx(second['calinski_harabasz'] * 9 / 589)
     # The plain network is the deepest exit; three classes are drawn.
     plain, checkpoint = twins[4:6]
     flags = '--classes', '3', '--projection', 'tsne', '--limit-images', '599'

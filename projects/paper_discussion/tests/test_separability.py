@@ -8,47 +8,47 @@ import torch
 from separability import (
     collect_features,
     project,
-    scatter,
     shown_classes,
+    sums_of_squares,
 )
 from sklearn.metrics import calinski_harabasz_score
 
 from mmrazor_byot.errors import CheckpointError, ConfigError, DatasetError
 
 
-def test_scatter_by_hand():
+def test_sums_of_squares_by_hand():
     """Class means (1, 0) and (5, 3) about (3, 1.5): 6.25 each."""
     points = np.array([[0, 0], [2, 0], [4, 3], [6, 3]])
-    assert scatter(points, np.array([7, 7, 2, 2])) == dict(
-        ssb=4 * 6.25, ssw=4, ssb_ssw=6.25, variance_ratio=12.5
+    assert sums_of_squares(points, np.array([7, 7, 2, 2])) == dict(
+        ssb=4 * 6.25, ssw=4, ssb_ssw=6.25, calinski_harabasz=12.5
     )
 
 
-def test_scatter_of_unequal_classes():
+def test_sums_of_squares_of_unequal_classes():
     """Means 0 and 4, of three and of one, about 1: 3 * 1 + 1 * 9."""
-    found = scatter(np.array([[-1.0], [0], [1], [4]]), np.array([0, 0, 0, 1]))
+    found = sums_of_squares(np.array([[-1.0], [0], [1], [4]]), np.array([0, 0, 0, 1]))
     assert found['ssb'] == pytest.approx(12)
     assert found['ssw'] == pytest.approx(2)
-    assert found['variance_ratio'] == pytest.approx(12 / (2 / 2))
+    assert found['calinski_harabasz'] == pytest.approx(12 / (2 / 2))
 
 
-def test_scatter_against_scikit_learn():
+def test_sums_of_squares_against_scikit_learn():
     generator = np.random.default_rng(0)
     features = generator.normal(size=(60, 5)).astype(np.float32)
     labels = generator.integers(0, 4, 60)
-    found = scatter(features, labels)
-    assert found['variance_ratio'] == pytest.approx(calinski_harabasz_score(features, labels))
+    found = sums_of_squares(features, labels)
+    assert found['calinski_harabasz'] == pytest.approx(calinski_harabasz_score(features, labels))
     total = 60 * features.astype(float).var(0).sum()
     assert found['ssb'] + found['ssw'] == pytest.approx(total)
-    shifted = scatter(3 * features + 100, labels)
+    shifted = sums_of_squares(3 * features + 100, labels)
     assert shifted['ssb_ssw'] == pytest.approx(found['ssb_ssw'], rel=1e-4)
 
 
-def test_scatter_without_scatter():
+def test_classes_without_spread():
     labels = np.array([0, 0, 1])
-    alike = scatter(np.array([[1.0], [1], [2]]), labels)
+    alike = sums_of_squares(np.array([[1.0], [1], [2]]), labels)
     assert alike['ssw'] == 0 and alike['ssb_ssw'] == math.inf
-    assert math.isnan(scatter(np.ones((3, 2)), labels)['ssb_ssw'])
+    assert math.isnan(sums_of_squares(np.ones((3, 2)), labels)['ssb_ssw'])
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_scatter_without_scatter():
 )
 def test_nothing_to_tell_apart(labels, words):
     with pytest.raises(DatasetError, match=words):
-        scatter(np.zeros((3, 2)), np.array(labels))
+        sums_of_squares(np.zeros((3, 2)), np.array(labels))
 
 
 def test_projection_by_hand():

@@ -49,7 +49,7 @@ def test_cutout_places_have_mmcvs_probabilities(shape):
     boxes = box_of(BatchCutout(shape, pad_val=0, prob=1.0)(white(N)))
     for near, far, hole, size in ((0, 2, height, 12), (1, 3, width, 10)):
         start = np.clip(np.arange(1, size + 1) - hole / 2, 0, size - hole / 2)
-        # Chance of each start: the centres above that give it.
+        # Probability of each start: the centres above that give it.
         edges = np.arange(size + 1) + hole / 2
         edges[0] = 1.0
         probabilities = np.diff(np.clip(edges, 1, size)) / (size - 1)
