@@ -260,6 +260,29 @@ def test_missing_data_ends_all_ranks(tmp_path):
 
 
 @pytest.mark.slow
+def test_broken_image_ends_all_ranks(tmp_path):
+    """Its path is said once, though a worker of one of two processes has met it."""
+    for i in range(8):
+        path = tmp_path / f'images/{"ab"[i % 2]}/{i}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b'' if i == 5 else cv2.imencode('.png', np.zeros((32, 32, 3)))[1])
+    (tmp_path / 'config.py').write_text(f"""
+_base_ = {str(DIGITS)!r}
+model = dict(architecture=dict(head=dict(num_classes=2)))
+pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+dataset = dict(type='CustomDataset', data_prefix={str(tmp_path / 'images')!r}, pipeline=pipeline)
+train_dataloader = dict(_delete_=True, batch_size=2, num_workers=1, dataset=dataset,
+                        sampler=dict(type='DefaultSampler', shuffle=True))
+""")
+    words = tmp_path / 'config.py', '2', '--no-validate', '--work-dir', tmp_path / 'run'
+    line = failed(tool('dist_train.sh', *words, timeout=120))
+    assert line == (
+        f'error: image "{tmp_path}/images/b/5.png" cannot be read: it is empty, damaged or not an '
+        'image; replace or remove it'
+    )
+
+
+@pytest.mark.slow
 def test_torchrun_that_restarts_says_it_once():
     words = '--nproc-per-node=2', '--max-restarts=2', f'--master-port={free_port()}'
     command = *words, ROOT / 'tools/train.py', 'nowhere.py', '--launcher', 'pytorch'
