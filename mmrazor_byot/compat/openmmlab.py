@@ -139,6 +139,8 @@ def name_broken_images(module: Any) -> None:
     def transform_or_name(self: Any, results: dict) -> Optional[dict]:
         try:
             return transform(self, results)
+        except DatasetError:
+            raise
         except Exception as e:  # OpenCV's errors do not name the file
             reason = getattr(e, 'strerror', None) or 'it is empty, damaged or not an image'
             raise DatasetError(

@@ -114,6 +114,8 @@ def test_from_image_files_to_scores(bgr, tmp_path):
         files.append(tmp_path / f'photos/{"ab"[i % 2]}/{i}.png')
         files[-1].parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(noise).resize((50 + i, 44)).save(files[-1])
+    for name in 'cde':  # classes of the checkpoint without images
+        (tmp_path / 'photos' / name).mkdir()
     pipeline = [
         dict(type='LoadImageFromFile'),
         dict(type='ResizeEdge', scale=36),
