@@ -92,6 +92,8 @@ def run_command(main: Callable[[], None]) -> None:
             raise
     sys.stdout.flush()
     report(line)
+    if signal.getsignal(signal.SIGTERM) == _handle:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process is ending
     if not _state['signal']:
         sys.exit(1)
     gc.freeze()  # or Python would look for garbage in all of torch for more than a second
@@ -111,7 +113,8 @@ def report(line: str) -> None:
         return  # said by another process, or before a restart
     except OSError:
         pass
-    print(f'error: {line}', file=sys.stderr, flush=True)
+    sys.stderr.write(f'error: {line}\n')  # at once, as processes may share it
+    sys.stderr.flush()
 
 
 def _show_warning(

@@ -17,6 +17,7 @@ from mmrazor_byot.registry import HOOKS
 from .utils import is_training
 
 KEPT = 'keep_ckpt_ids'  # MMEngine's name in the message hub
+REPLACED = 'replaced_best_ckpts'
 
 
 @HOOKS.register_module()
@@ -80,6 +81,9 @@ class ResumableCheckpointHook(CheckpointHook):
         runner.message_hub.update_info(KEPT, self._kept(saved))
         super().before_train(runner)
         self._remove_others(runner, saved)
+        for path in runner.message_hub.runtime_info.get(REPLACED, []) if is_main_process() else ():
+            if path not in self._best_paths() and self.file_backend.isfile(path):
+                self.file_backend.remove(path)
         loop = runner.train_loop
         if runner._resume and runner.val_loop and isinstance(loop, EpochBasedTrainLoop):
             loop._decide_current_val_interval()
@@ -109,10 +113,16 @@ class ResumableCheckpointHook(CheckpointHook):
                     f'default_hooks.checkpoint.save_best="{name}" is not a metric: choose from '
                     + ', '.join(metrics)
                 )
+        # In the checkpoint that names the new best, for a run that is killed before the removal.
+        runner.message_hub.update_info(REPLACED, self._best_paths())
         with mock.patch.object(self.file_backend, 'remove') as remove:
             super()._save_best_checkpoint(runner, metrics)
         for call in remove.call_args_list:  # only now are others in their place
             self.file_backend.remove(*call.args)
+
+    def _best_paths(self) -> List[str]:
+        paths = vars(self).get('best_ckpt_path_dict') or {'': vars(self).get('best_ckpt_path')}
+        return [path for path in paths.values() if path]
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         hub = runner.message_hub
