@@ -65,7 +65,8 @@ def check_data(
         return False
     if num_classes:
         check_range(labels, num_classes, name)
-    empty = [c for i, c in enumerate(classes or ()) if not (labels == i).any()]
+    present = set(labels.tolist())
+    empty = [c for i, c in enumerate(classes or ()) if i not in present]
     folders = isinstance(dataset, CustomDataset) and not (dataset.ann_file or dataset._indices)
     if empty and folders and name == 'train_dataloader':
         raise DatasetError(
