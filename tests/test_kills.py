@@ -97,6 +97,7 @@ def check_finished(work_dir, whole) -> None:
         sorted(p.name for p in folder.iterdir() if p.is_file()) for folder in (work_dir, whole)
     ]
     assert names[0] == names[1] and not list(work_dir.rglob('*.tmp'))
+    assert (work_dir / 'last_checkpoint').read_text() == str(work_dir / f'epoch_{EPOCHS}.pth')
     assert exits(work_dir) == exits(whole)
 
 

@@ -157,10 +157,12 @@ def test_killed_while_it_saves(tmp_path, monkeypatch, place):
     with pytest.raises(Killed):
         train(tmp_path, 6, **settings)
     runner = train(tmp_path, 6, resume=True, **settings)
+    # The pointer is also written when a run is resumed, before an older checkpoint is removed.
     assert (
         runner.epoch == 6
-        and len(calls) == {'write': 3 + 4, 'pointer': 3 + 3, 'remove': 3 + 3}[place]
+        and len(calls) == {'write': 3 + 4, 'pointer': 3 + 1 + 3, 'remove': 3 + 3}[place]
     )
+    assert last(tmp_path) == f'{tmp_path}/epoch_6.pth'
     assert files(tmp_path) == ['epoch_6.pth', 'last_checkpoint']
 
 

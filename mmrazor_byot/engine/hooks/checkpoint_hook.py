@@ -80,6 +80,8 @@ class ResumableCheckpointHook(CheckpointHook):
         saved = runner.message_hub.runtime_info.get(KEPT, [])
         runner.message_hub.update_info(KEPT, self._kept(saved))
         super().before_train(runner)
+        if saved and self.file_backend.isfile(path := self._path(saved[-1])):
+            self._point_to(runner, path)  # if the run was killed just before it did
         self._remove_others(runner, saved)
         for path in runner.message_hub.runtime_info.get(REPLACED, []) if is_main_process() else ():
             if path not in self._best_paths() and self.file_backend.isfile(path):
@@ -143,10 +145,13 @@ class ResumableCheckpointHook(CheckpointHook):
                 by_epoch=self.by_epoch,
                 backend_args=self.backend_args,
             )
-        if is_main_process():
-            write_text(os.path.join(runner.work_dir, POINTER), self.last_ckpt)
+        self._point_to(runner, self.last_ckpt)
         hub.update_info(KEPT, self._kept(saved))
         self._remove_others(runner, saved)
+
+    def _point_to(self, runner: Runner, path: str) -> None:
+        if is_main_process():
+            write_text(os.path.join(runner.work_dir, POINTER), path)
 
     def _due(self, step: int) -> bool:
         """Whether ``interval`` keeps the checkpoint of an epoch or iteration."""
