@@ -165,9 +165,11 @@ def _read(file: Path, source: str, map_location: Any = 'cpu') -> dict:
     try:
         with warnings.catch_warnings():  # about formats that are refused, or read nevertheless
             warnings.simplefilter('ignore')
-            checkpoint = torch.load(file, map_location=map_location, weights_only=True)
+            checkpoint = _load_file(file, map_location)
     except pickle.UnpicklingError as e:
         raise _refused(file, source, str(e)) from e
+    except CheckpointError:
+        raise
     except Exception as e:  # a truncated file can raise anything
         raise _broken(file, source, str(e) or type(e).__name__) from e
     if not isinstance(checkpoint, dict):
@@ -175,12 +177,25 @@ def _read(file: Path, source: str, map_location: Any = 'cpu') -> dict:
             f'{source} holds a {type(checkpoint).__name__}, not a checkpoint (a dict with '
             '"state_dict", or a state dict)'
         )
+    for key in ('model', 'model_state_dict'):  # where scripts other than MMEngine's save them
+        if 'state_dict' not in checkpoint and isinstance(checkpoint.get(key), dict):
+            checkpoint['state_dict'] = checkpoint.pop(key)
     check_state_dict(checkpoint.get('state_dict', checkpoint), f'the state_dict of {source}')
     check_state_dict(checkpoint.get('ema_state_dict', {}), f'the ema_state_dict of {source}')
     meta = _get_dict(checkpoint, 'meta', source)
     _get_dict(meta, 'dataset_meta', source)
     meta.pop('config', None)  # text of a config, which MMEngine would run to resume
     return checkpoint
+
+
+def _load_file(file: Path, map_location: Any) -> Any:
+    if file.suffix != '.safetensors':
+        return torch.load(file, map_location=map_location, weights_only=True)
+    try:
+        from safetensors.torch import load_file
+    except ImportError as e:
+        raise CheckpointError(f'"{file}" needs safetensors ({e}): pip install safetensors') from e
+    return load_file(file, 'cpu')
 
 
 def _get_dict(owner: dict, key: str, source: str) -> dict:

@@ -85,6 +85,31 @@ def other_types(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> List[str
     ]
 
 
+def describe_difference(model: nn.Module, state: Mapping[str, Any], first: int = 3) -> str:
+    """The first keys of a state dict that do not fit; empty if it fits."""
+    own = model.state_dict()
+    differences = {
+        'missing': [k for k in own if k not in state and not k.endswith('_tracked')],
+        'unexpected': [k for k in state if k not in own],
+        'other shapes': [
+            f'{k} is {_shape(state[k])}, not {_shape(own[k])}'
+            for k in own
+            if k in state and _shape(state[k]) != _shape(own[k])
+        ],
+        'other types': other_types(own, state),
+    }
+    descriptions = []
+    for kind, keys in differences.items():
+        if keys:
+            more = f' and {len(keys) - first} more' if len(keys) > first else ''
+            descriptions.append(f'{kind}: {", ".join(keys[:first])}{more}')
+    return '; '.join(descriptions)
+
+
+def _shape(value: Any) -> object:
+    return tuple(value.shape) if isinstance(value, Tensor) else type(value)
+
+
 def rename_like(model: nn.Module, state: Mapping[str, Any]) -> 'OrderedDict[str, Any]':
     """Rename weights that differ from a model's in what wrappers add to the names."""
     own = {bare_name(key): key for key in model.state_dict()}

@@ -11,7 +11,7 @@ from run import failed, script, tool
 
 from mmrazor_byot import launch
 from mmrazor_byot.errors import ByotWarning, ConfigError, DeprecatedWarning
-from mmrazor_byot.models.sections import image_size
+from mmrazor_byot.exits.shapes import image_size
 
 
 def arguments(*words):

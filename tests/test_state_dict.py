@@ -10,8 +10,8 @@ from torch import nn
 
 from mmrazor_byot.checkpoint import load_from_address
 from mmrazor_byot.errors import CheckpointError
-from mmrazor_byot.models.loading import convert_state_dict, describe_difference
-from mmrazor_byot.state_dict import bare_name, check_state_dict
+from mmrazor_byot.models.loading import convert_state_dict
+from mmrazor_byot.state_dict import bare_name, check_state_dict, describe_difference
 
 ONES = torch.ones(2, 3)
 

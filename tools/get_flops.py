@@ -11,9 +11,9 @@ import json
 from mmengine.registry import init_default_scope
 
 from mmrazor_byot.evaluation import exit_complexity, format_exit_table
+from mmrazor_byot.exits.shapes import image_size
 from mmrazor_byot.files import check_writable, write_text
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
-from mmrazor_byot.models.sections import image_size
 from mmrazor_byot.registry import MODELS
 
 

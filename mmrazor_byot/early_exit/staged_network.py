@@ -10,7 +10,7 @@ from torch.fx import GraphModule
 
 from mmrazor_byot.compat.torch import symbolic_batch
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.models.sections import eval_no_grad
+from mmrazor_byot.exits.shapes import eval_no_grad
 
 from .run import State
 from .split import split_stages

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmrazor_byot.errors import DatasetError
-from mmrazor_byot.models.sections import eval_no_grad
+from mmrazor_byot.exits.shapes import eval_no_grad
 from mmrazor_byot.structures import BatchSamples
 
 from .finite import check_logits

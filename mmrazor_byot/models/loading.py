@@ -1,7 +1,7 @@
 """Build a network from its config, and load its weights."""
 
 import copy
-from typing import Any, Dict, Optional, Tuple, TypeVar
+from typing import Dict, Optional, Tuple, TypeVar
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from mmrazor_byot.config_errors import config_errors
 from mmrazor_byot.errors import CheckpointError, ConfigError
 from mmrazor_byot.registry import MODELS
-from mmrazor_byot.state_dict import other_types, rename_like
+from mmrazor_byot.state_dict import describe_difference, rename_like
 
 from .algorithms import BYOT
 from .mmrazor_keys import rename_mmrazor_keys
+from .plain_weights import rename_plain_keys
 
 Model = TypeVar('Model', bound=nn.Module)
 
@@ -86,32 +87,9 @@ def dataset_meta(meta: Optional[dict]) -> dict:
 def convert_state_dict(model: nn.Module, checkpoint: dict) -> Dict[str, Tensor]:
     """The weights of a checkpoint, or of a state dict itself, under their names in a model.
 
-    They may be those of a wrapped model and, for BYOT, of MMRazor's.
+    They may be those of a wrapped model and, for BYOT, MMRazor's or the architecture's alone.
     """
     state = rename_like(model, checkpoint.get('state_dict', checkpoint))
-    return rename_mmrazor_keys(state) if isinstance(model, BYOT) else state
-
-
-def describe_difference(model: nn.Module, state: Dict[str, Tensor], first: int = 3) -> str:
-    """The first keys of a state dict that do not fit; empty if it fits."""
-    own = model.state_dict()
-    differences = {
-        'missing': [k for k in own if k not in state and not k.endswith('_tracked')],
-        'unexpected': [k for k in state if k not in own],
-        'other shapes': [
-            f'{k} is {_shape(state[k])}, not {_shape(own[k])}'
-            for k in own
-            if k in state and _shape(state[k]) != _shape(own[k])
-        ],
-        'other types': other_types(own, state),
-    }
-    descriptions = []
-    for kind, keys in differences.items():
-        if keys:
-            more = f' and {len(keys) - first} more' if len(keys) > first else ''
-            descriptions.append(f'{kind}: {", ".join(keys[:first])}{more}')
-    return '; '.join(descriptions)
-
-
-def _shape(value: Any) -> object:
-    return tuple(value.shape) if isinstance(value, Tensor) else type(value)
+    if isinstance(model, BYOT):
+        return dict(rename_plain_keys(model, rename_mmrazor_keys(state)))
+    return dict(state)

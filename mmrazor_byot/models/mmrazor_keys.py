@@ -1,13 +1,13 @@
 """Rename the weights of MMRazor's BYOT checkpoints."""
 
 import re
-from typing import Any, Dict, List, MutableMapping, Tuple
+from typing import Any, Dict, List, Mapping, MutableMapping, Tuple
 
 CONNECTORS = 'distiller.connectors.'
 EXIT_HEADS = 'exit_heads.'
 
 
-def rename_mmrazor_keys(state_dict: MutableMapping[str, Any], prefix: str = '') -> Dict[str, Any]:
+def rename_mmrazor_keys(state_dict: Mapping[str, Any], prefix: str = '') -> Dict[str, Any]:
     """Rename the weights of MMRazor's ``SelfDistill`` to those of ``BYOT``.
 
     The network is ``architecture.*`` in both. MMRazor's exit heads are connectors of the distiller,

@@ -1,20 +1,20 @@
 """Build a classifier of sections, and probe the shapes of their outputs."""
 
-import contextlib
 import copy
 import traceback
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
-from mmengine.model import BaseModel, BaseModule, ModuleList
+from mmengine.model import BaseModel, BaseModule
 from mmrazor.registry import MODELS  # it also builds the ``cfg_path`` form
 from torch import Tensor, nn
 
 from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.exits import SectionOutput
+from mmrazor_byot.exits.shapes import InputSize, ShapeProbe, eval_no_grad, image_size
 
 from .head_loss import check_head_loss
-
-InputSize = Union[int, Sequence[int]]
+from .torch_classifier import TorchClassifier
 
 
 def build_architecture(
@@ -47,6 +47,12 @@ def build_architecture(
                 'cannot be built, so the sections may not fit it: '
                 f'{type(e).__name__} {e} at "{line}"'
             ) from e
+    if isinstance(architecture, TorchClassifier):
+        if sections is not None:
+            raise ConfigError(
+                f'sections={sections}: set after=[...] of the TorchClassifier instead'
+            )
+        return architecture
     _check_part(architecture, 'backbone')
     _set_sections(architecture.backbone, sections)
     if head_cfg:
@@ -61,7 +67,8 @@ def _check_part(architecture: BaseModel, part: str) -> None:
     if not isinstance(getattr(architecture, part, None), nn.Module):
         raise ConfigError(
             f'architecture: a {type(architecture).__name__} without {part} cannot teach itself; '
-            'give an mmpretrain ImageClassifier with backbone, neck and head'
+            'give an mmpretrain ImageClassifier with backbone, neck and head, or a '
+            'mmrazor_byot.TorchClassifier'
         )
 
 
@@ -81,62 +88,13 @@ def _set_sections(backbone: BaseModule, sections: Optional[Tuple[int, ...]]) -> 
         backbone.out_indices = sections
 
 
-class ShapeProbe(NamedTuple):
-    """Outputs of a classifier for an image of zeros, to read shapes from."""
-
-    input_size: Tuple[int, int, int]  # (C, H, W)
-    maps: List[Tensor]  # of each section, (1, C_i, H_i, W_i)
-    feature: Tensor  # the deepest, (1, D)
-    logits: Tensor  # the deepest, (1, K)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes, K."""
-        return self.logits.shape[1]
-
-    def head_shapes(self) -> List[dict]:
-        """Arguments of :func:`complete_exit_head` for each shallow exit."""
-        deepest = max(self.maps[-1].shape[2:])
-        return [
-            dict(
-                in_channels=x.shape[1],
-                out_channels=self.feature.shape[1],
-                num_classes=self.num_classes,
-                downsample=max(1, round(max(x.shape[2:]) / deepest)),
-            )
-            for x in self.maps[:-1]
-        ]
-
-    def check_heads(self, heads: ModuleList, losses: ModuleList) -> None:
-        """ConfigError if an exit head cannot take its feature map, or returns other shapes."""
-        for head, own_losses, x, i in zip(heads, losses, self.maps, range(1, len(self.maps))):
-            name = f'exit head {i} ({type(head).__name__})'
-            source = f'feature map {tuple(x.shape)}, that of input_size={self.input_size}'
-            try:
-                with eval_no_grad(head):
-                    feature, logits = head(x)
-            except (RuntimeError, TypeError, ValueError) as e:
-                raise ConfigError(
-                    f'{name} cannot take the {source}: {str(e).splitlines()[0]}'
-                ) from e
-            if logits.shape != self.logits.shape:
-                raise ConfigError(
-                    f'{name} returns logits {tuple(logits.shape)} for the {source}; '
-                    f'{tuple(self.logits.shape)} is needed'
-                )
-            if 'hint_loss' in own_losses and feature.shape != self.feature.shape:
-                raise ConfigError(
-                    f'{name} returns a feature {tuple(feature.shape)}; the hint loss needs '
-                    f"{tuple(self.feature.shape)}, the shape of the deepest exit's (or set "
-                    'hint_loss=None)'
-                )
-
-
 def probe_shapes(architecture: BaseModel, input_size: InputSize) -> ShapeProbe:
     """Run a classifier on an image of zeros; ConfigError if its parts do not fit each other.
 
     Neither does a head whose own loss is another, see :func:`check_head_loss`.
     """
+    if isinstance(architecture, TorchClassifier):
+        return architecture.probe_shapes(input_size)
     size = image_size(input_size)
     maps, feature = run_sections(architecture, size)
     try:
@@ -150,7 +108,8 @@ def probe_shapes(architecture: BaseModel, input_size: InputSize) -> ShapeProbe:
             'takes one vector an image, such as LinearClsHead'
         ) from e
     check_head_loss(architecture.head, feature, logits.shape[1])
-    return ShapeProbe(size, maps, feature, logits)
+    sections = SectionOutput(tuple(maps[:-1]), feature, logits)
+    return ShapeProbe(size, sections, max(maps[-1].shape[2:]))
 
 
 def run_sections(
@@ -188,28 +147,3 @@ def run_sections(
             'architecture a neck, such as GlobalAveragePooling'
         )
     return maps, features[-1]
-
-
-@contextlib.contextmanager
-def eval_no_grad(module: nn.Module) -> Iterator[None]:
-    """Set eval mode and disable gradients; restore the mode of every module afterwards."""
-    training = {m: m.training for m in module.modules()}
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        # Not train(), which may freeze layers in mmpretrain's backbones.
-        for m, mode in training.items():
-            m.training = mode
-
-
-def image_size(input_size: InputSize) -> Tuple[int, int, int]:
-    """Expand S, (H, W) or (C, H, W) to (C, H, W), with 3 channels by default."""
-    numbers = (input_size,) if isinstance(input_size, int) else tuple(input_size)
-    if len(numbers) not in (1, 2, 3) or min(numbers) < 1:
-        raise ConfigError(f'input_size={input_size}: give S, (H, W) or (C, H, W), all positive')
-    if len(numbers) == 1:
-        numbers *= 2
-    channels, height, width = (3, *numbers)[-3:]
-    return channels, height, width

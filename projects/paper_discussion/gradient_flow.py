@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from mmrazor_byot.errors import ConfigError, NonFiniteLossError
 from mmrazor_byot.evaluation.complexity import exit_parameters
-from mmrazor_byot.models.sections import eval_no_grad
+from mmrazor_byot.exits.shapes import eval_no_grad
 
 #: BYOT's name for what a plain recipe calls the model.
 TRUNK = 'architecture.'

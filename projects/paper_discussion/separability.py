@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 
 from mmrazor_byot.errors import CheckpointError, ConfigError, DatasetError
 from mmrazor_byot.evaluation.collect import check_classes, network_inputs
-from mmrazor_byot.models.exits import ExitOutput
-from mmrazor_byot.models.sections import eval_no_grad
+from mmrazor_byot.exits import ExitOutput
+from mmrazor_byot.exits.shapes import eval_no_grad
 
 PROJECTIONS = ('pca', 'tsne')
 

@@ -7,9 +7,9 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmrazor_byot.errors import CheckpointError
-from mmrazor_byot.models.loading import convert_state_dict, describe_difference
+from mmrazor_byot.models.loading import convert_state_dict
 from mmrazor_byot.registry import HOOKS
-from mmrazor_byot.state_dict import other_types
+from mmrazor_byot.state_dict import describe_difference, other_types
 
 from .utils import is_training, unwrap
 

@@ -9,8 +9,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmrazor_byot.evaluation import exit_complexity, exit_rows, format_exit_table
+from mmrazor_byot.exits.shapes import image_size
 from mmrazor_byot.files import write_text
-from mmrazor_byot.models.sections import image_size
 from mmrazor_byot.registry import HOOKS
 
 from .utils import unwrap

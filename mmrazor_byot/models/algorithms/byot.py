@@ -10,18 +10,22 @@ from mmrazor.models.algorithms.base import BaseAlgorithm
 from torch import Tensor, nn
 
 from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.exits import ExitOutput, SectionOutput, exit_losses, forward_exits
 from mmrazor_byot.registry import MODELS
 from mmrazor_byot.structures import BatchSamples, stack_targets
 
-from ..exits import ExitOutput, exit_losses, forward_exits
 from ..heads import complete_exit_head
 from ..mmrazor_keys import load_mmrazor_keys
+from ..plain_weights import load_plain_keys, load_pretrained, take_pretrained
 from ..sections import build_architecture, probe_shapes
+from ..torch_classifier import TorchClassifier
 
 #: One config for all shallow exits, or a list with one for each.
 ExitConfig = Union[dict, Sequence[dict]]
 OptExitConfig = Optional[Union[dict, Sequence[Optional[dict]]]]
 Samples = Union[BatchSamples, List[DataSample]]
+#: Preprocessed images (N, 3, H, W), or the architecture's output for them.
+Inputs = Union[Tensor, SectionOutput]
 
 
 @MODELS.register_module()
@@ -30,12 +34,13 @@ class BYOT(BaseAlgorithm):
 
     A classifier is divided into C sections. Each but the last gets an exit head; the classifier
     itself is exit C. All exits are trained with the labels, and the shallow exits also with the
-    deepest as their teacher, see :func:`~mmrazor_byot.models.exits.exit_losses`.
+    deepest as their teacher, see :func:`~mmrazor_byot.exits.exit_losses`.
 
     Args:
-        architecture (dict | BaseModel): A classifier of mmpretrain: its config, MMRazor's
-            ``dict(cfg_path='mmpretrain::...', pretrained=False)``, or a built one.
-            ``in_channels=None`` of its head is filled in.
+        architecture (dict | BaseModel): A classifier of mmpretrain or a :class:`TorchClassifier`:
+            its config, MMRazor's ``dict(cfg_path='mmpretrain::...', pretrained=False)``, or a built
+            one. ``in_channels=None`` of its head is filled in. Its weights can be those of a
+            checkpoint: ``init_cfg=dict(type='Pretrained', checkpoint=...)``; all must fit.
         exit_head (dict | list[dict]): Config of the shallow exit heads, or a list with one for
             each. Their channels are filled in.
         label_loss (dict | list | None): Config of the loss of logits and target, for all shallow
@@ -45,6 +50,9 @@ class BYOT(BaseAlgorithm):
             its weight is :math:`\alpha`.
         hint_loss (dict | list | None): Config of the loss of feature and the deepest exit's
             feature; its weight is :math:`\lambda`.
+        freeze_architecture (bool): Train only the exit heads: the architecture keeps its weights
+            and batch norm statistics, and its own label loss is left out. Without label losses no
+            labels are needed. Defaults to False.
         sections (Sequence[int], optional): ``out_indices`` of the backbone; each is the last stage
             of a section. Defaults to those of the backbone, or all stages if it has only one.
         input_size (int | Sequence[int]): Size of the images, S, (H, W) or (C, H, W), for probing
@@ -80,6 +88,7 @@ class BYOT(BaseAlgorithm):
             type='mmrazor_byot.LogitLoss', temperature=3, loss_weight=0.3
         ),
         hint_loss: OptExitConfig = dict(type='mmrazor_byot.HintLoss', loss_weight=0.03),
+        freeze_architecture: bool = False,
         sections: Optional[Sequence[int]] = None,
         input_size: Union[int, Sequence[int]] = 32,
         predict_with: Union[str, int] = 'deepest',
@@ -99,9 +108,8 @@ class BYOT(BaseAlgorithm):
         )
         probe = probe_shapes(self.architecture, input_size)
         self.input_size = probe.input_size
-        self.num_exits = len(probe.maps)
-        self.num_classes = probe.num_classes
-        self.feature_channels = probe.feature.shape[1]
+        self.num_exits, self.num_classes = probe.num_exits, probe.num_classes
+        self.feature_channels = probe.feature_channels
         choices = ['deepest', 'ensemble', *range(1, self.num_exits + 1)]
         if predict_with not in choices:
             raise ConfigError(f'predict_with={predict_with!r}: choose from {choices}')
@@ -121,39 +129,76 @@ class BYOT(BaseAlgorithm):
                     losses[name] = MODELS.build(cfg)
         probe.check_heads(self.exit_heads, self.exit_losses)
         self._register_load_state_dict_pre_hook(load_mmrazor_keys)
+        self._register_load_state_dict_pre_hook(load_plain_keys, with_module=True)
+        # Loaded by init_weights(), where each weight must fit; MMEngine would log what does not.
+        self.pretrained = take_pretrained(self.architecture)
+        self.freeze_architecture = freeze_architecture
+        self.needs_labels = not freeze_architecture or any(
+            'label_loss' in losses for losses in self.exit_losses
+        )
+        if freeze_architecture:
+            self.architecture.requires_grad_(False)
 
-    def forward_exits(self, inputs: Tensor) -> List[ExitOutput]:
-        """Features and logits of exits 1 to C, for preprocessed images (N, 3, H, W)."""
-        maps = self.architecture.backbone(inputs)
-        return forward_exits(maps, [*self.exit_heads, self._deepest_head])
+    def init_weights(self) -> None:
+        """Initialize the weights, and load those of the architecture's ``init_cfg``.
 
-    def _deepest_head(self, feature_map: Tensor) -> Tuple[Tensor, Tensor]:
-        """The classifier's own neck and head."""
-        features: Tuple[Tensor, ...] = (feature_map,)
-        if self.architecture.with_neck:
-            features = self.architecture.neck(features)
-        return features[-1], self.architecture.head(features)
+        Raises:
+            CheckpointError: A weight of the checkpoint does not fit.
+        """
+        super().init_weights()
+        if self.pretrained:
+            load_pretrained(self.architecture, **self.pretrained)
 
-    def loss(self, inputs: Tensor, data_samples: Samples) -> Dict[str, Tensor]:
+    def train(self, mode: bool = True) -> 'BYOT':
+        """Set the mode; a frozen architecture stays in evaluation mode."""
+        super().train(mode)
+        if self.freeze_architecture:
+            self.architecture.eval()
+        return self
+
+    def forward_sections(self, inputs: Tensor) -> SectionOutput:
+        """Run the architecture alone, on preprocessed images (N, 3, H, W)."""
+        architecture = self.architecture
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_architecture):
+            if isinstance(architecture, TorchClassifier):
+                return architecture.forward_sections(inputs)
+            *maps, deepest = architecture.backbone(inputs)
+            features: Tuple[Tensor, ...] = (deepest,)
+            if architecture.with_neck:
+                features = architecture.neck(features)
+            return SectionOutput(tuple(maps), features[-1], architecture.head(features))
+
+    def forward_exits(self, inputs: Inputs) -> List[ExitOutput]:
+        """Features and logits of exits 1 to C, for images (N, 3, H, W) or their feature maps."""
+        sections = inputs if isinstance(inputs, SectionOutput) else self.forward_sections(inputs)
+        return forward_exits(sections, self.exit_heads)
+
+    def loss(self, inputs: Inputs, data_samples: Samples) -> Dict[str, Tensor]:
         """Compute all losses of a batch; MMEngine trains on their sum.
 
         Args:
-            inputs (Tensor): Preprocessed images, (N, 3, H, W).
-            data_samples (BatchSamples | list[DataSample]): Samples with labels.
+            inputs (Tensor | SectionOutput): Preprocessed images, (N, 3, H, W), or what
+                :meth:`forward_sections` returned for them.
+            data_samples (BatchSamples | list[DataSample]): Samples, with labels if a loss needs
+                them.
 
         Returns:
-            dict[str, Tensor]: See :func:`~mmrazor_byot.models.exits.exit_losses`.
+            dict[str, Tensor]: See :func:`~mmrazor_byot.exits.exit_losses`.
         """
-        return self.loss_terms(inputs, stack_targets(data_samples))
+        return self.loss_terms(inputs, stack_targets(data_samples) if self.needs_labels else None)
 
-    def loss_terms(self, inputs: Tensor, target: Tensor) -> Dict[str, Tensor]:
+    def loss_terms(self, inputs: Inputs, target: Optional[Tensor]) -> Dict[str, Tensor]:
         """:meth:`loss` with class indices (N,) or probabilities (N, K), for CompileHook."""
         outputs = self.forward_exits(inputs)
-        # As mmpretrain's ClsHead calls it: the mean over samples, also of a loss of each class.
-        deepest_loss = partial(self.architecture.head.loss_module, avg_factor=inputs.size(0))
+        deepest_loss = None
+        if not self.freeze_architecture:
+            # As mmpretrain's ClsHead calls it: the mean over samples, also of a loss of each class.
+            is_torch = isinstance(self.architecture, TorchClassifier)
+            owner = self.architecture if is_torch else self.architecture.head
+            deepest_loss = partial(owner.loss_module, avg_factor=len(outputs[-1].logits))
         return exit_losses(outputs, target, self.exit_losses, deepest_loss)
 
-    def _forward(self, inputs: Tensor, data_samples: Optional[list] = None) -> Tuple[Tensor, ...]:
+    def _forward(self, inputs: Inputs, data_samples: Optional[list] = None) -> Tuple[Tensor, ...]:
         """The logits (N, K) of exits 1 to C."""
         return tuple(output.logits for output in self.forward_exits(inputs))
 
