@@ -4,6 +4,7 @@ It imports torch alone. The algorithm for configs is :class:`mmrazor_byot.models
 """
 
 from .heads import BottleneckHead, PooledHead, StridedHead
+from .kept_maps import KeptMaps, keep_maps
 from .losses import HintLoss, LabelLoss, LogitLoss, hint_loss, logit_loss
 from .method import ExitOutput, SectionOutput, exit_losses, forward_exits
 from .network import ExitNetwork, add_exits
@@ -13,6 +14,7 @@ __all__ = [
     'ExitNetwork',
     'ExitOutput',
     'HintLoss',
+    'KeptMaps',
     'LabelLoss',
     'LogitLoss',
     'PooledHead',
@@ -22,5 +24,6 @@ __all__ = [
     'exit_losses',
     'forward_exits',
     'hint_loss',
+    'keep_maps',
     'logit_loss',
 ]

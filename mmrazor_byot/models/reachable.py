@@ -15,6 +15,7 @@ def differentiable_copy(model: BaseModule) -> BaseModule:
     model = copy.deepcopy(model).cpu().float()
     model.eval()  # not chained: mmpretrain's backbones return None
     model.requires_grad_(True)
+    model.frozen = False  # a BYOT network
     for module in model.modules():
         if getattr(module, 'with_cp', False):
             module.with_cp = False  # checkpointing does not work with autograd.grad

@@ -49,6 +49,7 @@ class TorchClassifier(TimmClassifier):
         self.model = network if isinstance(network, nn.Module) else _build(network)
         self.loss_module = loss if isinstance(loss, nn.Module) else MODELS.build(loss)
         self._sections = ModuleSections(self.model, after)
+        self._is_init = True  # as it is built; timm's have an init_weights() that MMEngine calls
 
     def forward_sections(self, images: Tensor) -> SectionOutput:
         """The feature maps after the named modules, and the deepest feature and logits."""

@@ -6,6 +6,7 @@ from .console_hook import ConsoleHook
 from .epoch_seed_hook import EpochSeedHook, seed_worker
 from .exit_table_hook import ExitTableHook
 from .finite_loss_hook import FiniteLossHook
+from .keep_maps_hook import KeepMapsHook
 from .label_check_hook import LabelCheckHook
 from .runtime_info_hook import RuntimeInfoHook
 
@@ -17,6 +18,7 @@ __all__ = [
     'EpochSeedHook',
     'ExitTableHook',
     'FiniteLossHook',
+    'KeepMapsHook',
     'LabelCheckHook',
     'ResumableCheckpointHook',
     'RuntimeInfoHook',

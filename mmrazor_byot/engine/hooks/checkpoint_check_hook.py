@@ -1,12 +1,12 @@
 """Refuses a checkpoint of another network instead of loading it in part."""
 
-from typing import Mapping
+from typing import Any, Mapping
 
 from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmrazor_byot.errors import CheckpointError
+from mmrazor_byot.errors import CheckpointError, ConfigError
 from mmrazor_byot.models.loading import convert_state_dict
 from mmrazor_byot.registry import HOOKS
 from mmrazor_byot.state_dict import describe_difference, other_types
@@ -27,6 +27,16 @@ class CheckpointCheckHook(Hook):
 
     priority = 'ABOVE_NORMAL'  # before EMAHook, which loads the average
 
+    def before_train(self, runner: Runner) -> None:
+        """ConfigError if a frozen architecture has random weights."""
+        model: Any = unwrap(runner.model)
+        loaded = runner._load_from or runner._resume
+        if getattr(model, 'frozen', False) and not (loaded or model.has_weights):
+            raise ConfigError(
+                'freeze_architecture=True, but the architecture has random weights: set '
+                "model.architecture.init_cfg=dict(type='Pretrained', checkpoint=...) or load_from"
+            )
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare the state dicts.
 
@@ -36,7 +46,7 @@ class CheckpointCheckHook(Hook):
         source = f'the last checkpoint in {runner.work_dir}'
         if runner._load_from:
             source = f'checkpoint "{runner._load_from}"'
-        model = unwrap(runner.model)
+        model: Any = unwrap(runner.model)
         states = [checkpoint]
         if runner._resume:
             missing = [k for k in TRAINING_STATE if k not in checkpoint]
@@ -52,12 +62,28 @@ class CheckpointCheckHook(Hook):
         for number, weights in enumerate(states):
             state = convert_state_dict(model, weights)
             difference = describe_difference(model, state)
+            if getattr(model, 'frozen', False):
+                _check_frozen(model.architecture, state, source)
             fine_tuning = is_training(runner) and not runner._resume
             if difference and not (fine_tuning and _most_fit(model, state)):
                 average = ' (ema_state_dict)' if number else ''
                 raise CheckpointError(
                     f'{source}{average} does not fit the {type(model).__name__}: {difference}'
                 )
+
+
+def _check_frozen(architecture: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """The weights that are not trained must all be there."""
+    own = {
+        key.removeprefix('architecture.'): value
+        for key, value in state.items()
+        if key.startswith('architecture.')
+    }
+    if difference := describe_difference(architecture, own):
+        raise CheckpointError(
+            f'{source} does not fit the frozen architecture, {type(architecture).__name__}: '
+            f'{difference}'
+        )
 
 
 def _check_ema_hook(runner: Runner, source: str) -> None:

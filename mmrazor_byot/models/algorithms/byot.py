@@ -132,12 +132,21 @@ class BYOT(BaseAlgorithm):
         self._register_load_state_dict_pre_hook(load_plain_keys, with_module=True)
         # Loaded by init_weights(), where each weight must fit; MMEngine would log what does not.
         self.pretrained = take_pretrained(self.architecture)
-        self.freeze_architecture = freeze_architecture
+        self.frozen = freeze_architecture
         self.needs_labels = not freeze_architecture or any(
             'label_loss' in losses for losses in self.exit_losses
         )
+        #: Whether the architecture comes with weights, so that it can be frozen.
+        self.has_weights = bool(
+            self.pretrained
+            or not isinstance(architecture, dict)
+            or isinstance(self.architecture, TorchClassifier)
+        )
         if freeze_architecture:
             self.architecture.requires_grad_(False)
+            self.architecture.eval()
+            # A built classifier is trained; MMEngine's Runner would initialize it again.
+            self.architecture._is_init = not isinstance(architecture, dict)
 
     def init_weights(self) -> None:
         """Initialize the weights, and load those of the architecture's ``init_cfg``.
@@ -152,14 +161,14 @@ class BYOT(BaseAlgorithm):
     def train(self, mode: bool = True) -> 'BYOT':
         """Set the mode; a frozen architecture stays in evaluation mode."""
         super().train(mode)
-        if self.freeze_architecture:
+        if self.frozen:
             self.architecture.eval()
         return self
 
     def forward_sections(self, inputs: Tensor) -> SectionOutput:
         """Run the architecture alone, on preprocessed images (N, 3, H, W)."""
         architecture = self.architecture
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_architecture):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             if isinstance(architecture, TorchClassifier):
                 return architecture.forward_sections(inputs)
             *maps, deepest = architecture.backbone(inputs)
@@ -191,7 +200,7 @@ class BYOT(BaseAlgorithm):
         """:meth:`loss` with class indices (N,) or probabilities (N, K), for CompileHook."""
         outputs = self.forward_exits(inputs)
         deepest_loss = None
-        if not self.freeze_architecture:
+        if not self.frozen:
             # As mmpretrain's ClsHead calls it: the mean over samples, also of a loss of each class.
             is_torch = isinstance(self.architecture, TorchClassifier)
             owner = self.architecture if is_torch else self.architecture.head
