@@ -5,12 +5,11 @@ from typing import Callable, Dict, Hashable, List, Mapping, Sequence, TypeVar
 
 import numpy as np
 import torch
-from mmengine.model import BaseModel
 from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmrazor_byot.evaluation.collect import network_inputs
+from mmrazor_byot.evaluation.collect import Network, network_inputs
 from mmrazor_byot.evaluation.complexity import stage_flops
 from mmrazor_byot.runtime.timing import interleaved
 from mmrazor_byot.table import format_table
@@ -26,7 +25,7 @@ TIMED = {1: 100, 64: 320}
 
 
 @torch.no_grad()
-def evaluate_policy(model: BaseModel, loader: DataLoader, policy: ExitPolicy) -> dict:
+def evaluate_policy(model: Network, loader: DataLoader, policy: ExitPolicy) -> dict:
     """Run a policy on labelled images with a :class:`StagedNetwork`.
 
     Returns:

@@ -4,12 +4,13 @@ import warnings
 from typing import Optional, Tuple
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from mmrazor_byot.compat.torch import symbolic_batch
 from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.evaluation.collect import Network
+from mmrazor_byot.exits import ExitNetwork
 from mmrazor_byot.exits.shapes import eval_no_grad
 
 from .run import State
@@ -27,7 +28,7 @@ class StagedNetwork(nn.Module):
     the model in evaluation mode.
 
     Args:
-        model (BaseModel): A BYOT network, on the device where it is to run.
+        model (BYOT | ExitNetwork): A network with exits, on the device where it is to run.
 
     Raises:
         ConfigError: The model has no exits, or cannot be cut.
@@ -38,11 +39,11 @@ class StagedNetwork(nn.Module):
         >>> state, logits = network.stage(2, state)  # goes on from there
     """
 
-    def __init__(self, model: BaseModel) -> None:
+    def __init__(self, model: Network) -> None:
         super().__init__()
         if getattr(model, 'num_exits', 1) < 2:
             raise ConfigError(
-                f'{type(model).__name__} has one exit: early exit needs a BYOT network'
+                f'{type(model).__name__} has one exit: early exit needs several: see add_exits'
             )
         self.num_exits = model.num_exits
         self.num_classes = model.num_classes
@@ -81,15 +82,15 @@ class StagedNetwork(nn.Module):
 class _Logits(nn.Module):
     """Images to the logits of all exits, for torch.export."""
 
-    def __init__(self, model: BaseModel) -> None:
+    def __init__(self, model: Network) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images: Tensor) -> Tuple[Tensor, ...]:
-        return self.model(images, mode='tensor')
+        return self.model(images)
 
 
-def _trace(model: BaseModel) -> GraphModule:
+def _trace(model: Network) -> GraphModule:
     weight = next(model.parameters())
     images = torch.zeros(2, *model.input_size).to(weight)
     batch = torch.export.Dim('batch', max=2**31)  # without max, torch may infer one from a slice
@@ -102,9 +103,12 @@ def _trace(model: BaseModel) -> GraphModule:
             # Without in-place operations: a later stage may need the tensor.
             return program.run_decompositions({}).module()
     except UNTRACEABLE as e:
-        backbone = type(model.architecture.backbone).__name__
+        if isinstance(model, ExitNetwork):
+            net = model.net
+        else:
+            net = getattr(model.architecture, 'backbone', model.architecture)
         reason = str(e).strip() or type(e).__name__
         raise ConfigError(
-            f'{backbone} cannot be cut into stages: torch.export could not trace it: '
+            f'{type(net).__name__} cannot be cut into stages: torch.export could not trace it: '
             f'{reason.splitlines()[0]}'
         ) from e

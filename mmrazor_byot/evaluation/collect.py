@@ -1,6 +1,6 @@
 """Collect the logits of a whole data set."""
 
-from typing import Iterable, NamedTuple, Tuple
+from typing import Any, Iterable, NamedTuple, Tuple, Union
 
 import numpy as np
 import torch
@@ -10,10 +10,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmrazor_byot.errors import DatasetError
+from mmrazor_byot.exits import ExitNetwork
 from mmrazor_byot.exits.shapes import eval_no_grad
 from mmrazor_byot.structures import BatchSamples
 
 from .finite import check_logits
+
+#: A BYOT network, ``add_exits`` of plain torch, or a classifier with one exit.
+Network = Union[BaseModel, ExitNetwork]
 
 
 class Logits(NamedTuple):
@@ -23,7 +27,7 @@ class Logits(NamedTuple):
     labels: np.ndarray
 
 
-def collect_logits(model: BaseModel, loader: DataLoader) -> Logits:
+def collect_logits(model: Network, loader: DataLoader) -> Logits:
     """Run a network (a plain one has one exit) on labelled images, with a progress bar.
 
     Raises:
@@ -33,13 +37,13 @@ def collect_logits(model: BaseModel, loader: DataLoader) -> Logits:
     return run_over(model, track(loader, description='Images', transient=True))
 
 
-def run_over(model: BaseModel, batches: Iterable[dict]) -> Logits:
+def run_over(model: Network, batches: Iterable) -> Logits:
     """Run a network on batches, see :func:`collect_logits`."""
     logits, labels = [], []
     with eval_no_grad(model):
         for batch in batches:
             images, target = network_inputs(model, batch)
-            outputs = model(images, mode='tensor')
+            outputs = model(images)
             outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
             logits.append(torch.stack(outputs, dim=1).float().cpu().numpy())
             labels.append(target)
@@ -60,8 +64,14 @@ def check_classes(labels: np.ndarray, num_classes: int) -> None:
         )
 
 
-def network_inputs(model: BaseModel, batch: dict) -> Tuple[Tensor, np.ndarray]:
-    """Preprocess a batch: images (N, 3, H, W) on the network's device, and labels (N,)."""
+def network_inputs(model: Network, batch: Any) -> Tuple[Tensor, np.ndarray]:
+    """Preprocess a batch: images (N, 3, H, W) on the network's device, and labels (N,).
+
+    A plain torch network takes a batch of images and labels as it is.
+    """
+    if isinstance(model, ExitNetwork):
+        images, target = batch
+        return images.to(next(model.parameters()).device), target.cpu().numpy()
     data = model.data_preprocessor(batch, False)
     labels = BatchSamples.of(data['data_samples']).gt_label
     return data['inputs'], labels.cpu().numpy()

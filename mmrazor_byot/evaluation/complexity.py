@@ -8,27 +8,28 @@ from typing import Dict, List, Sequence, Tuple
 
 import torch
 from mmengine.analysis import FlopAnalyzer
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmrazor_byot.models.reachable import differentiable_copy, used_tensors
+
+from .collect import Network
 
 
 class CutNetwork(nn.Module):
     """A network that returns the logits of some of its exits only, numbered from 0."""
 
-    def __init__(self, model: BaseModel, exits: Sequence[int]) -> None:
+    def __init__(self, model: Network, exits: Sequence[int]) -> None:
         super().__init__()
         self.model = model
         self.exits = exits
 
     def forward(self, inputs: Tensor) -> Tuple[Tensor, ...]:
-        logits = self.model(inputs, mode='tensor')
+        logits = self.model(inputs)
         logits = (logits,) if isinstance(logits, Tensor) else logits
         return tuple(logits[i] for i in self.exits)
 
 
-def exit_complexity(model: BaseModel, input_size: Sequence[int]) -> List[dict]:
+def exit_complexity(model: Network, input_size: Sequence[int]) -> List[dict]:
     """Count parameters and MACs for stopping at each exit; a plain network has one.
 
     The network cut at an exit is what its logits depend on: the sections up to it and its own head.
@@ -54,7 +55,7 @@ def exit_complexity(model: BaseModel, input_size: Sequence[int]) -> List[dict]:
     ]
 
 
-def stage_flops(model: BaseModel, input_size: Sequence[int]) -> Dict[str, List[int]]:
+def stage_flops(model: Network, input_size: Sequence[int]) -> Dict[str, List[int]]:
     """Count the MACs of the ``sections`` and of the ``heads`` of exit 1 to C.
 
     A sample that stops at exit e, for which the heads of the exits R were run, costs
@@ -70,7 +71,7 @@ def stage_flops(model: BaseModel, input_size: Sequence[int]) -> Dict[str, List[i
     return dict(sections=sections, heads=heads)
 
 
-def exit_parameters(model: BaseModel, input_size: Sequence[int]) -> List[List[str]]:
+def exit_parameters(model: Network, input_size: Sequence[int]) -> List[List[str]]:
     """Names of the parameters that the logits of each exit depend on, for exit 1 to C."""
     model, image = _prepared(model, input_size)
     names: Dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
@@ -80,7 +81,7 @@ def exit_parameters(model: BaseModel, input_size: Sequence[int]) -> List[List[st
     ]
 
 
-def _prepared(model: BaseModel, input_size: Sequence[int]) -> Tuple[BaseModel, Tensor]:
+def _prepared(model: Network, input_size: Sequence[int]) -> Tuple[Network, Tensor]:
     """A copy of the model to count on, and an image."""
     distiller = getattr(model, 'distiller', None)
     for name in ('student_recorders', 'teacher_recorders'):
@@ -90,12 +91,12 @@ def _prepared(model: BaseModel, input_size: Sequence[int]) -> Tuple[BaseModel, T
     return differentiable_copy(model), torch.zeros(1, *input_size)
 
 
-def _parameters(model: BaseModel, exits: Sequence[int], image: Tensor) -> List[Tensor]:
+def _parameters(model: Network, exits: Sequence[int], image: Tensor) -> List[Tensor]:
     with torch.enable_grad():
         return used_tensors(CutNetwork(model, exits)(image), list(model.parameters()))
 
 
-def _flops(model: BaseModel, exits: Sequence[int], image: Tensor) -> int:
+def _flops(model: Network, exits: Sequence[int], image: Tensor) -> int:
     logger = logging.getLogger('mmengine')
     level = logger.level
     # Do not warn of the modules that the cut network skips.

@@ -101,7 +101,8 @@ def keep_maps(
             maps, *others = model.forward_sections(images.to(device))
             outputs = [*maps, *others]
             if not fields:
-                count = len(loader) * len(images)
+                images_in_all = len(loader.dataset)  # type: ignore[arg-type]
+                count = min(len(loader) * len(images), images_in_all)
                 fields = _allocate(outputs, count, views, folder, dtype)
             start, stop = stop, stop + len(images)
             for field, output in zip(fields, outputs):
@@ -147,9 +148,8 @@ def _allocate(
         print(about, flush=True)
     if folder is None:
         return [torch.empty(shape, dtype=dtype) for shape in shapes]
-    with tempfile.NamedTemporaryFile(
-        dir=os.fspath(folder)
-    ) as file:  # its space lives until it is not used
+    # Its space is freed when it is not used any more, however the process ends.
+    with tempfile.NamedTemporaryFile(dir=os.fspath(folder)) as file:
         try:
             os.posix_fallocate(file.fileno(), 0, needed)  # or a full disk would kill the process
         except OSError as e:

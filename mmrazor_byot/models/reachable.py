@@ -1,16 +1,15 @@
 """Find the tensors of a network that an output depends on."""
 
 import copy
-from typing import Iterable, List, Sequence, TypeVar
+from typing import Any, Iterable, List, Sequence, TypeVar
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor
 
 AnyTensor = TypeVar('AnyTensor', bound=Tensor)  # such as nn.Parameter
 
 
-def differentiable_copy(model: BaseModule) -> BaseModule:
+def differentiable_copy(model: Any) -> Any:
     """Copy a model to the CPU, in eval mode, with gradients for all parameters."""
     model = copy.deepcopy(model).cpu().float()
     model.eval()  # not chained: mmpretrain's backbones return None
