@@ -13,6 +13,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import pytest
 import torch
 from file_server import server  # noqa: F401
+from PIL import Image
 from run import DIGITS, ROOT, WEIGHTS, end_servers, run, succeeded, tool
 from tiny import batch, build_byot, mmpretrain_scope, tiny_architecture  # noqa: F401
 
@@ -66,6 +67,33 @@ def digits_logits(digits_network, digits_images) -> torch.Tensor:
     with torch.no_grad():
         answers = digits_network(inputs.permute(0, 3, 1, 2).float(), mode='tensor')
     return torch.stack(list(answers), dim=1)
+
+
+@pytest.fixture(scope='session')
+def tinted(digits_network, digits_images) -> tuple:
+    """A digit in color (32, 32, 3) uint8 RGB, and torch's probabilities (4, 10).
+
+    Those of the image with red and blue exchanged come third.
+    """
+    image = (digits_images[0][5] * [1.0, 0.6, 0.2]).astype('uint8')
+    inputs = torch.from_numpy(image).permute(2, 0, 1).double()
+    inputs = (torch.stack([inputs, inputs.flip(0)]) - 77.8) / 82.5
+    with torch.no_grad():
+        answers = digits_network(inputs.float(), mode='tensor')
+    rgb, bgr = torch.stack(list(answers), dim=1).softmax(-1).numpy()
+    assert abs(rgb - bgr).max() > 0.01
+    return image, rgb, bgr
+
+
+@pytest.fixture
+def doors(tinted, tmp_path) -> list:
+    """That digit in every form in which an image may come, with the order of its channels."""
+    rgb, path = tinted[0], tmp_path / 'doors' / 'a.png'
+    path.parent.mkdir()
+    Image.fromarray(rgb).save(path)
+    arrays = [(rgb, 'RGB'), (rgb[..., ::-1], 'BGR'), (rgb[..., ::-1].copy(), 'BGR')]
+    files = str(path), path, path.parent, path.read_bytes(), Image.open(path), Image.fromarray(rgb)
+    return [(file, None) for file in files] + arrays
 
 
 @pytest.fixture(scope='session')

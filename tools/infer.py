@@ -18,9 +18,10 @@ from typing import Union
 
 from mmrazor_byot.early_exit import ExitPolicy, FixedExitPolicy
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.files import check_writable, write_text
+from mmrazor_byot.files import check_writable, list_images, write_text
 from mmrazor_byot.launch import add_config_options, load_config, only_warnings, run_tool
 from mmrazor_byot.runtime.images import MAX_PIXELS
+from mmrazor_byot.runtime.results import class_width, result_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -96,9 +97,7 @@ def main() -> None:
         check_writable(args.show_dir, is_folder=True)
     # Imported here because it takes seconds, which would delay --help.
     from mmrazor_byot.apis import ByotInferencer
-    from mmrazor_byot.apis.image_inputs import list_images
     from mmrazor_byot.apis.model import recipe_path
-    from mmrazor_byot.visualization.exit_results import class_width, result_text
 
     images = list_images(args.images)
     inferencer = ByotInferencer(

@@ -11,10 +11,8 @@ from mmpretrain.registry import TRANSFORMS
 
 from mmrazor_byot.datasets import per_image, reads_bgr
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.runtime.images import MAX_PIXELS, read_image
+from mmrazor_byot.runtime.images import MAX_PIXELS, Source, read_image
 from mmrazor_byot.runtime.resize import prepare
-
-from .image_inputs import Image
 
 #: Supported values of ``color_type`` of LoadImageFromFile.
 COLORS = ('color', 'color_ignore_orientation', 'grayscale', 'grayscale_ignore_orientation')
@@ -54,20 +52,19 @@ class ImagePipeline:
             steps.insert(0, self._fit)
         self.transforms = Compose(steps)
 
-    def __call__(self, image: Image) -> dict:
-        """Prepare a file or an array (H, W, 3) uint8 BGR.
+    def __call__(self, source: Source, name: str = 'the image') -> dict:
+        """Read and prepare an image, see :func:`read_image`.
 
         Returns:
             dict: ``inputs`` (C, H, W), not yet normalized, and ``data_samples``.
 
         Raises:
-            DatasetError: The file is missing, truncated or not an image.
+            DatasetError: The image cannot be read.
             ConfigError: The transforms do not give the network's input size.
         """
-        if isinstance(image, str):
-            upright = not self.color.endswith('ignore_orientation')
-            image = read_image(image, self.max_pixels, upright)[..., ::-1]
-        image = np.ascontiguousarray(image if self.bgr else image[..., ::-1])
+        upright = not self.color.endswith('ignore_orientation')
+        image = read_image(source, self.max_pixels, upright, name)
+        image = np.ascontiguousarray(image[..., ::-1] if self.bgr else image)
         if self.color.startswith('grayscale'):
             image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         if self.to_float32:

@@ -25,11 +25,10 @@ from mmrazor_byot.early_exit import (
 )
 from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.files import PathLike
-from mmrazor_byot.runtime.images import MAX_PIXELS
-from mmrazor_byot.visualization.exit_results import exit_result
+from mmrazor_byot.runtime.images import MAX_PIXELS, Source, list_sources
+from mmrazor_byot.runtime.results import ExitResult, exit_result
 from mmrazor_byot.zoo import list_models
 
-from .image_inputs import Image, list_images
 from .image_pipeline import ImagePipeline, data_transforms
 from .model import Recipe, check_built, class_names, get_model, move_model
 from .pictures import draw_pictures, picture_files
@@ -64,8 +63,8 @@ class ByotInferencer(ImageClassificationInferencer):
         ...     'byot_resnet18_2xb64_digits',
         ...     policy=dict(type='ConfidencePolicy', thresholds=0.9))
         >>> result, = inferencer('three.png')
-        >>> result['pred_class'], result['exit'], result['num_exits']
-        ('3', 1, 4)
+        >>> print(result)
+        3 (99.8 %), left at exit 1/4, 0.94 ms
     """
 
     postprocess_kwargs: set = {'topk'}
@@ -124,25 +123,30 @@ class ByotInferencer(ImageClassificationInferencer):
         return_datasamples: bool = False,
         batch_size: int = 1,
         skip_bad: bool = False,
+        channel_order: Optional[str] = None,
         **kwargs: Any,
     ) -> list:
         """Classify images.
 
         Args:
-            inputs (str | Path | np.ndarray | list): A file, a folder, an array (H, W, 3) uint8 BGR
-                as from cv2.imread, or a list of these; grayscale and BGRA arrays are converted.
+            inputs (str | Path | bytes | PIL.Image.Image | np.ndarray | list): A file, a folder, the
+                bytes of a file, a PIL image, a uint8 array (H, W, 3), or a list of these; see
+                :func:`mmrazor_byot.runtime.images.list_sources`.
             return_datasamples (bool): Return ``DataSample`` instead of dict: ``pred_score`` (K,),
                 ``pred_label``, ``exit``, ``ensemble``, ``time_ms``, and ``exit_scores`` (C, K), NaN
                 for exits whose head was not run. Defaults to False.
             batch_size (int): Defaults to 1.
             skip_bad (bool): Skip files that cannot be read: their result is None, and
                 ``inferencer.skipped`` has the reason. Defaults to False.
+            channel_order (str, optional): The order of color arrays, ``'RGB'``, or ``'BGR'`` as
+                from cv2.imread; needed for these alone.
             topk (int): Number of classes in ``exits``. Defaults to 3.
             show, wait_time, show_dir: As in mmpretrain's inferencer.
             draw_score, resize, rescale_factor: See :func:`draw_exits`.
 
         Returns:
-            list[dict]: For each image, in the order of the inputs:
+            list[ExitResult]: For each image, in the order of the inputs, a dict that prints as one
+            line, and shows itself with its image in a notebook:
 
             - ``pred_scores`` (np.ndarray (K,)), ``pred_label``, ``pred_score``, ``pred_class``: the
               prediction;
@@ -155,14 +159,14 @@ class ByotInferencer(ImageClassificationInferencer):
 
         Raises:
             DatasetError: An image is missing, truncated or not supported.
-            ConfigError: A setting is invalid.
+            ConfigError: A setting is invalid, or a color array has no ``channel_order``.
         """
         _check_settings(batch_size=batch_size, **kwargs)
         try:
             *_, visualize, postprocess = self._dispatch_kwargs(**kwargs)
         except ValueError as e:  # an unknown argument
             raise ConfigError(f'ByotInferencer: {e}') from e
-        images = list_images(inputs)
+        images = list_sources(inputs, channel_order)
         picture_files(images, visualize.get('show_dir'))  # raises before the inference
         batches = track(
             self.preprocess(images, batch_size, skip_bad),
@@ -173,18 +177,23 @@ class ByotInferencer(ImageClassificationInferencer):
             disable=not self.show_progress,
         )
         samples = [sample for batch in batches for sample in self.forward(batch)]
-        results: List[Optional[dict]] = list(self.postprocess(samples, **postprocess))
+        results: List[Optional[ExitResult]] = list(self.postprocess(samples, **postprocess))
         for index in self.skipped:
             results.insert(index, None)
             samples.insert(index, None)
         self.visualize(images, results, **visualize)
-        return samples if return_datasamples else results
+        if return_datasamples:
+            return samples
+        for image, result in zip(images, results):
+            if result is not None:
+                result.keep_image(image, self.max_pixels)
+        return results
 
     def _init_pipeline(self, cfg: Config) -> ImagePipeline:
         return ImagePipeline(data_transforms(cfg), self.model.input_size, self.max_pixels)
 
     def preprocess(
-        self, inputs: List[Image], batch_size: int = 1, skip_bad: bool = False
+        self, inputs: List[Source], batch_size: int = 1, skip_bad: bool = False
     ) -> Iterator[dict]:
         """Iterate over collated batches of the images; see :meth:`__call__`."""
         #: Why images were skipped, by their index, in ascending order.
@@ -192,10 +201,10 @@ class ByotInferencer(ImageClassificationInferencer):
         chunks = self._get_chunk_data(self._prepared(inputs, skip_bad), batch_size)
         return map(default_collate, chunks)
 
-    def _prepared(self, images: List[Image], skip_bad: bool) -> Iterator[dict]:
+    def _prepared(self, images: List[Source], skip_bad: bool) -> Iterator[dict]:
         for index, image in enumerate(images):
             try:
-                packed = self.pipeline(image)
+                packed = self.pipeline(image, f'image {index}')
             except DatasetError as e:
                 if not skip_bad:
                     raise
@@ -231,12 +240,23 @@ class ByotInferencer(ImageClassificationInferencer):
             sample.set_field(time_ms, 'time_ms')
         return samples
 
-    def postprocess(self, preds: List[DataSample], topk: int = 3) -> List[dict]:
+    def postprocess(self, preds: List[DataSample], topk: int = 3) -> List[ExitResult]:
         """Convert predictions to dicts, see :meth:`__call__`."""
-        return [exit_result(sample, self.classes, topk) for sample in preds]
+        return [
+            exit_result(
+                sample.pred_score.numpy(),
+                sample.exit_scores.numpy(),
+                self.classes,
+                sample.exit,
+                sample.ensemble,
+                sample.time_ms,
+                topk,
+            )
+            for sample in preds
+        ]
 
     def visualize(
-        self, ori_inputs: List[Image], preds: List[Optional[dict]], **kwargs: Any
+        self, ori_inputs: List[Source], preds: Sequence[Optional[dict]], **kwargs: Any
     ) -> None:
         """Draw results; see :meth:`__call__` for the settings."""
         draw_pictures(ori_inputs, preds, max_pixels=self.max_pixels, **kwargs)

@@ -9,12 +9,10 @@ import cv2
 
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.files import PathLike, write_bytes
-from mmrazor_byot.runtime.images import MAX_PIXELS, read_image
-
-from .image_inputs import Image
+from mmrazor_byot.runtime.images import MAX_PIXELS, Source, read_image
 
 
-def picture_files(images: Sequence[Image], show_dir: Optional[PathLike]) -> List[Path]:
+def picture_files(images: Sequence[Source], show_dir: Optional[PathLike]) -> List[Path]:
     """Paths of the pictures; a :class:`ConfigError` if one would replace an image of the input."""
     files = [Path(show_dir or '', f'{name}.png') for name in _names(images)]
     originals = {os.path.realpath(image) for image in images if isinstance(image, str)}
@@ -27,7 +25,7 @@ def picture_files(images: Sequence[Image], show_dir: Optional[PathLike]) -> List
 
 
 def draw_pictures(
-    images: Sequence[Image],
+    images: Sequence[Source],
     results: Sequence[Optional[dict]],
     show: bool = False,
     wait_time: float = 0,
@@ -47,8 +45,7 @@ def draw_pictures(
     for image, file, result in zip(images, picture_files(images, show_dir), results):
         if result is None:
             continue
-        rgb = read_image(image, max_pixels) if isinstance(image, str) else image[..., ::-1]
-        picture = draw_exits(rgb, result, **drawing)
+        picture = draw_exits(read_image(image, max_pixels), result, **drawing)
         if show_dir is not None:
             write_bytes(file, cv2.imencode('.png', picture[..., ::-1])[1].tobytes())
         if window is not None:
@@ -57,8 +54,8 @@ def draw_pictures(
         window.close()
 
 
-def _names(images: Sequence[Image]) -> List[str]:
-    """Unique names for the pictures: the name of the file, or the number of the array."""
+def _names(images: Sequence[Source]) -> List[str]:
+    """Unique names for the pictures: the name of the file, or the number of the image."""
     names: Dict[str, str] = {}  # by their lower case, as some file systems ignore the case
     for number, image in enumerate(images):
         stem = name = Path(image).stem if isinstance(image, str) else str(number)

@@ -5,5 +5,6 @@ python -m mmrazor_byot.runtime model.onnx IMAGE|FOLDER...
 
 from .metadata import Metadata
 from .model import EarlyExitModel, Result
+from .results import ExitResult
 
-__all__ = ['EarlyExitModel', 'Metadata', 'Result']
+__all__ = ['EarlyExitModel', 'ExitResult', 'Metadata', 'Result']

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-import time
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 from mmrazor_byot.command import catch_signals, run_command
@@ -48,35 +47,26 @@ def classify(args: argparse.Namespace, skipped: List[str]) -> Iterator[Dict[str,
     Raises:
         ByotError: The file cannot be run, or an image cannot be read.
     """
-    from .images import MAX_PIXELS, read_image
     from .model import EarlyExitModel
-    from .resize import prepare
 
     paths = list_images(args.images)
     model = EarlyExitModel(args.model, args.threads)
-    metadata = model.metadata
     thresholds = args.threshold if args.exit is None else model.stop_at(args.exit)
-    model.warm_up()
     for path in paths:
         try:
-            image = read_image(path, args.max_pixels or MAX_PIXELS)
+            (result,) = model.classify(path, thresholds, max_pixels=args.max_pixels)
         except DatasetError as e:
             if not args.skip_bad:
                 raise
             skipped.append(str(e))
             continue
-        image = prepare(image, metadata.resize, metadata.input_size)
-        start = time.perf_counter()
-        scores, exits, *_ = model(image[None], thresholds)
-        elapsed = time.perf_counter() - start
-        label = int(scores[0].argmax())
         yield {
             'image': path,
-            'class': metadata.classes[label],
-            'label': label,
-            'score': round(float(scores[0, label]), 6),
-            'exit': f'{exits[0]}/{metadata.num_exits}',
-            'ms': round(elapsed * 1000, 3),
+            'class': result['pred_class'],
+            'label': result['pred_label'],
+            'score': round(result['pred_score'], 6),
+            'exit': f'{result["exit"]}/{result["num_exits"]}',
+            'ms': round(result['time_ms'], 3),
         }
     if len(skipped) == len(paths):
         raise DatasetError(f'none of the {len(paths)} images can be read; the first: {skipped[0]}')

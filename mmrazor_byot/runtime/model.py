@@ -1,8 +1,9 @@
 """An exported early-exit network in ONNX Runtime."""
 
 import os
+import time
 from types import ModuleType
-from typing import NamedTuple, Optional, Sequence, Union
+from typing import Any, List, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from mmrazor_byot.errors import ConfigError, DeployError
 from mmrazor_byot.files import PathLike
 
 from .metadata import Metadata, read_verified
+from .results import ExitResult, exit_result
 
 #: One confidence at which images exit, or one for each exit but the last.
 Thresholds = Union[float, Sequence[float], np.ndarray]
@@ -46,6 +48,8 @@ class EarlyExitModel:
 
     Examples:
         >>> model = EarlyExitModel('model.onnx')
+        >>> model.classify('three.png')
+        [<3 (99.8 %), left at exit 1/4, 0.24 ms>]
         >>> images = np.zeros((2, *model.metadata.input_size, 3), np.uint8)
         >>> scores, exits, _ = model(images)
     """
@@ -72,6 +76,7 @@ class EarlyExitModel:
         self._takes_thresholds = len(self._session.get_inputs()) == 2
         self._shape = (*self.metadata.input_size, 3)
         self._thresholds = np.array(self.metadata.thresholds, np.float32)
+        self._is_warm = False
 
     def __call__(self, images: np.ndarray, thresholds: Optional[Thresholds] = None) -> Result:
         """Classify a batch; each image stops at the first exit that is confident enough.
@@ -106,6 +111,55 @@ class EarlyExitModel:
             )
         return result
 
+    def classify(
+        self,
+        inputs: Any,
+        thresholds: Optional[Thresholds] = None,
+        channel_order: Optional[str] = None,
+        max_pixels: Optional[int] = None,
+    ) -> List[ExitResult]:
+        """Read images, bring them to the input size of the network, and classify them one by one.
+
+        Args:
+            inputs, channel_order: See :func:`mmrazor_byot.runtime.images.list_sources`.
+            thresholds: As for :meth:`__call__`.
+            max_pixels (int, optional): Larger images are refused. Defaults to 100 million pixels.
+
+        Returns:
+            list[ExitResult]: As those of ``ByotInferencer``, but that ``exits`` has the exit taken
+            alone, unless the file was exported with ``--all-scores``. ``time_ms`` is the time of
+            the network.
+
+        Raises:
+            DatasetError: An image is missing, truncated or not supported.
+            ConfigError: Thresholds or channel order are wrong.
+            DeployError: An exit answers with NaN, or Pillow is not installed.
+        """
+        from .images import MAX_PIXELS, list_sources, read_image  # they need Pillow, the rest not
+        from .resize import prepare
+
+        about, results = self.metadata, []
+        limit = MAX_PIXELS if max_pixels is None else max_pixels
+        if not self._is_warm:
+            self.warm_up()
+        for i, source in enumerate(list_sources(inputs, channel_order)):
+            image = read_image(source, limit, name=f'image {i}')
+            image = np.ascontiguousarray(prepare(image, about.resize, about.input_size))
+            start = time.perf_counter()
+            (scores,), (exit_number,), all_scores = self(image[None], thresholds)
+            time_ms = 1000 * (time.perf_counter() - start)
+            exit_scores = np.full((about.num_exits, about.num_classes), np.nan, np.float32)
+            exit_scores[exit_number - 1] = scores
+            if all_scores is not None:
+                exit_scores = all_scores[0]
+            ensemble = bool(about.policy.get('ensemble'))
+            result = exit_result(
+                scores, exit_scores, about.classes, int(exit_number), ensemble, time_ms
+            )
+            result.keep_image(source, limit)
+            results.append(result)
+        return results
+
     def stop_at(self, exit_number: int) -> Optional[np.ndarray]:
         """The thresholds with which all images stop at one exit; None if it is the only one.
 
@@ -132,6 +186,7 @@ class EarlyExitModel:
         """Run every exit once on a black image, as the first run is slower."""
         images = np.zeros((1, *self._shape), np.uint8)
         self(images, NEVER if self._takes_thresholds else None)
+        self._is_warm = True
 
     def _check_images(self, images: np.ndarray) -> None:
         found = type(images).__name__

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from typing import IO
 
 from mmrazor_byot.errors import DatasetError
 
@@ -11,28 +12,33 @@ _ADAM7 = (
 )  # fmt: skip
 
 
-def check_png_rows(path: str) -> None:
+def check_png_rows(file: IO[bytes], name: str) -> None:
     """Refuse a PNG whose compressed data end before its last row.
+
+    Args:
+        file (IO[bytes]): The open file; its position stays what it is.
+        name (str): What the error message calls the image.
 
     Raises:
         DatasetError: Rows are missing.
     """
     unpack, found, expected = zlib.decompressobj(), 0, 1
-    with open(path, 'rb') as f:
-        f.seek(8)
-        while found < expected and len(head := f.read(8)) == 8:
-            length, kind = int.from_bytes(head[:4], 'big'), head[4:]
-            data = f.read(length + 4)[:length]
-            if kind == b'IHDR':
-                expected = _png_bytes(*struct.unpack('>IIBBBBB', data))
-            # Piece by piece, and no further than needed, as its size is unknown.
-            while kind == b'IDAT' and data and found < expected:
-                found += len(unpack.decompress(data, 1 << 20))
-                data = unpack.unconsumed_tail
+    position = file.tell()
+    file.seek(8)
+    while found < expected and len(head := file.read(8)) == 8:
+        length, kind = int.from_bytes(head[:4], 'big'), head[4:]
+        data = file.read(length + 4)[:length]
+        if kind == b'IHDR':
+            expected = _png_bytes(*struct.unpack('>IIBBBBB', data))
+        # Piece by piece, and no further than needed, as its size is unknown.
+        while kind == b'IDAT' and data and found < expected:
+            found += len(unpack.decompress(data, 1 << 20))
+            data = unpack.unconsumed_tail
+    file.seek(position)
     if found < expected:
         raise DatasetError(
-            f'image "{path}" is truncated: its last rows are missing ({found} of {expected} bytes '
-            'of pixels); copy it again'
+            f'{name} is truncated: its last rows are missing ({found} of {expected} bytes of '
+            'pixels); copy it again'
         )
 
 

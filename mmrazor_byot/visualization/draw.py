@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .exit_results import exit_state, left_at, one_line, percent
+from mmrazor_byot.runtime.results import exit_state, left_at, one_line, percent
 
 #: In pixels: short edge and longest edge of the image, width of the bar plot, height of a bar.
 SHORT, LONG, PANEL, BAR = 320, 640, 460, 22

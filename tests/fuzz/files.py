@@ -307,8 +307,7 @@ def runtime(rng, folder, count, exported):
 
 def images(rng, folder, count):
     """Image files and arrays, as the inferencer and the runtime read them."""
-    from mmrazor_byot.apis.image_inputs import list_images
-    from mmrazor_byot.runtime.images import read_image
+    from mmrazor_byot.runtime.images import list_sources, read_image
     from mmrazor_byot.runtime.resize import prepare
 
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8))
@@ -320,8 +319,8 @@ def images(rng, folder, count):
     )  # fmt: skip
 
     def use(path):
-        for name in list_images(path):
-            image = name if isinstance(name, np.ndarray) else read_image(name, 10**6)
+        for source in list_sources(path, 'BGR'):
+            image = read_image(source, 10**6)
             assert image.dtype == np.uint8 and image.shape[2] == 3
             prepare(image, [], [32, 32])
 

@@ -1,5 +1,6 @@
 """The inferencer, on the digits network that ships with the project."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -97,7 +98,7 @@ def test_files_score_as_in_testing(inferencer, digits, tmp_path):
 def test_mixed_exits_in_the_order_of_the_inputs(inferencer, digits, mixed, batch_size):
     images, scores = digits
     inferencer.policy = mixed
-    results = inferencer(list(images), batch_size=batch_size)
+    results = inferencer(list(images), batch_size=batch_size, channel_order='RGB')
     exits = expected_exits(mixed, scores)
     assert [r['exit'] for r in results] == exits
     assert set(exits) == {1, 2, 4}
@@ -113,7 +114,7 @@ def test_mixed_exits_in_the_order_of_the_inputs(inferencer, digits, mixed, batch
 def test_what_a_result_holds(inferencer, digits):
     images, scores = digits
     inferencer.policy = FixedExitPolicy(2, ensemble=True)
-    (result,) = inferencer(images[0], topk=2)
+    (result,) = inferencer(images[0], topk=2, channel_order='RGB')
     mean = scores[0, :2].mean(0)
     label = int(mean.argmax())
     assert result['pred_label'] == label
@@ -127,6 +128,29 @@ def test_what_a_result_holds(inferencer, digits):
         found = [top['score'] for top in row['top']]
         assert found == pytest.approx(exit_scores[labels].tolist(), abs=1e-5)
     assert [row['exit'] for row in result['exits']] == [1, 2]
+
+
+def test_every_door_gives_the_same_scores(inferencer, tinted, doors):
+    image, scores, of_bgr = tinted
+    inferencer.policy = FixedExitPolicy(2)
+    for inputs, order in doors:
+        (result,) = inferencer(inputs, channel_order=order)
+        np.testing.assert_allclose(result['pred_scores'], scores[1], atol=1e-5)
+    (result,) = inferencer(image, channel_order='BGR')
+    np.testing.assert_allclose(result['pred_scores'], of_bgr[1], atol=1e-5)
+    mixed = [inputs for inputs, order in doors if order != 'BGR']
+    results = inferencer(mixed, batch_size=3, channel_order='RGB')
+    assert len(results) == 7
+    for result in results:
+        np.testing.assert_allclose(result['pred_scores'], scores[1], atol=1e-5)
+        assert result._repr_html_().count('<img') == 1
+    label = scores[1].argmax()
+    shown = rf'{label} \({100 * scores[1, label]:.1f} %\), left at exit 2/4, [\d.]+ ms'
+    assert re.fullmatch(shown, str(results[0])) and len(repr(results)) < 7 * 50
+    with pytest.raises(ConfigError, match='image 1 is a color array: say its order'):
+        inferencer([mixed[0], image])
+    bad = inferencer([mixed[0], b'x'], skip_bad=True)
+    assert bad[1] is None and inferencer.skipped[1].startswith('image 1 (1 bytes) is not an')
 
 
 def count_runs(network):
@@ -149,13 +173,14 @@ def test_an_easy_image_runs_one_section(inferencer, digits, mixed):
     exits = expected_exits(mixed, scores)
     inferencer.policy = mixed
     easy, hard = images[exits.index(1)], images[exits.index(4)]
-    inferencer([easy, hard], batch_size=2)  # the warm-up runs everything
-    inferencer(easy)
+    settings = dict(channel_order='BGR')
+    inferencer([easy, hard], batch_size=2, **settings)  # the warm-up runs everything
+    inferencer(easy, **settings)
     seen, hooks = count_runs(inferencer.network)
     try:
-        inferencer(easy)
+        inferencer(easy, **settings)
         assert seen == {'trunk 1': 1, 'head 1': 1}
-        inferencer([hard, easy], batch_size=2)
+        inferencer([hard, easy], batch_size=2, **settings)
         assert seen == {
             'trunk 1': 3,
             'head 1': 3,
@@ -172,7 +197,8 @@ def test_an_easy_image_runs_one_section(inferencer, digits, mixed):
 def test_the_time_of_a_batch_is_shared(inferencer, digits, monkeypatch):
     clock = iter([10.0, 10.5, 20.0, 20.1])
     monkeypatch.setattr('mmrazor_byot.apis.inferencer.time.perf_counter', lambda: next(clock))
-    times = [r['time_ms'] for r in inferencer(list(digits[0][:7]), batch_size=5)]
+    results = inferencer(list(digits[0][:7]), batch_size=5, channel_order='RGB')
+    times = [r['time_ms'] for r in results]
     assert times == pytest.approx([100] * 5 + [50] * 2)
 
 
@@ -183,7 +209,8 @@ def test_policies_in_all_forms(inferencer, digits, mixed, tmp_path):
     exits = expected_exits(mixed, scores)
     for policy in (path, str(path), mixed.config(), mixed):
         inferencer.policy = policy
-        found = [r['exit'] for r in inferencer(list(images), batch_size=24)]
+        results = inferencer(list(images), batch_size=24, channel_order='RGB')
+        found = [r['exit'] for r in results]
         assert found == exits
 
 
@@ -239,7 +266,7 @@ def test_an_untrained_network_of_another_size(build_byot, digits):
     assert class_names(get_model(cfg, pretrained=None)) == list('abcdefghij')
     mine = ByotInferencer(built, config=cfg, show_progress=False)
     assert mine.classes == list('01234')
-    (result,) = mine(digits[0][0])
+    (result,) = mine(digits[0][0], channel_order='RGB')
     assert result['pred_scores'].shape == (5,)
     with pytest.raises(ConfigError, match='network has 5 classes; give a li'):
         ByotInferencer(built, classes=['a', 'b'])
@@ -294,10 +321,11 @@ def test_images_that_are_skipped(inferencer, digits, tmp_path, batch_size):
         if i in bad:
             Path(file).write_bytes(bad[i])
     inputs = [*files, images[6]]
-    settings = dict(batch_size=batch_size, skip_bad=True)
+    settings = dict(batch_size=batch_size, skip_bad=True, channel_order='BGR')
     results = inferencer(inputs, show_dir=str(shown), **settings)
     assert [i for i, result in enumerate(results) if result is None] == list(bad)
-    for expected, i in zip(inferencer([images[i] for i in (1, 2, 4, 6)]), (1, 2, 4, 6)):
+    good = [images[i] for i in (1, 2, 4, 6)]
+    for expected, i in zip(inferencer(good, channel_order='BGR'), (1, 2, 4, 6)):
         np.testing.assert_allclose(results[i]['pred_scores'], expected['pred_scores'], atol=1e-5)
     assert sorted(p.name for p in shown.iterdir()) == ['1.png', '2.png', '4.png', '6.png']
     samples = inferencer(inputs, return_datasamples=True, **settings)
@@ -306,7 +334,7 @@ def test_images_that_are_skipped(inferencer, digits, tmp_path, batch_size):
     assert all(files[i] in reason for i, reason in inferencer.skipped.items())
     with pytest.raises(DatasetError, match=r'none of the 2 images .*0\.png'):
         inferencer([files[0], files[3]], **settings)
-    inferencer(images[6], skip_bad=True)
+    inferencer(images[6], skip_bad=True, channel_order='BGR')
     assert inferencer.skipped == {}
 
 
@@ -319,7 +347,7 @@ def test_pictures_and_a_bar_on_the_standard_error(inferencer, digits, tmp_path, 
         lambda self, picture, win_name, wait_time: shown.append((picture, win_name, wait_time)),
     )
     monkeypatch.setattr(inferencer, 'show_progress', True)
-    settings = dict(show=True, wait_time=2, draw_score=False)
+    settings = dict(show=True, wait_time=2, draw_score=False, channel_order='RGB')
     inputs, folder = [str(tmp_path), digits[0][2]], tmp_path / 'a/shown'
     results = inferencer(inputs, show_dir=str(folder), **settings)
     assert sorted(p.name for p in folder.iterdir()) == ['0.png', '1.png', '2.png']
@@ -332,4 +360,4 @@ def test_pictures_and_a_bar_on_the_standard_error(inferencer, digits, tmp_path, 
     with pytest.raises(ConfigError, match='would replace an image'):
         inferencer(str(tmp_path), show_dir=str(tmp_path))
     with pytest.raises(ConfigError, match='cannot write'):
-        inferencer(digits[0][0], show_dir=str(tmp_path / '0.png'))
+        inferencer(digits[0][0], show_dir=str(tmp_path / '0.png'), channel_order='RGB')

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mmrazor_byot.early_exit import ConfidencePolicy, PatiencePolicy
-from mmrazor_byot.errors import ConfigError, DeployError
+from mmrazor_byot.errors import ConfigError, DatasetError, DeployError
 from mmrazor_byot.export.export_onnx import write_model
 from mmrazor_byot.export.graph import early_exit_graph
 from mmrazor_byot.runtime import EarlyExitModel
@@ -53,6 +53,40 @@ def test_thresholds_of_the_caller(model, digits_images, probabilities):
         np.testing.assert_allclose(found.scores, probabilities[:40, number - 1], atol=1e-5)
     assert model(images, 0.0).exits.tolist() == [1] * 40
     assert model(images, [2, 0, 2]).exits.tolist() == [2] * 40
+
+
+def test_every_door_gives_the_same_scores(model, tinted, doors):
+    image, scores, of_bgr = tinted
+    for inputs, order in doors:
+        (result,) = model.classify(inputs, model.stop_at(2), channel_order=order)
+        np.testing.assert_allclose(result['pred_scores'], scores[1], atol=1e-5)
+    (result,) = model.classify(image, [2, 0, 0], channel_order='BGR')
+    np.testing.assert_allclose(result['pred_scores'], of_bgr[1], atol=1e-5)
+    for bad, order, error, reason in (
+        ([doors[0][0], image], None, ConfigError, 'image 1 is a color array'),
+        ([image, b'x'], 'RGB', DatasetError, r'image 1 \(1 bytes\) is not an image'),
+        ([], None, DatasetError, 'no images'),
+    ):
+        with pytest.raises(error, match=reason):
+            model.classify(bad, channel_order=order)
+    with pytest.raises(DatasetError, match='image 0 is too large: 32 x 32'):
+        model.classify(doors[3][0], max_pixels=1023)
+
+
+def test_results_are_those_of_the_inferencer(exported, digits_images, probabilities):
+    images = list(digits_images[0][:40])
+    results = EarlyExitModel(exported).classify(images, channel_order='RGB')
+    exits = 1 + (probabilities[:40, :3].max(-1) < 0.95).cumprod(1).sum(1)
+    assert [result['exit'] for result in results] == exits.tolist() and len(set(exits)) > 1
+    for result, number, row in zip(results, exits, probabilities):
+        order = row[number - 1].argsort()[::-1].tolist()
+        (read,) = result['exits']
+        assert read['exit'] == number and result['num_exits'] == 4
+        assert [top['label'] for top in read['top']] == order[:3]
+        assert result['pred_label'] == order[0] and result['pred_class'] == str(order[0])
+        assert result['pred_score'] == pytest.approx(row[number - 1].max(), abs=1e-5)
+        assert result['ensemble'] is False and 0 < result['time_ms'] < 10000
+        assert '<img' in result._repr_html_()
 
 
 @pytest.mark.parametrize(
@@ -131,6 +165,10 @@ def test_all_scores(file, digits_images, probabilities):
     reached = np.arange(1, 5) <= found.exits[:, None]
     np.testing.assert_array_equal(~np.isnan(found.exit_scores).any(-1), reached)
     np.testing.assert_allclose(found.exit_scores[reached], probabilities[:50][reached], atol=1e-5)
+    (last,) = EarlyExitModel(file()).classify(digits_images[0][0], 2, 'RGB')
+    assert [row['exit'] for row in last['exits']] == [1, 2, 3, 4]
+    tops = [row['top'][0]['label'] for row in last['exits']]
+    assert tops == probabilities[0].argmax(-1).tolist()
 
 
 def test_patience_takes_no_thresholds(file, digits_images):

@@ -1,4 +1,4 @@
-"""Pictures of results, and results as text."""
+"""Pictures of results."""
 
 from itertools import combinations
 from types import SimpleNamespace
@@ -8,7 +8,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from mmrazor_byot.visualization import draw
-from mmrazor_byot.visualization.exit_results import class_width, left_at, percent, result_text
 
 SHARK = 'great white shark, man-eater, Carcharodon carcharias'
 
@@ -118,19 +117,3 @@ def test_sizes(drawn, size, settings, shown):
     assert black.sum() == pytest.approx(found.photo.height * found.photo.width, rel=0.05)
     # Alike for an image that leaves early.
     assert drawn(size, result(), **settings).picture.shape == found.picture.shape
-
-
-def test_text():
-    row = result(read=(2,), name=SHARK)
-    assert result_text('a.png', row, 12).splitlines() == [
-        f'a.png: {SHARK} (80.0 %), left at exit 2/4, 1.50 ms',
-        '  exit 1/4  not read',
-        '  exit 2/4  great white…  80.0 %   1             20.0 %',
-        '  exit 3/4  not run',
-        '  exit 4/4  not run',
-    ]
-    assert class_width([result(), row]) == 24
-    assert class_width([result()]) == 3
-    assert left_at({**result(), 'ensemble': True}) == 'left at exit 2/4, mean of 2 exits'
-    shown = [percent(p) for p in (1.0, 0.99996, 0.9991, 0.5, 0.0004)]
-    assert shown == ['100.0 %', '99.9 %', '99.9 %', '50.0 %', '0.0 %']
