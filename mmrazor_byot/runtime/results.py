@@ -41,10 +41,11 @@ class ExitResult(dict):
     def _repr_html_(self) -> str:
         rows = [[html.escape(summary(self))]]
         for row in self['exits']:
-            cells = (f'{one_line(top["class"], 24)} {percent(top["score"])}' for top in row['top'])
-            rows.append([f'exit {row["exit"]}/{self["num_exits"]}', *map(html.escape, cells)])
+            cells = [f'exit {row["exit"]}/{self["num_exits"]}']
+            cells += [f'{one_line(t["class"], 24)} ({percent(t["score"])})' for t in row['top']]
+            rows.append([html.escape(cell).replace(' ', '\xa0') for cell in cells])  # one line
         body = [''.join(f'<td>{cell}</td>' for cell in row) for row in rows[1:]]
-        head = f'<th colspan="{max(map(len, rows))}">{rows[0][0]}</th>'
+        head = f'<th colspan="{max(map(len, rows))}" style="text-align: left">{rows[0][0]}</th>'
         with contextlib.suppress(ByotError):  # a file that is no longer there
             if self._image is not None:
                 head = f'<td rowspan="{len(rows)}">{_picture(self._image)}</td>{head}'

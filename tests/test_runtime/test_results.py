@@ -38,7 +38,9 @@ def cells(shown):
         np.asarray(Image.open(io.BytesIO(base64.b64decode(img.get('src').split(',')[1]))))
         for img in table.iter('img')
     ]
-    rows = [[cell.text for cell in row if cell.text] for row in table.iter('tr')]
+    rows = [
+        [cell.text.replace('\xa0', ' ') for cell in row if cell.text] for row in table.iter('tr')
+    ]
     return rows, pictures
 
 
@@ -76,8 +78,8 @@ def test_a_table_in_a_notebook():
     rows, pictures = cells(found._repr_html_())
     assert rows == [
         ['<b>&dog</b> (100.0 %), left at exit 2/3, 1.50 ms'],
-        ['exit 1/3', 'cat 50.0 %', '<b>&dog</b> 50.0 %'],
-        ['exit 2/3', '<b>&dog</b> 100.0 %', 'cat 0.0 %'],
+        ['exit 1/3', 'cat (50.0 %)', '<b>&dog</b> (50.0 %)'],
+        ['exit 2/3', '<b>&dog</b> (100.0 %)', 'cat (0.0 %)'],
     ]
     assert pictures == [] and '<b>' not in found._repr_html_()
 
