@@ -306,7 +306,7 @@ def runtime(rng, folder, count, exported):
 
 
 def images(rng, folder, count):
-    """Image files and arrays, as the inferencer and the runtime read them."""
+    """Image files, their bytes and arrays, as the inferencer and the runtime read them."""
     from mmrazor_byot.runtime.images import list_sources, read_image
     from mmrazor_byot.runtime.resize import prepare
 
@@ -334,4 +334,5 @@ def images(rng, folder, count):
         picture.convert(mode).save(file, kind)
         path = folder / f'{i}.{kind.lower()}'
         path.write_bytes(data(file.getvalue(), rng))
-        yield Case(f'image {path}', lambda path=path: call(use, str(path)))
+        source = str(path) if i % 2 else path.read_bytes()
+        yield Case(f'image {path}', lambda source=source: call(use, source))
