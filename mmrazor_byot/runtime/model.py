@@ -132,7 +132,7 @@ class EarlyExitModel:
 
         Raises:
             DatasetError: An image is missing, truncated or not supported.
-            ConfigError: Thresholds or channel order are wrong.
+            ConfigError: Thresholds, channel order or ``max_pixels`` are wrong.
             DeployError: An exit answers with NaN, or Pillow is not installed.
         """
         from .images import MAX_PIXELS, list_sources, read_image  # they need Pillow, the rest not
@@ -140,6 +140,8 @@ class EarlyExitModel:
 
         about, results = self.metadata, []
         limit = MAX_PIXELS if max_pixels is None else max_pixels
+        if type(limit) is not int or limit < 1:
+            raise ConfigError(f'max_pixels={max_pixels!r}: give a positive integer')
         if not self._is_warm:
             self.warm_up()
         for i, source in enumerate(list_sources(inputs, channel_order)):

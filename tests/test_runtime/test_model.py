@@ -71,6 +71,9 @@ def test_every_door_gives_the_same_scores(model, tinted, doors):
             model.classify(bad, channel_order=order)
     with pytest.raises(DatasetError, match='image 0 is too large: 32 x 32'):
         model.classify(doors[3][0], max_pixels=1023)
+    for limit in (0, 'x'):
+        with pytest.raises(ConfigError, match=f'max_pixels={limit!r}: give a positive'):
+            model.classify(image, channel_order='RGB', max_pixels=limit)
 
 
 def test_results_are_those_of_the_inferencer(exported, digits_images, probabilities):
