@@ -11,21 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmrazor_byot.calibration import (
-    Costs,
-    Goal,
-    calibrate,
-    calibration_facts,
-    calibration_loader,
-    format_calibration,
-)
+from mmrazor_byot.calibration import Costs, calibrate_network, calibration_loader
 from mmrazor_byot.datasets import check_data
-from mmrazor_byot.early_exit import PolicyFile, StagedNetwork, policy_text
-from mmrazor_byot.early_exit.measure import stage_times
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.evaluation import stage_flops
-from mmrazor_byot.evaluation.collect import collect_logits, network_inputs
-from mmrazor_byot.files import check_writable, read_json, write_text
+from mmrazor_byot.files import check_writable, read_json
 from mmrazor_byot.launch import add_config_options, load_config, run_tool
 from mmrazor_byot.models.loading import dataset_meta, load_byot
 
@@ -129,32 +118,21 @@ def main() -> None:
     classes = dataset_meta(meta).get('classes')
     check_data(loader, 'calibration_dataloader', model.num_classes, classes)
     model.to(args.device)
-    if args.costs:
-        costs = read_costs(args.costs, model.num_exits)
-    elif args.latency_ms is not None:
-        image, _ = network_inputs(model, next(iter(loader)))
-        costs = Costs.of_stages(**stage_times(StagedNetwork(model), image[:1]), unit='ms')
-    else:
-        costs = Costs.of_stages(**stage_flops(model, model.input_size))
-    data = collect_logits(model, loader)
-    found = calibrate(
-        data.logits,
-        data.labels,
-        costs,
-        goal=Goal(args.max_drop, args.budget, args.latency_ms),
+    found = calibrate_network(
+        model,
+        loader,
+        args.max_drop,
+        args.budget,
+        args.latency_ms,
+        read_costs(args.costs, model.num_exits) if args.costs else None,
         kinds=[KINDS[name] for name in args.score],
         ensembles=ANSWERS[args.answer],
     )
-    print(format_calibration(found, costs))
-    facts = calibration_facts(found, costs)
-    facts.update(
-        config=Path(args.config).name,
-        checkpoint=Path(args.checkpoint).name,
-        images=len(data.labels),
-        target=dict(max_drop=args.max_drop, budget=args.budget, latency_ms=args.latency_ms),
+    print(found)
+    found.file.calibration.update(
+        config=Path(args.config).name, checkpoint=Path(args.checkpoint).name
     )
-    content = PolicyFile(found.policy, model.num_exits, model.num_classes, facts)
-    write_text(args.out, policy_text(content))
+    found.file.save(args.out)
     print(
         f'\npolicy written to {args.out}; '
         f'try it on the test images: python tools/test.py {args.config} '

@@ -2,6 +2,7 @@
 
 from .calibrate import Calibration, Goal, calibrate
 from .held_out import calibration_loader
+from .network import NetworkCalibration, calibrate_network
 from .report import calibration_facts, format_calibration
 from .threshold_search import Costs
 
@@ -9,7 +10,9 @@ __all__ = [
     'Calibration',
     'Costs',
     'Goal',
+    'NetworkCalibration',
     'calibrate',
+    'calibrate_network',
     'calibration_facts',
     'calibration_loader',
     'format_calibration',

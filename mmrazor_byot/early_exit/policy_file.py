@@ -5,7 +5,7 @@ import os
 from typing import Any, NamedTuple
 
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.files import PathLike, read_json
+from mmrazor_byot.files import PathLike, read_json, write_text
 
 from .base import ExitPolicy, build_policy
 
@@ -35,6 +35,10 @@ class PolicyFile(NamedTuple):
                 f'classes, the network has {num_exits} and {num_classes}; calibrate it again'
             )
         self.policy.check(num_exits)
+
+    def save(self, path: PathLike) -> None:
+        """Write the file."""
+        write_text(path, policy_text(self))
 
 
 def policy_text(content: PolicyFile) -> str:
