@@ -10,6 +10,7 @@ from mmpretrain.registry import DATASETS
 
 from mmrazor_byot.datasets import image_settings
 from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.evaluation.collect import Network
 from mmrazor_byot.files import PathLike
 from mmrazor_byot.launch import load_config
 from mmrazor_byot.models.loading import build_model, dataset_meta, load_byot
@@ -121,7 +122,7 @@ def move_model(model: BaseModel, device: Union[str, torch.device]) -> None:
         raise ConfigError(f'device {str(device)!r} cannot be used: {reason[:150]}') from e
 
 
-def class_names(model: BaseModel, classes: Optional[Sequence[str]] = None) -> List[str]:
+def class_names(model: Network, classes: Optional[Sequence[str]] = None) -> List[str]:
     """Names of the K classes.
 
     They default to those in the checkpoint, the config or its data set, else to numbers.
@@ -136,7 +137,7 @@ def class_names(model: BaseModel, classes: Optional[Sequence[str]] = None) -> Li
                 f'classes={classes!r}: the network has {count} classes; give a list of {count}'
             )
         return [str(name) for name in classes]
-    loader = model._config.get('test_dataloader') or {}
+    loader = getattr(model, '_config', {}).get('test_dataloader') or {}
     dataset = image_settings(loader.get('dataset') or {})
     known = DATASETS.get(dataset['type']) if 'type' in dataset else None
     metas = (

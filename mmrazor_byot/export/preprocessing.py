@@ -2,58 +2,17 @@
 
 from typing import List, Sequence, Union
 
-import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
+from mmrazor_byot.apis.transform import Preprocessing
 from mmrazor_byot.datasets import network_order
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.runtime.resize import check_interpolation
 
 #: Transforms of a test pipeline that do not change the pixels.
 NO_CHANGE = ('PackInputs', 'LoadAnnotations', 'Collect')
-
-
-class Preprocessing(nn.Module):
-    """The data preprocessor as the first part of the graph: channel order and normalization.
-
-    Args:
-        model (BaseModel): The network with its ``data_preprocessor``.
-        order (str): Channel order that the network expects, ``'RGB'`` or ``'BGR'``.
-    """
-
-    mean: Tensor
-    variance: Tensor
-
-    def __init__(self, model: BaseModel, order: str) -> None:
-        super().__init__()
-        preprocessor = model.data_preprocessor
-        self.to_bgr = order == 'BGR'
-        self.normalize = bool(getattr(preprocessor, '_enable_normalize', False))
-        if self.normalize:
-            mean, std = (getattr(preprocessor, n).detach().cpu().flatten() for n in ('mean', 'std'))
-            self.register_buffer('mean', mean.clone())
-            self.register_buffer('variance', std.square())
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Preprocess a batch.
-
-        Args:
-            images (Tensor): (N, H, W, 3) uint8 RGB.
-
-        Returns:
-            Tensor: (N, 3, H, W) float32.
-        """
-        if self.to_bgr:
-            images = images.flip(-1)
-        # uint8 is faster to transpose than float32, and NCHW faster to normalize than NHWC.
-        images = images.permute(0, 3, 1, 2).contiguous().to(torch.float32)
-        if self.normalize:
-            # One ONNX node instead of two, Sub and Div.
-            images = functional.batch_norm(images, self.mean, self.variance, eps=0)
-        return images
 
 
 def preprocessing(cfg: Config, model: BaseModel) -> Preprocessing:
@@ -71,7 +30,15 @@ def preprocessing(cfg: Config, model: BaseModel) -> Preprocessing:
             f'the network takes images of {model.input_size[0]} channels; only networks of three '
             'channels can be exported'
         )
-    return Preprocessing(model, network_order(cfg))
+    return normalization(model.data_preprocessor, network_order(cfg))
+
+
+def normalization(preprocessor: nn.Module, order: str) -> Preprocessing:
+    """A data preprocessor of a network that expects this channel order, ``'RGB'`` or ``'BGR'``."""
+    mean = std = None
+    if getattr(preprocessor, '_enable_normalize', False):
+        mean, std = (getattr(preprocessor, n).detach().cpu().flatten() for n in ('mean', 'std'))
+    return Preprocessing(mean, std, to_bgr=order == 'BGR')
 
 
 def resize_steps(pipeline: Sequence[dict]) -> List[dict]:

@@ -123,10 +123,15 @@ def _training_loader(cfg: Config) -> Tuple[DataLoader, ConfigDict]:
     return Runner.build_dataloader(settings, seed=0), settings
 
 
-def _random_batch(size: Tuple[int, int, int], count: int) -> dict:
-    """Random color gradients, as a network gives all images of pixel noise similar scores."""
+def random_images(size: Tuple[int, int, int], count: int) -> np.ndarray:
+    """Random color gradients (N, H, W, C) uint8; all images of pixel noise get similar scores."""
     small = torch.rand(count, size[0], 4, 4, generator=torch.Generator().manual_seed(0)) * 255
-    inputs = list(torch.nn.functional.interpolate(small, size[1:], mode='bilinear').byte())
+    images = torch.nn.functional.interpolate(small, size[1:], mode='bilinear').byte()
+    return images.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _random_batch(size: Tuple[int, int, int], count: int) -> dict:
+    inputs = list(torch.from_numpy(random_images(size, count)).permute(0, 3, 1, 2))
     return dict(inputs=inputs, data_samples=[DataSample() for _ in inputs])
 
 

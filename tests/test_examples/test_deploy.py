@@ -15,9 +15,9 @@ from PIL import Image
 from run import ROOT, run, succeeded
 
 from mmrazor_byot.early_exit import ConfidencePolicy
-from mmrazor_byot.export.export_onnx import write_model
 from mmrazor_byot.export.graph import early_exit_graph
 from mmrazor_byot.export.quantize import quantize_stages
+from mmrazor_byot.export.write_export import write_model
 from mmrazor_byot.runtime import EarlyExitModel
 
 EXAMPLES = ROOT / 'examples/deploy'

@@ -14,6 +14,7 @@ from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 from run import DIGITS, ROOT, WEIGHTS, environment
 
+from mmrazor_byot.apis.transform import Preprocessing
 from mmrazor_byot.early_exit import (
     ConfidencePolicy,
     EntropyPolicy,
@@ -24,9 +25,10 @@ from mmrazor_byot.early_exit import (
 )
 from mmrazor_byot.errors import ConfigError, DeployError, NonFiniteOutputError
 from mmrazor_byot.export import export_onnx as module
+from mmrazor_byot.export import write_export
 from mmrazor_byot.export.check import separating_policy
 from mmrazor_byot.export.export_onnx import export_onnx
-from mmrazor_byot.export.preprocessing import Preprocessing
+from mmrazor_byot.export.preprocessing import normalization
 from mmrazor_byot.export.stages import StageSessions
 from mmrazor_byot.registry import MODELS
 from mmrazor_byot.runtime import EarlyExitModel
@@ -80,10 +82,9 @@ NORMALIZE = dict(mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0])
     ],
 )
 def test_colors_and_mean_of_a_pixel(order, settings, expected):
-    model = torch.nn.Module()
-    model.data_preprocessor = MODELS.build(dict(type='mmpretrain.ClsDataPreprocessor', **settings))
+    preprocessor = MODELS.build(dict(type='mmpretrain.ClsDataPreprocessor', **settings))
     image = torch.tensor([10, 20, 30], dtype=torch.uint8).reshape(1, 1, 1, 3)
-    found = Preprocessing(model, order)(image)
+    found = normalization(preprocessor, order)(image)
     assert found.shape == (1, 3, 1, 1) and found.dtype == torch.float32
     np.testing.assert_allclose(found.flatten(), expected, rtol=1e-6)
 
@@ -154,7 +155,7 @@ def test_a_failed_check_leaves_nothing(bgr, tmp_path, monkeypatch):
         def forward(self, images):
             return super().forward(images) + 1
 
-    monkeypatch.setattr(module, 'preprocessing', lambda cfg, model: Wrong(model, 'BGR'))
+    monkeypatch.setattr(module, 'preprocessing', lambda *_: Wrong(None, None))
     with pytest.raises(DeployError, match='stop at another exit|a score'):
         export_onnx(cfg, checkpoint, tmp_path / 'a.onnx', no_data=True)
     assert sorted(tmp_path.iterdir()) == before
@@ -166,7 +167,7 @@ def test_int8_is_checked_too(tmp_path, monkeypatch):
         def logits(self, images):
             return super().logits(images).flip(-1)
 
-    monkeypatch.setattr(module, 'StageSessions', Wrong)  # what an int8 file is compared with
+    monkeypatch.setattr(write_export, 'StageSessions', Wrong)  # what an int8 file is compared with
     with pytest.raises(DeployError, match='a score'):
         cfg = Config.fromfile(DIGITS)
         export_onnx(cfg, str(WEIGHTS), tmp_path / 'a.onnx', exit_number=1, int8=True)
@@ -236,7 +237,7 @@ def test_sigterm_leaves_nothing(tmp_path):
     """Sent while the temporary file is there."""
     (tmp_path / 'slow.py').write_text(
         'import sys, time\n'
-        'from mmrazor_byot.export import export_onnx as module\n'
+        'from mmrazor_byot.export import write_export as module\n'
         'module.check_file = lambda *_: (print("checking", flush=True), time.sleep(60))\n'
         'import runpy; sys.argv = sys.argv[1:]\n'
         'runpy.run_path(sys.argv[0], run_name="__main__")\n'

@@ -10,8 +10,8 @@ import torch
 
 from mmrazor_byot.early_exit import ConfidencePolicy, PatiencePolicy
 from mmrazor_byot.errors import ConfigError, DatasetError, DeployError
-from mmrazor_byot.export.export_onnx import write_model
 from mmrazor_byot.export.graph import early_exit_graph
+from mmrazor_byot.export.write_export import write_model
 from mmrazor_byot.runtime import EarlyExitModel
 from mmrazor_byot.runtime.metadata import Metadata, append_sha256
 

@@ -64,7 +64,8 @@ def main() -> None:
         raise DeployError(
             f'the export needs additional packages ({e}): pip install "mmrazor_byot[deploy]"'
         ) from e
-    from mmrazor_byot.export.export_onnx import export_onnx, format_export
+    from mmrazor_byot.export.export_onnx import export_onnx
+    from mmrazor_byot.export.write_export import format_export
 
     export = export_onnx(
         load_config(args.config, args.cfg_options),
