@@ -1,8 +1,9 @@
 """The sections of any ``nn.Module``, which end after modules that are named."""
 
+import threading
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Optional, Sequence, Set, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,19 @@ from torch import Tensor, nn
 from mmrazor_byot.errors import ConfigError
 
 from .method import SectionOutput
-from .shapes import InputSize, ShapeProbe, eval_no_grad, image_size
+from .shapes import (
+    DeepestSize,
+    InputSize,
+    ShapeProbe,
+    eval_no_grad,
+    image_size,
+    is_channels_last,
+)
+
+#: Names, which no module has, of the input and output of the last linear layer.
+FEATURE, LOGITS = '', '.'
+#: Its ``run`` is the sections that a thread runs and what they collect.
+_THREAD = threading.local()
 
 
 class ModuleSections:
@@ -19,50 +32,73 @@ class ModuleSections:
     Copies of a module that owns both, the classifier and this object, collect their own.
 
     Args:
-        net (nn.Module): Images (N, C, H, W) to logits (N, K). Its last ``nn.Linear`` returns the
-            logits; the input of that layer is the feature of the deepest exit.
+        net (nn.Module): Images (N, C, H, W) to logits (N, K). The ``nn.Linear`` that runs last
+            returns the logits; its input is the feature of the deepest exit.
         after (Sequence[str]): Names, as in ``net.named_modules()``, of the modules after which
-            section 1 to C - 1 end. Each returns a feature map (N, C_i, H_i, W_i).
+            section 1 to C - 1 end. Each returns a feature map (N, C_i, H_i, W_i), or
+            (N, H_i, W_i, C_i), as those of Swin.
 
     Raises:
         ConfigError: A module does not exist.
     """
 
     def __init__(self, net: nn.Module, after: Sequence[str]) -> None:
+        if not isinstance(net, nn.Module):
+            raise ConfigError(f'net is a {type(net).__name__}; give the classifier, an nn.Module')
         modules = dict(net.named_modules())
-        if isinstance(after, str) or not after or len(set(after)) < len(after):
+        names = list(after) if isinstance(after, (list, tuple)) else []
+        if not names or any(names.count(name) > 1 for name in names):
             raise ConfigError(f'after={after!r}: give a list of names of modules, each once')
-        for name in after:
-            if name not in modules or not name:
+        for name in names:
+            if not isinstance(name, str) or not name or name not in modules:
                 raise ConfigError(
-                    f'after: {type(net).__name__} has no module {name!r}; {_similar(name, modules)}'
+                    f'after: {type(net).__name__} has no module {name!r}; '
+                    f'{_similar(str(name), modules)}'
                 )
         linear = [module for module in modules.values() if isinstance(module, nn.Linear)]
         if not linear:
             raise ConfigError(
                 f'{type(net).__name__} has no nn.Linear; its last one should return the logits'
             )
-        self.after = list(after)
-        self._collected: Optional[Dict[str, Tensor]] = None  # None unless run() is at work
-        for name in after:
+        self.after = names
+        self.channels_last: Set[str] = set()  # modules that return (N, H, W, C)
+        for name in names:
             modules[name].register_forward_hook(partial(self._collect_map, name))
-        linear[-1].register_forward_hook(self._collect_feature)
+        for module in linear:  # which one runs last need not be the order of their names
+            module.register_forward_hook(self._collect_feature)
 
     def _collect_map(self, name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        if self._collected is not None:
-            self._collected[name] = output
+        if (collected := _collected_by(self)) is not None:
+            collected[name] = output
 
     def _collect_feature(self, module: nn.Module, inputs: Tuple[Tensor], output: Tensor) -> None:
-        if self._collected is not None:
-            self._collected['feature'] = inputs[0]
+        if (collected := _collected_by(self)) is not None:
+            collected[FEATURE], collected[LOGITS] = inputs[0], output
+
+    def _collect(self, net: nn.Module, images: Tensor) -> Tuple[Dict[str, Tensor], Tensor]:
+        """Run the classifier: what the hooks collect, and its logits."""
+        collected: Dict[str, Tensor] = {}
+        _THREAD.run = self, collected
+        try:
+            logits = net(images)
+        finally:
+            _THREAD.run = None
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            raise ConfigError(
+                f'{type(net).__name__} returns {_shape(logits)}; a classifier returns logits (N, K)'
+            )
+        return collected, logits
+
+    def _output(self, collected: Dict[str, Tensor], logits: Tensor) -> SectionOutput:
+        maps = [collected[name] for name in self.after]
+        for i, name in enumerate(self.after):
+            if name in self.channels_last:
+                maps[i] = maps[i].permute(0, 3, 1, 2)
+        return SectionOutput(tuple(maps), collected[FEATURE], logits)
 
     def run(self, net: nn.Module, images: Tensor) -> SectionOutput:
         """Run the classifier once on images (N, C, H, W)."""
-        self._collected = {}
-        logits = net(images)
-        collected, self._collected = self._collected, None
-        maps = tuple(collected[name] for name in self.after)
-        return SectionOutput(maps, collected['feature'], logits)
+        return self._output(*self._collect(net, images))
 
     def probe(self, net: nn.Module, input_size: InputSize) -> ShapeProbe:
         """Run the classifier on an image of zeros.
@@ -72,20 +108,15 @@ class ModuleSections:
                 maps.
         """
         name, size = type(net).__name__, image_size(input_size)
-        device = next(net.parameters()).device
-        sizes: List[int] = []
-
-        def measure(module: nn.Module, inputs: Any, output: Any) -> None:
-            is_map = isinstance(output, Tensor) and output.ndim == 4
-            if is_map and 'Pool' not in type(module).__name__:
-                sizes.append(max(output.shape[2:]))
-
-        handles = [module.register_forward_hook(measure) for module in net.modules()]
-        self._collected = {}
+        deepest_size = DeepestSize(size)
+        handles = [module.register_forward_hook(deepest_size) for module in net.modules()]
         try:
             with eval_no_grad(net):
-                logits = net(torch.zeros(1, *size, device=device))
-            collected = self._collected
+                collected, logits = self._collect(
+                    net, torch.zeros(1, *size).to(next(net.parameters()))
+                )
+        except ConfigError:
+            raise
         except Exception as e:  # any module can raise anything
             reason = (str(e).strip() or type(e).__name__).splitlines()[0]
             raise ConfigError(
@@ -93,16 +124,14 @@ class ModuleSections:
                 f'{reason}'
             ) from e
         finally:
-            self._collected = None
             for handle in handles:
                 handle.remove()
         self._check(name, collected, logits)
-        maps = tuple(collected[name] for name in self.after)
-        sections = SectionOutput(maps, collected['feature'], logits)
-        return ShapeProbe(size, sections, sizes[-1])
+        self.channels_last = {n for n in self.after if is_channels_last(collected[n], size)}
+        return ShapeProbe(size, self._output(collected, logits), deepest_size.value)
 
-    def _check(self, name: str, collected: Dict[str, Tensor], logits: Any) -> None:
-        order = [module for module in collected if module != 'feature']
+    def _check(self, name: str, collected: Dict[str, Tensor], logits: Tensor) -> None:
+        order = [module for module in collected if module in self.after]
         if missing := set(self.after) - set(order):
             raise ConfigError(f'after: {name} does not run the module {sorted(missing)[0]!r}')
         if order != self.after:
@@ -114,16 +143,18 @@ class ModuleSections:
                     f'after: {module!r} of {name} returns {_shape(x)}; sections end with a feature '
                     'map (N, C, H, W)'
                 )
-        if not isinstance(logits, Tensor) or logits.ndim != 2:
-            raise ConfigError(
-                f'{name} returns {_shape(logits)}; a classifier returns logits (N, K)'
-            )
-        feature = collected.get('feature')
-        if feature is None or feature.ndim != 2:
+        feature = collected.get(FEATURE)
+        if feature is None or feature.ndim != 2 or collected[LOGITS].shape != logits.shape:
             raise ConfigError(
                 f'the last nn.Linear of {name} takes {_shape(feature)}; it should take the feature '
                 '(N, D) of the deepest exit and return the logits'
             )
+
+
+def _collected_by(sections: ModuleSections) -> Optional[Dict[str, Tensor]]:
+    """Where hooks put their outputs, None unless these sections run in this thread."""
+    run = getattr(_THREAD, 'run', None)
+    return run[1] if run is not None and run[0] is sections else None
 
 
 def _shape(value: Any) -> str:

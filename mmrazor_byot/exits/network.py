@@ -141,19 +141,39 @@ def add_exits(
         >>> logits = model(images)  # a tuple with those of exit 1 to 4
         >>> sum(model.loss(images, target).values()).backward()
     """
+    terms = dict(label_loss=label_loss, logit_loss=logit_loss, hint_loss=hint_loss)
+    losses = {name: loss for name, loss in terms.items() if loss is not None}
+    for name, loss in losses.items():
+        if not isinstance(loss, nn.Module):
+            raise ConfigError(
+                f'{name}={loss!r:.80}: give a module, such as LabelLoss(0.7)'
+            )
     sections = ModuleSections(net, after)
     shapes = sections.probe(net, input_size)
     shallow = shapes.num_exits - 1
-    constructors = [exit_head] * shallow if callable(exit_head) else list(exit_head)
+    constructors: Sequence = [exit_head] * shallow
+    if isinstance(exit_head, (list, tuple)):
+        constructors = exit_head
     if len(constructors) != shallow:
         raise ConfigError(f'exit_head lists {len(constructors)} for {shallow} shallow exits')
-    heads = []
-    for constructor, head_shapes in zip(constructors, shapes.head_shapes()):
-        head = constructor(**fitting_shapes(constructor, **head_shapes))
-        if isinstance(head, PooledHead):
-            head.init_weights()
-        heads.append(head.to(next(net.parameters()).device))
-    terms = dict(label_loss=label_loss, logit_loss=logit_loss, hint_loss=hint_loss)
-    losses = {name: loss for name, loss in terms.items() if loss is not None}
+    heads = [_build(*pair) for pair in zip(constructors, shapes.head_shapes())]
+    heads = [head.to(next(net.parameters())) for head in heads]
     shapes.check_heads(heads, [losses] * shallow)
     return ExitNetwork(net, sections, shapes, heads, losses, freeze)
+
+
+def _build(constructor: HeadType, shapes: Dict[str, int]) -> nn.Module:
+    try:
+        head = constructor(**fitting_shapes(constructor, **shapes))
+    except ConfigError:
+        raise
+    except Exception as e:  # any constructor can raise anything
+        raise ConfigError(
+            f'exit_head: {constructor!r:.80} is not the constructor of a head, such as '
+            f'BottleneckHead: {e}'
+        ) from e
+    if not isinstance(head, nn.Module):
+        raise ConfigError(f'exit_head: {constructor!r:.80} makes a {type(head).__name__}')
+    if isinstance(head, PooledHead):
+        head.init_weights()
+    return head

@@ -1,10 +1,11 @@
 """Shapes of a network's sections, found by running it on an image of zeros."""
 
 import contextlib
-from typing import Iterator, List, Mapping, NamedTuple, Sequence, Tuple, Union
+import math
+from typing import Any, Iterator, List, Mapping, NamedTuple, Sequence, Tuple, Union
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmrazor_byot.errors import ConfigError
 
@@ -75,6 +76,39 @@ class ShapeProbe(NamedTuple):
                 )
 
 
+class DeepestSize:
+    """A forward hook of all modules that notes the size of the deepest feature map.
+
+    It is that of the last map before global pooling; convolutions and norms may follow this.
+
+    Args:
+        size (tuple[int, int, int]): (C, H, W) of the image.
+    """
+
+    def __init__(self, size: Tuple[int, int, int]) -> None:
+        self.image_size, self.value, self._pooled = size, 1, False
+
+    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            return
+        channels_last = is_channels_last(output, self.image_size)
+        size = max(output.shape[1:3] if channels_last else output.shape[2:])
+        name = type(module).__name__
+        is_global = 'Adaptive' in name or 'Global' in name
+        self._pooled = size == 1 and (is_global or self._pooled)
+        if 'Pool' not in name and not self._pooled:
+            self.value = size
+
+
+def is_channels_last(x: Tensor, size: Tuple[int, int, int]) -> bool:
+    """Whether a map is (N, H, W, C): its height and width are then in the ratio of the image's."""
+
+    def misfit(height: int, width: int) -> float:
+        return abs(math.log(height / width * size[2] / size[1]))
+
+    return misfit(*x.shape[1:3]) + 0.1 < misfit(*x.shape[2:4])  # sides are rounded
+
+
 @contextlib.contextmanager
 def eval_no_grad(module: nn.Module) -> Iterator[None]:
     """Set eval mode and disable gradients; restore the mode of every module afterwards."""
@@ -91,8 +125,8 @@ def eval_no_grad(module: nn.Module) -> Iterator[None]:
 
 def image_size(input_size: InputSize) -> Tuple[int, int, int]:
     """Expand S, (H, W) or (C, H, W) to (C, H, W), with 3 channels by default."""
-    numbers = (input_size,) if isinstance(input_size, int) else tuple(input_size)
-    if len(numbers) not in (1, 2, 3) or min(numbers) < 1:
+    numbers = tuple(input_size) if isinstance(input_size, Sequence) else (input_size,)
+    if len(numbers) not in (1, 2, 3) or not all(isinstance(n, int) and n >= 1 for n in numbers):
         raise ConfigError(f'input_size={input_size}: give S, (H, W) or (C, H, W), all positive')
     if len(numbers) == 1:
         numbers *= 2
