@@ -145,6 +145,30 @@ def test_nothing_is_waited_for():
         assert waits.places == []
 
 
+@pytest.mark.parametrize('mixed', [False, True])
+@pytest.mark.parametrize('data', [whole, listed])
+@pytest.mark.parametrize('transforms', [[], ADD])
+def test_no_copy_to_the_device_is_waited_for(transforms, data, mixed):
+    """``meta`` is another device than the CPU that is always there."""
+    preprocessor = BatchDataPreprocessor(**NORM, transforms=transforms).to('meta')
+    batch = data(images())
+    if mixed:
+        BatchSamples.of(batch['data_samples']).set_fields(gt_score=torch.rand(4, 5))
+    with Waits() as waits:
+        samples = preprocessor(batch, True)['data_samples']
+    assert waits.places == []
+    assert stack_targets(samples).is_meta
+    assert stack_targets(samples).shape == ((4, 5) if mixed else (4,))
+
+
+def test_several_labels_an_image_are_copied_to_the_device():
+    samples = [DataSample().set_gt_label(labels) for labels in ([3], [0, 2], [4, 1, 2])]
+    preprocessor = BatchDataPreprocessor(**NORM).to('meta')
+    preprocessor(dict(inputs=images()[:3], data_samples=samples), True)
+    assert [len(sample.gt_label) for sample in samples] == [1, 2, 3]
+    assert all(sample.gt_label.is_meta for sample in samples)
+
+
 @pytest.mark.parametrize(
     'settings, message',
     [

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from mmcv.transforms import BaseTransform
 from mmpretrain.models import ClsDataPreprocessor
+from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmrazor_byot.datasets import stack_images
@@ -74,6 +75,8 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
         # A copy from a GPU to the CPU has to be complete before the CPU uses it.
         self._non_blocking = self.device.type != 'cpu'
         if not (transforms or isinstance(samples, BatchSamples)):
+            if self._non_blocking and isinstance(samples, Sequence):
+                self._copy_targets(samples)
             return super().forward(data, training)
         if samples is None:
             raise ConfigError('BatchDataPreprocessor: a batch to train on needs data_samples')
@@ -109,6 +112,17 @@ class BatchDataPreprocessor(ClsDataPreprocessor):
                 images, scores = self.batch_augments(images, scores)
             samples.set_fields(gt_score=scores)
         return dict(inputs=images, data_samples=samples)
+
+    def _copy_targets(self, samples: Sequence) -> None:
+        """Copy labels and scores to the device at once; mmpretrain's code would wait for it."""
+        if not all(isinstance(sample, DataSample) for sample in samples):
+            return
+        for name in ('gt_label', 'gt_score'):
+            if samples and all(name in sample for sample in samples):
+                values = [getattr(sample, name) for sample in samples]
+                copied = torch.cat(values).to(self.device, non_blocking=True)
+                for sample, value in zip(samples, copied.split([len(v) for v in values])):
+                    getattr(sample, f'set_{name}')(value)
 
 
 def _build_batch_transform(cfg: Union[dict, Transform]) -> Transform:
