@@ -182,19 +182,21 @@ def main() -> None:
         row = measure(args, task)
         Path(task['path']).write_text(json.dumps(row))
         return
-    rows = {name: measure_apart(task) for name, task in tasks(args).items()}
     machine = describe_machine('cuda' if torch.cuda.is_available() else 'cpu')
+    rows = {}
+    for name, task in tasks(args).items():  # a run that is cut off keeps the rows before
+        rows[name] = measure_apart(task)
+        path = save_result(
+            args.name,
+            dict(machine=machine, command=' '.join(['python', *sys.argv]), rows=rows),
+            args.out,
+        )
     print(
         f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} threads, torch '
         f'{machine["torch"]}; {args.epochs} epochs; data: '
         + ', '.join(sorted({row['data'] for row in rows.values()}))
     )
     print_table(rows)
-    path = save_result(
-        args.name,
-        dict(machine=machine, command=' '.join(['python', *sys.argv]), rows=rows),
-        args.out,
-    )
     print(f'written to {path}')
 
 
