@@ -4,7 +4,7 @@ import os
 import time
 from fnmatch import fnmatch
 from math import ceil
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, Union
 
 import torch
 from mmengine.config import Config
@@ -14,16 +14,20 @@ from mmpretrain.apis import ImageClassificationInferencer
 from mmpretrain.structures import DataSample
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from mmrazor_byot.early_exit import (
     ExitPolicy,
     FixedExitPolicy,
+    PolicyFile,
     StagedNetwork,
     build_policy,
     read_policy,
     run_policy,
 )
 from mmrazor_byot.errors import ConfigError, DatasetError
+from mmrazor_byot.evaluation.collect import Network
+from mmrazor_byot.exits import ExitNetwork
 from mmrazor_byot.files import PathLike
 from mmrazor_byot.runtime.images import MAX_PIXELS, Source, list_sources
 from mmrazor_byot.runtime.results import ExitResult, exit_result
@@ -32,17 +36,18 @@ from mmrazor_byot.zoo import list_models
 from .image_pipeline import ImagePipeline, data_transforms
 from .model import Recipe, check_built, class_names, get_model, move_model
 from .pictures import draw_pictures, picture_files
+from .transform import TransformPipeline, read_transform
 
-#: A policy, its config, or a policy file; None for the model's ``predict_with``.
-Policy = Union[ExitPolicy, dict, PathLike, None]
+#: A policy, its config, or a policy file, read or not; None for the model's ``predict_with``.
+Policy = Union[ExitPolicy, dict, PolicyFile, PathLike, None]
 
 
 class ByotInferencer(ImageClassificationInferencer):
     """Inferencer for networks with exits, which stops at an early exit for easy images.
 
     Args:
-        model (BaseModel | str | Config): A config, a config file, a name in the model zoo, or a
-            built network.
+        model (BaseModel | ExitNetwork | str | Config): A config, a config file, a name in the model
+            zoo, or a built network, also a plain torch one of ``add_exits``.
         pretrained (bool | str | None): A checkpoint or ``zoo://NAME``; if True, the weights that
             the zoo has for the config; if False or None, the weights are random. Defaults to True.
         device (str | torch.device, optional): Defaults to the GPU if there is one; a built network
@@ -53,6 +58,9 @@ class ByotInferencer(ImageClassificationInferencer):
             None, the model's ``predict_with``. ``inferencer.policy`` can be set later too.
         config (str | Config, optional): The config of a built network without ``_config``.
         show_progress (bool): Show a progress bar on stderr. Defaults to True.
+        transform (Callable, optional): How images are prepared for a plain torch network, a
+            transform of torchvision or timm, see
+            :func:`~mmrazor_byot.apis.transform.read_transform`.
         max_pixels (int): The largest image file that is read. Defaults to 100 million pixels.
 
     Raises:
@@ -71,7 +79,7 @@ class ByotInferencer(ImageClassificationInferencer):
 
     def __init__(
         self,
-        model: Union[BaseModel, Recipe],
+        model: Union[Network, Recipe],
         pretrained: Union[bool, PathLike, None] = True,
         device: Union[str, torch.device, None] = None,
         classes: Optional[Sequence[str]] = None,
@@ -79,17 +87,22 @@ class ByotInferencer(ImageClassificationInferencer):
         config: Optional[Recipe] = None,
         show_progress: bool = True,
         max_pixels: int = MAX_PIXELS,
+        transform: Any = None,
     ) -> None:
-        if isinstance(model, BaseModel):
-            check_built(model, pretrained, config)
+        _check_settings(max_pixels=max_pixels)
+        self.max_pixels = max_pixels
+        if isinstance(model, (BaseModel, ExitNetwork)):
+            check_built(model, pretrained, config, transform)
             if device is not None:
                 move_model(model, device)
         else:
             gpu_if_any = 'cuda' if torch.cuda.is_available() else 'cpu'
             model = get_model(model, pretrained, device or gpu_if_any)
-        _check_settings(max_pixels=max_pixels)
-        self.max_pixels = max_pixels
-        super().__init__(model, pretrained=None)
+        if isinstance(model, ExitNetwork):
+            self._init_plain(model, transform)
+        else:
+            super().__init__(model, pretrained=None)
+            self._preprocess = _data_preprocessor(model)
         self.classes = class_names(self.model, classes)
         self.policy = policy
         self.device = next(self.model.parameters()).device
@@ -104,18 +117,7 @@ class ByotInferencer(ImageClassificationInferencer):
 
     @policy.setter
     def policy(self, policy: Policy) -> None:
-        if policy is None:
-            answer = getattr(self.model, 'predict_with', 'deepest')
-            exit_number = answer if isinstance(answer, int) else -1
-            policy = FixedExitPolicy(exit_number, ensemble=answer == 'ensemble')
-        elif isinstance(policy, (str, os.PathLike)):
-            file = read_policy(os.fspath(policy))
-            file.check(self.model.num_exits, self.model.num_classes)
-            policy = file.policy
-        elif not isinstance(policy, ExitPolicy):
-            policy = build_policy(policy)
-        policy.check(self.model.num_exits)
-        self._policy = policy
+        self._policy = _read_policy(policy, self.model)
 
     def __call__(
         self,
@@ -189,6 +191,18 @@ class ByotInferencer(ImageClassificationInferencer):
                 result.keep_image(image, self.max_pixels)
         return results
 
+    def _init_plain(self, model: ExitNetwork, transform: Any) -> None:
+        """What mmpretrain's constructor does, for a plain torch network."""
+        read = read_transform(transform)
+        self.model, self.config, self.visualizer = model.eval(), Config(), None
+        self.pipeline = TransformPipeline(read, model.input_size, self.max_pixels)
+        normalize = read.preprocessing().to(next(model.parameters()).device)
+
+        def preprocess(data: dict) -> Tensor:
+            return normalize(data['inputs'].to(self.device).permute(0, 2, 3, 1))
+
+        self._preprocess = preprocess
+
     def _init_pipeline(self, cfg: Config) -> ImagePipeline:
         return ImagePipeline(data_transforms(cfg), self.model.input_size, self.max_pixels)
 
@@ -226,7 +240,7 @@ class ByotInferencer(ImageClassificationInferencer):
             self._warmed_up.add(shape)
         self._synchronize()
         start = time.perf_counter()
-        images = self.model.data_preprocessor(data, False)['inputs']
+        images = self._preprocess(data)
         outcome = run_policy(self.network, images, self.policy)
         self._synchronize()
         time_ms = (time.perf_counter() - start) * 1000 / len(images)
@@ -269,6 +283,27 @@ class ByotInferencer(ImageClassificationInferencer):
     def list_models(pattern: Optional[str] = None) -> List[str]:
         """Names of the zoo's models with weights that match a pattern such as ``'*resnet*'``."""
         return [m.name for m in list_models() if m.weights and fnmatch(m.name, pattern or '*')]
+
+
+def _read_policy(policy: Policy, model: Network) -> ExitPolicy:
+    """The policy for a network; a ConfigError if it does not fit."""
+    if isinstance(policy, (str, os.PathLike)):
+        policy = read_policy(policy)
+    if isinstance(policy, PolicyFile):
+        policy.check(model.num_exits, model.num_classes)
+        return policy.policy
+    if policy is None:
+        answer = getattr(model, 'predict_with', 'deepest')
+        exit_number = answer if isinstance(answer, int) else -1
+        policy = FixedExitPolicy(exit_number, ensemble=answer == 'ensemble')
+    elif not isinstance(policy, ExitPolicy):
+        policy = build_policy(policy)
+    policy.check(model.num_exits)
+    return policy
+
+
+def _data_preprocessor(model: BaseModel) -> Callable[[dict], Tensor]:
+    return lambda data: model.data_preprocessor(data, False)['inputs']
 
 
 def _check_settings(**settings: Any) -> None:

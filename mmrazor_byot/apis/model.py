@@ -11,6 +11,7 @@ from mmpretrain.registry import DATASETS
 from mmrazor_byot.datasets import image_settings
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.evaluation.collect import Network
+from mmrazor_byot.exits import ExitNetwork
 from mmrazor_byot.files import PathLike
 from mmrazor_byot.launch import load_config
 from mmrazor_byot.models.loading import build_model, dataset_meta, load_byot
@@ -69,13 +70,24 @@ def _check_exits(model: BaseModel) -> None:
         )
 
 
-def check_built(model: BaseModel, pretrained: object, config: Optional[Recipe]) -> None:
+def check_built(
+    model: Network, pretrained: object, config: Optional[Recipe], transform: object = None
+) -> None:
     """Set the config of a built network, and check the network."""
     if pretrained not in (True, False, None):
         raise ConfigError(
             f'pretrained={pretrained}: a built network has its weights; give a config instead, '
             'or load them before'
         )
+    if isinstance(model, ExitNetwork):
+        if transform is None or config is not None:
+            raise ConfigError(
+                'a plain torch network needs transform=, the transform of torchvision or timm that '
+                'prepares test images, and no config'
+            )
+        return
+    if transform is not None:
+        raise ConfigError('transform= is for plain torch networks; here the config prepares images')
     if config is not None:
         model._config = read_recipe(config)
     if getattr(model, '_config', None) is None:

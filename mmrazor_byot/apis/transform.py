@@ -1,13 +1,15 @@
 """Preparation of images for a network: steps on the pixels, then normalization."""
 
-from typing import Any, List, NamedTuple, Optional, Sequence
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
+from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.runtime.resize import check_interpolation
+from mmrazor_byot.runtime.images import Source, read_image
+from mmrazor_byot.runtime.resize import check_interpolation, prepare
 
 #: Transforms of torchvision and timm after which pixels are floats from 0 to 1.
 TO_FLOAT = ('ToTensor', 'MaybeToTensor', 'ConvertImageDtype')
@@ -101,6 +103,30 @@ def read_transform(transform: Any) -> ImageTransform:
     if not scale:
         raise ConfigError(f'transform: {transform} does not end with a tensor; add ToTensor()')
     return ImageTransform(steps, *_scaled(mean, std, scale))
+
+
+class TransformPipeline:
+    """Reads an image and takes the steps of a transform, for the inferencer.
+
+    The network's ``input_size`` is (C, H, W).
+    """
+
+    def __init__(
+        self, transform: ImageTransform, input_size: Tuple[int, int, int], max_pixels: int
+    ) -> None:
+        self.steps, self.size, self.max_pixels = transform.steps, input_size[1:], max_pixels
+
+    def __call__(self, source: Source, name: str = 'the image') -> dict:
+        """Read and prepare an image, see :func:`read_image`.
+
+        Returns:
+            dict: ``inputs`` (3, H, W) uint8 RGB, and ``data_samples``.
+
+        Raises:
+            DatasetError: The image cannot be read.
+        """
+        image = prepare(read_image(source, self.max_pixels, name=name), self.steps, self.size)
+        return dict(inputs=torch.tensor(image).permute(2, 0, 1), data_samples=DataSample())
 
 
 def _resize(size: Any, interpolation: Any) -> dict:
