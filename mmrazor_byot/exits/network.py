@@ -145,9 +145,7 @@ def add_exits(
     losses = {name: loss for name, loss in terms.items() if loss is not None}
     for name, loss in losses.items():
         if not isinstance(loss, nn.Module):
-            raise ConfigError(
-                f'{name}={loss!r:.80}: give a module, such as LabelLoss(0.7)'
-            )
+            raise ConfigError(f'{name}={loss!r:.80}: give a module, such as LabelLoss(0.7)')
     sections = ModuleSections(net, after)
     shapes = sections.probe(net, input_size)
     shallow = shapes.num_exits - 1
