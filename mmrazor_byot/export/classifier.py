@@ -17,6 +17,7 @@ from mmrazor_byot.files import write_bytes, write_text
 from mmrazor_byot.models.algorithms import BYOT
 from mmrazor_byot.models.backbones import find_unused_modules
 from mmrazor_byot.models.loading import load_byot
+from mmrazor_byot.models.torch_classifier import TorchClassifier
 from mmrazor_byot.registry import MODELS
 
 from .file_pipeline import file_loader
@@ -68,6 +69,11 @@ def export_classifier(
         NonFiniteOutputError: The exit answers with NaN.
     """
     model, state, meta = load_byot(cfg, checkpoint)
+    if isinstance(model.architecture, TorchClassifier):
+        raise ConfigError(
+            f'the architecture of {cfg.filename} is a TorchClassifier, of which mmpretrain has no '
+            'config; export it as one ONNX file by tools/deploy/export_onnx.py, with --exit'
+        )
     count = model.num_exits
     exit_number = count if exit_number is None else exit_number
     if not 1 <= exit_number <= count:

@@ -123,6 +123,20 @@ def test_what_cannot_be_cut_says_so(tmp_path):
     export_classifier(cfg, checkpoint, tmp_path / 'out')
 
 
+def test_a_classifier_of_torch_says_what_to_use(tmp_path):
+    network = dict(type='torchvision.models.mobilenet_v3_small', num_classes=5)
+    architecture = dict(
+        type='mmrazor_byot.TorchClassifier', network=network, after=['features.1', 'features.6']
+    )
+    model = dict(type='mmrazor_byot.BYOT', architecture=architecture)
+    (tmp_path / 'net.py').write_text(Config(dict(model=model)).pretty_text)
+    cfg = Config.fromfile(tmp_path / 'net.py')
+    _, checkpoint = save_weights(cfg, tmp_path / 'net.pth')
+    with pytest.raises(ConfigError, match='one ONNX file by tools/deploy/export_onnx.py'):
+        export_classifier(cfg, checkpoint, tmp_path / 'out', 1)
+    assert not (tmp_path / 'out').exists()
+
+
 def test_a_checkpoint_that_does_not_fit(resnet, tmp_path):
     cfg, model, _ = resnet
     state = model.state_dict()
