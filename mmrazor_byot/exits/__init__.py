@@ -8,6 +8,7 @@ from .kept_maps import KeptMaps, keep_maps
 from .losses import HintLoss, LabelLoss, LogitLoss, hint_loss, logit_loss
 from .method import ExitOutput, SectionOutput, exit_losses, forward_exits
 from .network import ExitNetwork, add_exits
+from .train import train_exits
 
 __all__ = [
     'BottleneckHead',
@@ -26,4 +27,5 @@ __all__ = [
     'hint_loss',
     'keep_maps',
     'logit_loss',
+    'train_exits',
 ]
