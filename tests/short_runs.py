@@ -92,11 +92,20 @@ class Noise(Dataset):
         return dict(inputs=self.images[i], data_samples=sample)
 
 
-def loader(count, shuffle):
+@DATASETS.register_module()
+class FlippedNoise(Noise):
+    """Half of the images are flipped, at random."""
+
+    def __getitem__(self, i):
+        data = super().__getitem__(i)
+        return dict(data, inputs=data['inputs'].flip(2)) if torch.rand(()) < 0.5 else data
+
+
+def loader(count, shuffle, dataset='Noise'):
     return dict(
         batch_size=8,
         num_workers=0,
-        dataset=dict(type='mmrazor_byot.Noise', count=count),
+        dataset=dict(type=f'mmrazor_byot.{dataset}', count=count),
         sampler=dict(type='DefaultSampler', shuffle=shuffle),
         collate_fn=dict(type='default_collate'),
     )

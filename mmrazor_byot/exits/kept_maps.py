@@ -9,9 +9,10 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from mmrazor_byot.errors import ConfigError
+from mmrazor_byot.files import check_writable
 
 from .method import SectionOutput
 from .shapes import eval_no_grad
@@ -30,10 +31,13 @@ class KeptMaps(Dataset):
         fields (Sequence[Tensor]): The maps, features and logits, each (views * M, ...).
         target (Tensor, optional): Class indices or probabilities, (views * M, ...).
         views (int): Number of views of each image.
+        dtype (torch.dtype): Type of the maps in a batch, the network's.
     """
 
-    def __init__(self, fields: Sequence[Tensor], target: Optional[Tensor], views: int) -> None:
-        self.fields, self.target, self.views = fields, target, views
+    def __init__(
+        self, fields: Sequence[Tensor], target: Optional[Tensor], views: int, dtype: torch.dtype
+    ) -> None:
+        self.fields, self.target, self.views, self.dtype = fields, target, views, dtype
 
     def __len__(self) -> int:
         return len(self.fields[0]) // self.views
@@ -45,7 +49,7 @@ class KeptMaps(Dataset):
         """A batch, for torch's DataLoader."""
         view = torch.randint(self.views, (len(indices),))
         rows = view * len(self) + torch.as_tensor(indices)
-        *maps, feature, logits = (field[rows].float() for field in self.fields)
+        *maps, feature, logits = (field[rows].to(self.dtype) for field in self.fields)
         target = None if self.target is None else self.target[rows]
         return SectionOutput(tuple(maps), feature, logits), target
 
@@ -73,8 +77,8 @@ def keep_maps(
 
     Args:
         model (ExitNetwork | BYOT): A frozen network, such as ``add_exits(..., freeze=True)``.
-        loader (DataLoader): Batches of images (N, C, H, W), or of images and targets, always in the
-            same order; not shuffled.
+        loader (DataLoader): Batches of images (N, C, H, W), or of images and targets; not shuffled
+            if there are several views.
         views (int): How often to go through the loader: more than once if it augments images at
             random. Defaults to 1.
         folder (str | Path, optional): Keep the maps in a file in this folder, which is removed when
@@ -84,14 +88,20 @@ def keep_maps(
         prepare (Callable, optional): Turns a batch into images and target.
 
     Raises:
-        ConfigError: The network is not frozen, there are no images, or there is no space.
+        ConfigError: The network is not frozen, there are no images, there is no space, or the maps
+            do not fit the type.
     """
     if not getattr(model, 'frozen', False):
         raise ConfigError(
-            'keep_maps: the network is trained, so its maps change; freeze it (freeze=True)'
+            'keep_maps: the network is trained, so its maps change; freeze it: freeze=True of '
+            'add_exits, freeze_architecture=True of BYOT'
         )
     if not isinstance(views, int) or views < 1:
         raise ConfigError(f'keep_maps: views={views!r}; an integer, at least 1')
+    if dtype is not None and not getattr(dtype, 'is_floating_point', False):
+        raise ConfigError(f'keep_maps: dtype={dtype!r}; a floating point type of torch')
+    if views > 1 and isinstance(loader.sampler, RandomSampler):
+        raise ConfigError(f'keep_maps: {views} views need images in one order: shuffle=False')
     fields: List[Tensor] = []
     targets: List[Tensor] = []
     device, stop = next(model.parameters()).device, 0
@@ -101,19 +111,21 @@ def keep_maps(
             maps, *others = model.forward_sections(images.to(device))
             outputs = [*maps, *others]
             if not fields:
-                images_in_all = len(loader.dataset)  # type: ignore[arg-type]
-                count = min(len(loader) * len(images), images_in_all)
+                count = min(len(loader) * len(images), len(loader.sampler))  # type: ignore[arg-type]
                 fields = _allocate(outputs, count, views, folder, dtype)
             start, stop = stop, stop + len(images)
+            if stop > len(fields[0]):
+                raise ConfigError(f'keep_maps: the loader goes on after its {count} images')
             for field, output in zip(fields, outputs):
                 field[start:stop] = output
+                if dtype and not field[start:stop].isfinite().all():
+                    raise ConfigError(f'keep_maps: the maps have values that {dtype} cannot hold')
             if target is not None:
                 targets.append(target.cpu())
     if not stop:
         raise ConfigError('keep_maps: the loader has no images')
-    return KeptMaps(
-        [field[:stop] for field in fields], torch.cat(targets) if targets else None, views
-    )
+    kept = [field[:stop] for field in fields]
+    return KeptMaps(kept, torch.cat(targets) if targets else None, views, outputs[0].dtype)
 
 
 def _images_and_target(batch: Any) -> Tuple[Tensor, Optional[Tensor]]:
@@ -136,6 +148,7 @@ def _allocate(
         where, free = 'memory', os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
     else:
         where = f'"{os.fspath(folder)}"'
+        check_writable(folder, is_folder=True)
         os.makedirs(folder, exist_ok=True)
         free = shutil.disk_usage(folder).free
     about = f'feature maps of {count:,} images in {views} views: {needed / 1e9:.2f} GB in {where}'

@@ -1,6 +1,7 @@
 """Be Your Own Teacher in torch alone: feature maps -> exits -> losses (arXiv 1905.08094)."""
 
 from typing import (
+    Any,
     Callable,
     Dict,
     Iterable,
@@ -38,6 +39,11 @@ class SectionOutput(NamedTuple):
     maps: Tuple[Tensor, ...]  #: Feature maps of section 1 to C - 1, (N, C_i, H_i, W_i).
     feature: Tensor  #: The deepest exit's feature, (N, D).
     logits: Tensor  #: The deepest exit's logits, (N, K).
+
+    def to(self, *args: Any, **kwargs: Any) -> 'SectionOutput':
+        """Move or cast all tensors; arguments as of ``Tensor.to``."""
+        maps = tuple(x.to(*args, **kwargs) for x in self.maps)
+        return SectionOutput(maps, *(x.to(*args, **kwargs) for x in self[1:]))
 
 
 def forward_exits(sections: SectionOutput, heads: Iterable[ExitHead]) -> List[ExitOutput]:
