@@ -189,7 +189,7 @@ def _read(file: Path, source: str, map_location: Any = 'cpu') -> dict:
 
 
 def _load_file(file: Path, map_location: Any) -> Any:
-    if file.suffix != '.safetensors':
+    if '.safetensors' not in file.name:  # while it is downloaded, its name is longer
         return torch.load(file, map_location=map_location, weights_only=True)
     try:
         from safetensors.torch import load_file

@@ -318,3 +318,12 @@ def test_a_cache_that_cannot_be_written(serve, cache):
         load(url)
     os.remove(cache)
     assert load(url) == {} and Path(cache).is_dir()
+
+
+def test_safetensors_over_http(serve):
+    safetensors = pytest.importorskip('safetensors.torch')
+    weight = torch.arange(6.0).view(2, 3)
+    data = safetensors.save(dict(weight=weight))
+    url = serve(data, 'net.safetensors')
+    assert torch.equal(load(url)['weight'], weight)
+    refused(lambda: load(serve(data[:-8], 'cut.safetensors')), 'cut.safetensors', 'truncated')

@@ -1,7 +1,7 @@
 """Build a network from its config, and load its weights."""
 
 import copy
-from typing import Dict, Optional, Tuple, TypeVar
+from typing import Dict, Mapping, Optional, Tuple, TypeVar
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -15,7 +15,7 @@ from mmrazor_byot.state_dict import describe_difference, rename_like
 
 from .algorithms import BYOT
 from .mmrazor_keys import rename_mmrazor_keys
-from .plain_weights import rename_plain_keys
+from .plain_weights import ARCHITECTURE, match_names, rename_plain_keys
 
 Model = TypeVar('Model', bound=nn.Module)
 
@@ -66,8 +66,7 @@ def load_weights(
     """
     loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
     state = convert_state_dict(model, loaded)
-    difference = describe_difference(model, state)
-    if difference:
+    if difference := describe_misfit(model, state):
         raise CheckpointError(
             f'checkpoint "{checkpoint}" does not fit the model of {cfg.filename}: {difference}'
         )
@@ -93,3 +92,21 @@ def convert_state_dict(model: nn.Module, checkpoint: dict) -> Dict[str, Tensor]:
     if isinstance(model, BYOT):
         return dict(rename_plain_keys(model, rename_mmrazor_keys(state)))
     return dict(state)
+
+
+def describe_misfit(model: nn.Module, state: Mapping[str, Tensor]) -> str:
+    """What of the weights of :func:`convert_state_dict` does not fit a model; empty if all fit."""
+    difference = describe_difference(model, state)
+    if not isinstance(model, BYOT) or any(key.startswith('exit_heads.') for key in state):
+        return difference
+    name = type(model.architecture).__name__
+    if difference := describe_architecture_misfit(model, state):
+        return f'it has no exits, and for the {name} {difference}'
+    return f'it is of the {name} without exits; to train them, set load_from=... or init_cfg'
+
+
+def describe_architecture_misfit(model: BYOT, state: Mapping[str, Tensor]) -> str:
+    """What of them does not fit the classifier without its exits; empty if all fit."""
+    named = {k.removeprefix(ARCHITECTURE): k for k in state if k.startswith(ARCHITECTURE)}
+    own = {name: state[key] for name, key in named.items()} or state
+    return describe_difference(model.architecture, match_names(model.architecture, own))

@@ -21,6 +21,8 @@ def take_pretrained(architecture: BaseModel) -> Optional[dict]:
         ConfigError: It has unknown settings.
     """
     init_cfg = architecture.init_cfg
+    if isinstance(init_cfg, (list, tuple)) and len(init_cfg) == 1:
+        init_cfg = init_cfg[0]
     if not isinstance(init_cfg, dict) or init_cfg.get('type') != 'Pretrained':
         return None
     settings = {key: value for key, value in init_cfg.items() if key != 'type'}
@@ -50,7 +52,13 @@ def load_pretrained(classifier: nn.Module, checkpoint: str, prefix: str = '') ->
     state = loaded.get('state_dict', loaded)
     if prefix:
         prefix = prefix.removesuffix('.') + '.'
-        state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        found = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        if not found:
+            raise CheckpointError(
+                f'checkpoint "{checkpoint}" has no weights whose names begin with "{prefix}"; the '
+                f'first are {list(state)[:3]}'
+            )
+        state = found
     state = match_names(classifier, state)
     if difference := describe_difference(classifier, state):
         raise CheckpointError(
@@ -98,6 +106,20 @@ def rename_plain_keys(model: BaseModel, state: Mapping[str, Any]) -> Mapping[str
     if any(key.startswith(ARCHITECTURE) for key in state):
         return state
     renamed = match_names(model.architecture, state)
-    if describe_difference(model.architecture, renamed):
+    own = model.architecture.state_dict()
+    needed = {key for key in own if not key.endswith('_tracked')}
+    if not needed <= renamed.keys() <= own.keys():
         return state
     return OrderedDict((ARCHITECTURE + key, value) for key, value in renamed.items())
+
+
+def is_untrained(network: nn.Module) -> bool:
+    """Whether a network has norm layers, and all have the bias and mean that they are made with."""
+    initial = [
+        value
+        for module in network.modules()
+        if 'Norm' in type(module).__name__
+        for name, value in module.state_dict().items()
+        if name in ('bias', 'running_mean')
+    ]
+    return bool(initial) and not any(value.any() for value in initial)

@@ -132,6 +132,17 @@ def _set_field(sample: DataSample, name: str, values: Tensor, i: int) -> None:
 
 
 def stack_targets(data_samples: Sequence[DataSample]) -> Tensor:
-    """Class indices (N,) of a batch, or probabilities (N, K) where its labels are mixed."""
+    """Class indices (N,) of a batch, or probabilities (N, K) where its labels are mixed.
+
+    Raises:
+        DatasetError: There are no labels.
+    """
     samples = BatchSamples.of(data_samples)
-    return samples.gt_score if samples.has('gt_score') else samples.gt_label
+    if samples.has('gt_score'):
+        return samples.gt_score
+    if not samples.has('gt_label'):
+        raise DatasetError(
+            'the images have no labels (gt_label), which label losses need; without, only exits '
+            'of a frozen network learn: freeze_architecture=True and label_loss=None'
+        )
+    return samples.gt_label

@@ -7,9 +7,13 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmrazor_byot.errors import CheckpointError, ConfigError
-from mmrazor_byot.models.loading import convert_state_dict
+from mmrazor_byot.models.loading import (
+    convert_state_dict,
+    describe_architecture_misfit,
+    describe_misfit,
+)
 from mmrazor_byot.registry import HOOKS
-from mmrazor_byot.state_dict import describe_difference, other_types
+from mmrazor_byot.state_dict import other_types
 
 from .utils import is_training, unwrap
 
@@ -30,8 +34,7 @@ class CheckpointCheckHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """ConfigError if a frozen architecture has random weights."""
         model: Any = unwrap(runner.model)
-        loaded = runner._load_from or runner._resume
-        if getattr(model, 'frozen', False) and not (loaded or model.has_weights):
+        if getattr(model, 'frozen', False) and not (runner._has_loaded or model.has_weights):
             raise ConfigError(
                 'freeze_architecture=True, but the architecture has random weights: set '
                 "model.architecture.init_cfg=dict(type='Pretrained', checkpoint=...) or load_from"
@@ -46,6 +49,10 @@ class CheckpointCheckHook(Hook):
         source = f'the last checkpoint in {runner.work_dir}'
         if runner._load_from:
             source = f'checkpoint "{runner._load_from}"'
+        if 'state_dict' not in checkpoint:  # which EMAHook reads
+            weights = dict(checkpoint)
+            checkpoint.clear()
+            checkpoint['state_dict'] = weights
         model: Any = unwrap(runner.model)
         states = [checkpoint]
         if runner._resume:
@@ -61,29 +68,19 @@ class CheckpointCheckHook(Hook):
                 states.append({k: average[k] for k in average if k.startswith('module.')})
         for number, weights in enumerate(states):
             state = convert_state_dict(model, weights)
-            difference = describe_difference(model, state)
-            if getattr(model, 'frozen', False):
-                _check_frozen(model.architecture, state, source)
+            difference = describe_misfit(model, state)
+            frozen = getattr(model, 'frozen', False)
+            if frozen and (misfit := describe_architecture_misfit(model, state)):
+                raise CheckpointError(
+                    f'{source} does not fit the frozen {type(model.architecture).__name__}: '
+                    f'{misfit}'
+                )
             fine_tuning = is_training(runner) and not runner._resume
             if difference and not (fine_tuning and _most_fit(model, state)):
                 average = ' (ema_state_dict)' if number else ''
                 raise CheckpointError(
                     f'{source}{average} does not fit the {type(model).__name__}: {difference}'
                 )
-
-
-def _check_frozen(architecture: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """The weights that are not trained must all be there."""
-    own = {
-        key.removeprefix('architecture.'): value
-        for key, value in state.items()
-        if key.startswith('architecture.')
-    }
-    if difference := describe_difference(architecture, own):
-        raise CheckpointError(
-            f'{source} does not fit the frozen architecture, {type(architecture).__name__}: '
-            f'{difference}'
-        )
 
 
 def _check_ema_hook(runner: Runner, source: str) -> None:

@@ -16,7 +16,12 @@ from mmrazor_byot.structures import BatchSamples, stack_targets
 
 from ..heads import complete_exit_head
 from ..mmrazor_keys import load_mmrazor_keys
-from ..plain_weights import load_plain_keys, load_pretrained, take_pretrained
+from ..plain_weights import (
+    is_untrained,
+    load_plain_keys,
+    load_pretrained,
+    take_pretrained,
+)
 from ..sections import build_architecture, probe_shapes
 from ..torch_classifier import TorchClassifier
 
@@ -137,16 +142,15 @@ class BYOT(BaseAlgorithm):
             'label_loss' in losses for losses in self.exit_losses
         )
         #: Whether the architecture comes with weights, so that it can be frozen.
-        self.has_weights = bool(
-            self.pretrained
-            or not isinstance(architecture, dict)
-            or isinstance(self.architecture, TorchClassifier)
-        )
+        self.has_weights = bool(self.pretrained)
+        if not isinstance(architecture, dict) or isinstance(self.architecture, TorchClassifier):
+            self.has_weights |= not is_untrained(self.architecture)
         if freeze_architecture:
             self.architecture.requires_grad_(False)
             self.architecture.eval()
-            # A built classifier is trained; MMEngine's Runner would initialize it again.
-            self.architecture._is_init = not isinstance(architecture, dict)
+            if not isinstance(architecture, dict):
+                # A built classifier is trained; MMEngine's Runner would initialize it again.
+                self.architecture._is_init = True
 
     def init_weights(self) -> None:
         """Initialize the weights, and load those of the architecture's ``init_cfg``.
