@@ -58,17 +58,20 @@ class Accuracy(NamedTuple):
 
 
 class Export(NamedTuple):
-    """The result of :func:`export_onnx`.
+    """The result of :func:`write_export`; it prints as a table.
 
     Attributes:
         metadata (Metadata): Metadata of the file.
         difference (float): Largest difference of a score from torch's, in fp32.
-        accuracy (dict): Precision to its :class:`Accuracy`; empty with ``no_data``.
+        accuracy (dict): Precision to its :class:`Accuracy`; empty without test images.
     """
 
     metadata: Metadata
     difference: float
     accuracy: Dict[str, Accuracy]
+
+    def __str__(self) -> str:
+        return format_export(self)
 
 
 class Source(NamedTuple):
