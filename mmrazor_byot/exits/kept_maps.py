@@ -164,7 +164,8 @@ def _allocate(
     # Its space is freed when it is not used any more, however the process ends.
     with tempfile.NamedTemporaryFile(dir=os.fspath(folder)) as file:
         try:
-            os.posix_fallocate(file.fileno(), 0, needed)  # or a full disk would kill the process
+            if hasattr(os, 'posix_fallocate'):  # or a full disk would kill the process
+                os.posix_fallocate(file.fileno(), 0, needed)
         except OSError as e:
             raise ConfigError(f'cannot keep the {about}: {e.strerror}') from e
         whole = torch.from_file(file.name, shared=True, size=sum(sizes), dtype=dtype)
