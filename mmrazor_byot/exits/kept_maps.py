@@ -1,6 +1,5 @@
 """Feature maps of a frozen network, computed once and kept: an epoch costs only the exits."""
 
-import itertools
 import os
 import shutil
 import tempfile
@@ -12,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from mmrazor_byot.errors import ConfigError
-from mmrazor_byot.files import check_writable
 
 from .method import SectionOutput
 from .shapes import eval_no_grad
@@ -106,7 +104,7 @@ def keep_maps(
     targets: List[Tensor] = []
     device, stop = next(model.parameters()).device, 0
     with eval_no_grad(model):
-        for batch in itertools.chain.from_iterable(itertools.repeat(loader, views)):
+        for batch in (batch for _ in range(views) for batch in loader):
             images, target = (prepare or _images_and_target)(batch)
             maps, *others = model.forward_sections(images.to(device))
             outputs = [*maps, *others]
@@ -144,13 +142,14 @@ def _allocate(
     dtype = dtype or outputs[0].dtype
     sizes = [torch.Size(shape).numel() for shape in shapes]
     needed = sum(sizes) * dtype.itemsize
-    if folder is None:
-        where, free = 'memory', os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-    else:
+    where, free = 'memory', os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    if folder is not None:
+        try:
+            os.makedirs(folder, exist_ok=True)
+            free = shutil.disk_usage(folder).free
+        except (OSError, TypeError, ValueError) as e:
+            raise ConfigError(f'cannot keep feature maps in folder={folder!r}: {e}') from e
         where = f'"{os.fspath(folder)}"'
-        check_writable(folder, is_folder=True)
-        os.makedirs(folder, exist_ok=True)
-        free = shutil.disk_usage(folder).free
     about = f'feature maps of {count:,} images in {views} views: {needed / 1e9:.2f} GB in {where}'
     if needed > free:
         raise ConfigError(
@@ -161,14 +160,14 @@ def _allocate(
         print(about, flush=True)
     if folder is None:
         return [torch.empty(shape, dtype=dtype) for shape in shapes]
-    # Its space is freed when it is not used any more, however the process ends.
-    with tempfile.NamedTemporaryFile(dir=os.fspath(folder)) as file:
-        try:
+    try:
+        # Its space is freed when it is not used any more, however the process ends.
+        with tempfile.NamedTemporaryFile(dir=os.fspath(folder)) as file:
             if hasattr(os, 'posix_fallocate'):  # or a full disk would kill the process
                 os.posix_fallocate(file.fileno(), 0, needed)
-        except OSError as e:
-            raise ConfigError(f'cannot keep the {about}: {e.strerror}') from e
-        whole = torch.from_file(file.name, shared=True, size=sum(sizes), dtype=dtype)
+            whole = torch.from_file(file.name, shared=True, size=sum(sizes), dtype=dtype)
+    except (OSError, RuntimeError) as e:
+        raise ConfigError(f'cannot keep the {about}: {e}') from e
     return [part.view(shape) for part, shape in zip(whole.split(sizes), shapes)]
 
 

@@ -50,6 +50,8 @@ def train_exits(
     for _ in range(epochs):
         total = torch.zeros((), device=weight.device)
         for sections, target in loader:
+            sections = sections.to(weight.device)
+            target = None if target is None else target.to(weight.device)
             loss = torch.stack(list(model.loss(sections, target).values())).sum()
             optimizer.zero_grad()
             loss.backward()

@@ -101,8 +101,8 @@ def describe_misfit(model: nn.Module, state: Mapping[str, Tensor]) -> str:
         return difference
     name = type(model.architecture).__name__
     if difference := describe_architecture_misfit(model, state):
-        return f'it has no exits, and for the {name} {difference}'
-    return f'it is of the {name} without exits; to train them, set load_from=... or init_cfg'
+        return f'it has no exit heads; {name}: {difference}'
+    return f'it is the {name} alone, without exit heads: train them first, with load_from=...'
 
 
 def describe_architecture_misfit(model: BYOT, state: Mapping[str, Tensor]) -> str:

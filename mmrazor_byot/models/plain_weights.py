@@ -26,24 +26,25 @@ def take_pretrained(architecture: BaseModel) -> Optional[dict]:
     if not isinstance(init_cfg, dict) or init_cfg.get('type') != 'Pretrained':
         return None
     settings = {key: value for key, value in init_cfg.items() if key != 'type'}
-    unknown = settings.keys() - {'checkpoint', 'prefix', 'map_location'}
-    if unknown or not settings.get('checkpoint'):
+    settings.pop('map_location', None)
+    names = [settings.get('checkpoint'), settings.get('prefix') or '']
+    if settings.keys() - {'checkpoint', 'prefix'} or not all(isinstance(n, str) for n in names):
         raise ConfigError(
             f'architecture.init_cfg={dict(init_cfg)}: give the checkpoint and, if needed, the '
             'prefix of the names of its weights'
         )
     architecture.init_cfg = None
-    settings.pop('map_location', None)
     return settings
 
 
-def load_pretrained(classifier: nn.Module, checkpoint: str, prefix: str = '') -> None:
+def load_pretrained(classifier: nn.Module, checkpoint: str, prefix: Optional[str] = None) -> None:
     """Load a checkpoint into a classifier; each weight must fit.
 
     Args:
         classifier (nn.Module): The classifier.
         checkpoint (str): File or URL.
-        prefix (str): Load only the weights whose names begin with it. By default it is found.
+        prefix (str, optional): Load only the weights whose names begin with it. By default it is
+            found.
 
     Raises:
         CheckpointError: The checkpoint is broken or does not fit.

@@ -1,6 +1,6 @@
 """Any classifier of torch, for configs."""
 
-from typing import Any, Callable, Optional, Sequence, Union
+from typing import Any, Optional, Sequence, Union
 
 from mmengine.utils import get_object_from_string
 from mmpretrain.models import TimmClassifier
@@ -61,10 +61,15 @@ class TorchClassifier(TimmClassifier):
 
 
 def _build(network: dict) -> nn.Module:
+    if not isinstance(network, dict) or 'type' not in network:
+        raise ConfigError(f'architecture.network={network!r}: give its type and arguments')
     arguments = dict(network)
-    build: Union[str, Callable[..., Any]] = arguments.pop('type')
+    build: Any = arguments.pop('type')
     try:
-        built = (get_object_from_string(build) if isinstance(build, str) else build)(**arguments)
+        found = get_object_from_string(build) if isinstance(build, str) else build
+        if not callable(found):
+            raise ImportError('no such class or function can be imported')
+        built = found(**arguments)
     except Exception as e:  # of an import, or of any constructor
         raise ConfigError(
             f'architecture.network: {build}({arguments}) failed: {type(e).__name__}: '

@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+import exits
 import files
 import pytest
 import settings
@@ -30,6 +31,8 @@ SURFACES = {
     files.checkpoints: 400,
     files.runtime: 600,
     files.images: 500,
+    exits.plain_exits: 300,
+    exits.pretrained: 300,
     settings.configs: 60,
     settings.misspelt: 240,
     settings.costs: 160,

@@ -233,12 +233,12 @@ def refusal(checkpoint, tmp_path, architecture) -> str:
 def test_testing_needs_the_exits(classifier, tiny_architecture, tmp_path):
     """Not the names of all weights of the heads."""
     state = classifier.state_dict()
-    alone = 'it is of the ImageClassifier without exits; to train them, set load_from=... or '
+    alone = 'it is the ImageClassifier alone, without exit heads: train them first, with load_from'
     for checkpoint in (state, dict(state_dict=prefixed('architecture.')(state))):
         assert refusal(checkpoint, tmp_path, tiny_architecture).startswith(alone)
     state = dict(state, **{'head.fc.bias': torch.ones(7)})
     assert refusal(state, tmp_path, tiny_architecture) == (
-        'it has no exits, and for the ImageClassifier other shapes: head.fc.bias is (7,), not (5,)'
+        'it has no exit heads; ImageClassifier: other shapes: head.fc.bias is (7,), not (5,)'
     )
 
 

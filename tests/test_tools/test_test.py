@@ -75,6 +75,10 @@ def spoil(kind, source, target):
         state = checkpoint['state_dict']
         state['somewhere.weight'] = state.pop('exit_heads.0.fc.weight')
         torch.save(checkpoint, target)
+    elif kind == 'plain':
+        state = torch.load(source, weights_only=False)['state_dict']
+        names = [name for name in state if name.startswith('architecture.')]
+        torch.save({name.removeprefix('architecture.'): state[name] for name in names}, target)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +90,10 @@ def spoil(kind, source, target):
         (
             'of another network',
             'does not fit the BYOT: missing: exit_heads.0.fc.weight; unexpected: somewhere.weight',
+        ),
+        (
+            'plain',
+            'it is the ImageClassifier alone, without exit heads: train them first',
         ),
     ],
 )
