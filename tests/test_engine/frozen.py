@@ -66,7 +66,7 @@ def frozen_config(work_dir, checkpoint, epochs=2, learned='both', hooks=(), **ch
     checks = dict(type='mmrazor_byot.CheckpointCheckHook')
     changes = {
         'model': model(checkpoint, learned),
-        'optim': dict(AMP, **ADAMW),
+        'optim': ADAMW,
         'hooks': [AVERAGE, SYNC, checks, *hooks],
         'param_scheduler': [],
         **changes,

@@ -47,7 +47,10 @@ def test_settings(settings, checkpoint, tmp_path, capsys):
         settings = dict(folder=str(tmp_path / 'maps'))
     hook = dict(KEEP, **settings)
     data = loader(20, True, 'FlippedNoise')
-    runner = run(tmp_path / 'run', checkpoint, 2, hooks=[hook], train_dataloader=data)
+    default_hooks = dict(keep_maps=hook)  # where a config replaces no list of hooks
+    runner = run(
+        tmp_path / 'run', checkpoint, 2, default_hooks=default_hooks, train_dataloader=data
+    )
     kept = runner.train_dataloader.dataset
     views, dtype = settings.get('views', 1), getattr(torch, settings.get('dtype', 'float32'))
     assert len(kept) == 20 and len(kept.fields[0]) == views * 20

@@ -16,6 +16,8 @@ import torchvision
 from run import run, script, succeeded
 from small import AFTER, SIZE, Small, images, labelled, paper_loss, target, trained
 from torch import nn
+from torchvision.models.convnext import CNBlockConfig
+from torchvision.models.vgg import cfgs, make_layers
 
 from mmrazor_byot.early_exit import StagedNetwork
 from mmrazor_byot.exits import BottleneckHead, LogitLoss, StridedHead, add_exits
@@ -305,7 +307,7 @@ def test_frozen_in_a_plain_loop(learned):
     assert all(m.training for m in model.exit_heads.modules())
     for _ in range(30):
         optimizer.zero_grad()
-        with torch.autocast('cpu', torch.bfloat16):
+        with torch.autocast('cpu', torch.bfloat16, enabled=learned == 'both'):
             loss = sum(model(x, labels, mode='loss').values())
         loss.backward()
         optimizer.step()
@@ -339,12 +341,36 @@ NETWORKS = {
 }
 
 
+DEPTHS = [1, 1, 1, 1]
+#: Arguments that make networks small.
+TINY_SWIN = dict(embed_dim=8, depths=DEPTHS, num_heads=[1, 1, 2, 2])
+SETTINGS = {
+    'torchvision mobilenet_v2': dict(width_mult=0.25),
+    'torchvision densenet121': dict(growth_rate=4, block_config=DEPTHS, num_init_features=8),
+    'torchvision swin_t': dict(TINY_SWIN, patch_size=[4, 4], window_size=[2, 2]),
+    'timm convnext_atto': dict(depths=DEPTHS, dims=[4, 8, 12, 16]),
+    'timm swin_tiny_patch4_window7_224': dict(TINY_SWIN, img_size=64, window_size=2),
+}
+CLASSES = {
+    'torchvision densenet121': torchvision.models.DenseNet,
+    'torchvision swin_t': torchvision.models.SwinTransformer,
+}
+
+
 def build(name):
     library, network = name.split()
-    if library == 'torchvision':
-        return getattr(torchvision.models, network)(num_classes=5)
-    settings = dict(img_size=64, window_size=2) if 'swin' in network else {}
-    return pytest.importorskip('timm').create_model(network, num_classes=5, **settings)
+    settings = SETTINGS.get(name, {})
+    if library == 'timm':
+        return pytest.importorskip('timm').create_model(network, num_classes=5, **settings)
+    if network == 'convnext_tiny':
+        stages = [CNBlockConfig(n, 2 * n if n < 32 else None, 1) for n in (4, 8, 16, 32)]
+        return torchvision.models.ConvNeXt(stages, num_classes=5)
+    make = CLASSES.get(name, getattr(torchvision.models, network))
+    if network == 'vgg11_bn':  # its classifier would have 100 million weights
+        net = torchvision.models.VGG(make_layers(cfgs['A'], batch_norm=True), init_weights=False)
+        net.classifier = nn.Sequential(nn.Linear(512 * 49, 16), nn.ReLU(), nn.Linear(16, 5))
+        return net
+    return make(num_classes=5, **settings)
 
 
 @pytest.mark.parametrize('name', NETWORKS)
@@ -375,7 +401,7 @@ def test_swins_maps_have_their_channels_first():
     net.features[3].register_forward_hook(lambda module, inputs, output: kept.append(output))
     model = add_exits(net, ['features.3'], 64).eval()
     (feature_map,) = model.forward_sections(images(2, 64)).maps
-    assert kept[-1].shape == (2, 8, 8, 192)
+    assert kept[-1].shape == (2, 8, 8, 16)
     assert torch.equal(feature_map, kept[-1].permute(0, 3, 1, 2))
 
 
