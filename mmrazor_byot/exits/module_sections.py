@@ -69,6 +69,7 @@ class ModuleSections:
 
     def _collect_map(self, name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
         if (collected := _collected_by(self)) is not None:
+            collected.pop(name, None)  # the last run counts, if there are several
             collected[name] = output
 
     def _collect_feature(self, module: nn.Module, inputs: Tuple[Tensor], output: Tensor) -> None:
@@ -90,6 +91,13 @@ class ModuleSections:
         return collected, logits
 
     def _output(self, collected: Dict[str, Tensor], logits: Tensor) -> SectionOutput:
+        missing = [name for name in self.after if name not in collected]
+        if LOGITS not in collected or collected[LOGITS].shape[1:] != logits.shape[1:]:
+            missing.append('the last nn.Linear')
+        if missing:
+            raise ConfigError(
+                f'{missing[0]} of the network did not run: was it replaced after exits were added?'
+            )
         maps = [collected[name] for name in self.after]
         for i, name in enumerate(self.after):
             if name in self.channels_last:

@@ -44,6 +44,28 @@ def test_a_module_that_does_not_run():
     assert "Small does not run the module 'unused'" in refused(Small(), ['first', 'unused'], SIZE)
 
 
+class Twice(Small):
+    """Runs its first section once more at the end."""
+
+    def forward(self, images):
+        x = super().forward(images)
+        self.first(images)
+        return x
+
+
+def test_the_last_run_of_a_module_counts():
+    message = refused(Twice(), AFTER, SIZE)
+    assert message == "after: Twice runs these modules in the order ['second', 'first']"
+
+
+@pytest.mark.parametrize('name, said', [('fc', 'the last nn.Linear'), ('second', 'second')])
+def test_a_module_that_is_replaced(name, said):
+    model = add_exits(Small(), AFTER, SIZE)
+    setattr(model.net, name, getattr(Small(), name))
+    with pytest.raises(ConfigError, match=f'^{said} of the network did not run: was it replaced'):
+        model(images())
+
+
 class Pair(nn.Module):
     """Returns a tuple."""
 
