@@ -79,11 +79,12 @@ class ModuleSections:
     def _collect(self, net: nn.Module, images: Tensor) -> Tuple[Dict[str, Tensor], Tensor]:
         """Run the classifier: what the hooks collect, and its logits."""
         collected: Dict[str, Tensor] = {}
+        before = getattr(_THREAD, 'run', None)  # one network can run within another
         _THREAD.run = self, collected
         try:
             logits = net(images)
         finally:
-            _THREAD.run = None
+            _THREAD.run = before
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             raise ConfigError(
                 f'{type(net).__name__} returns {_shape(logits)}; a classifier returns logits (N, K)'

@@ -166,8 +166,10 @@ def test_copies_are_independent(model):
     changed = other(x)
     assert not any(torch.equal(a, b) for a, b in zip(changed, expected))
     # In the middle of a run of the copy, the original collects its own.
+    sections = other.forward_sections(x)
     other.net.third.register_forward_hook(lambda *_: model(-x) and None)
     assert same(other(x), changed)
+    assert torch.equal(other.forward_sections(x).feature, sections.feature)
 
 
 def test_exits_twice_on_one_network():
