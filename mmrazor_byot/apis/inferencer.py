@@ -12,8 +12,6 @@ from mmengine.dataset import default_collate
 from mmengine.model import BaseModel
 from mmpretrain.apis import ImageClassificationInferencer
 from mmpretrain.structures import DataSample
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from mmrazor_byot.early_exit import (
@@ -29,6 +27,7 @@ from mmrazor_byot.errors import ConfigError, DatasetError
 from mmrazor_byot.evaluation.collect import Network
 from mmrazor_byot.exits import ExitNetwork
 from mmrazor_byot.files import PathLike
+from mmrazor_byot.progress import track
 from mmrazor_byot.runtime.images import MAX_PIXELS, Source, list_sources
 from mmrazor_byot.runtime.results import ExitResult, exit_result
 from mmrazor_byot.zoo import list_models
@@ -173,10 +172,8 @@ class ByotInferencer(ImageClassificationInferencer):
         batches = track(
             self.preprocess(images, batch_size, skip_bad),
             'Inference',
-            total=ceil(len(images) / batch_size),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not self.show_progress,
+            ceil(len(images) / batch_size),
+            self.show_progress,
         )
         samples = [sample for batch in batches for sample in self.forward(batch)]
         results: List[Optional[ExitResult]] = list(self.postprocess(samples, **postprocess))

@@ -23,6 +23,9 @@ class NetworkCalibration(NamedTuple):
     def __str__(self) -> str:
         return self.table
 
+    def _repr_markdown_(self) -> str:  # for notebooks
+        return self.table.replace('\n* is', '\n\n\\* is')  # not a list
+
 
 def calibrate_network(
     model: Network,

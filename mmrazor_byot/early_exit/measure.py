@@ -5,12 +5,12 @@ from typing import Callable, Dict, Hashable, List, Mapping, Sequence, TypeVar
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmrazor_byot.evaluation.collect import Network, network_inputs
 from mmrazor_byot.evaluation.complexity import stage_flops
+from mmrazor_byot.progress import track
 from mmrazor_byot.runtime.timing import interleaved
 from mmrazor_byot.table import format_table
 
@@ -38,7 +38,7 @@ def evaluate_policy(model: Network, loader: DataLoader, policy: ExitPolicy) -> d
     costs = stage_flops(model, model.input_size)
     results = []
     timed_images: List[Tensor] = []
-    for batch in track(loader, description='Images', transient=True):
+    for batch in track(loader, 'Images'):
         images, labels = network_inputs(model, batch)
         outcome = run_policy(network, images, policy)
         deepest = run_policy(network, images, FixedExitPolicy())

@@ -5,13 +5,13 @@ from typing import Any, Iterable, NamedTuple, Tuple, Union
 import numpy as np
 import torch
 from mmengine.model import BaseModel
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmrazor_byot.errors import DatasetError
 from mmrazor_byot.exits import ExitNetwork
 from mmrazor_byot.exits.shapes import eval_no_grad
+from mmrazor_byot.progress import track
 from mmrazor_byot.structures import BatchSamples
 
 from .finite import check_logits
@@ -34,7 +34,7 @@ def collect_logits(model: Network, loader: DataLoader) -> Logits:
         DatasetError: A label is not a class of the network.
         NonFiniteOutputError: An exit answers with NaN.
     """
-    return run_over(model, track(loader, description='Images', transient=True))
+    return run_over(model, track(loader, 'Images'))
 
 
 def run_over(model: Network, batches: Iterable) -> Logits:

@@ -14,9 +14,9 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]
     QuantType,
     quantize_static,
 )
-from rich.progress import track
 
 from mmrazor_byot.errors import DeployError
+from mmrazor_byot.progress import track
 
 from .stages import ExportedStage, StageSessions
 
@@ -50,7 +50,7 @@ def quantize_stages(stages: List[ExportedStage], images: np.ndarray) -> List[Exp
         stage._replace(
             model=_quantize(stage.model, [{name: v[name] for name in stage.inputs} for v in values])
         )
-        for stage in track(stages, 'Quantizing', transient=True)
+        for stage in track(stages, 'Quantizing')
     ]
 
 

@@ -10,7 +10,6 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -19,6 +18,7 @@ from mmrazor_byot.datasets import check_data, per_image, reads_bgr
 from mmrazor_byot.errors import ConfigError
 from mmrazor_byot.launch import load_config
 from mmrazor_byot.models.algorithms import BYOT
+from mmrazor_byot.progress import track
 from mmrazor_byot.structures import BatchSamples
 
 
@@ -66,7 +66,7 @@ def labelled_batches(
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
     check_data(loader, 'test_dataloader', trained=classes)
-    for batch in track(loader, 'Test images', transient=True):
+    for batch in track(loader, 'Test images'):
         labels = BatchSamples.of(batch['data_samples']).gt_label.cpu()
         yield rgb_images(batch, cfg.test_dataloader), labels
 

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from onnx import ModelProto
 from onnxruntime import InferenceSession  # type: ignore[import-untyped]
-from rich.progress import track
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from mmrazor_byot.early_exit import StagedNetwork
 from mmrazor_byot.errors import DeployError
+from mmrazor_byot.progress import track
 
 OPSET = 18
 
@@ -91,7 +91,7 @@ def export_stages(
     state: Tuple[Tensor, ...] = (images,)
     names, stages = ['image'], []
     pairs = list(zip([0, *exits], exits))
-    for before, number in track(pairs, 'Exporting', transient=True):
+    for before, number in track(pairs, 'Exporting'):
         stage = _Stage(network, before, number, number == exits[-1], preprocessing)
         for module in (*stage.trunks, stage.head):
             use_avg_pool(module)
