@@ -15,6 +15,7 @@ PAGES = [
     *(ROOT / 'configs').rglob('README.md'),
     *(ROOT / 'projects').glob('*/README.md'),
     ROOT / 'benchmarks/README.md',
+    ROOT / 'examples/README.md',
     ROOT / 'examples/deploy/README.md',
 ]
 README = PAGES[0].read_text()
@@ -22,6 +23,7 @@ SNIPPETS = [
     snippet
     for text in (README, (ROOT / 'docs/usage.md').read_text())
     for snippet in re.findall(r'```python\n(.*?)```', text, re.S)
+    if 'import ' not in snippet  # a config
 ]
 
 
