@@ -3,7 +3,8 @@
     python examples/byot.py --epochs 10
 
 arXiv 1905.08094, section 3: the network is cut into sections with an exit after each; all exits
-learn from the labels, and from the deepest exit.
+learn from the labels, and from the deepest exit. ``mmrazor_byot.exits.add_exits`` does this for any
+network, see timm_exits.py.
 """
 
 import argparse
