@@ -13,7 +13,7 @@ from .network import ExitNetwork
 def train_exits(
     model: ExitNetwork,
     maps: KeptMaps,
-    epochs: int = 16,
+    epochs: int = 32,
     lr: float = 3e-3,
     weight_decay: float = 1e-2,
     batch_size: int = 64,
@@ -23,7 +23,7 @@ def train_exits(
     Args:
         model (ExitNetwork): The network, left in evaluation mode.
         maps (KeptMaps): Its feature maps; an epoch has one view of each image.
-        epochs (int): Number of epochs. Defaults to 16.
+        epochs (int): Number of epochs. Defaults to 32.
         lr (float): The highest learning rate. Defaults to 3e-3.
         weight_decay (float): Of AdamW. Defaults to 1e-2.
         batch_size (int): Defaults to 64.
