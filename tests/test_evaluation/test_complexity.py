@@ -35,7 +35,7 @@ class TwoSections(nn.Module):
         self.shallow = nn.Linear(4 * 8 * 8, 5)
         self.deep = nn.Linear(6 * 4 * 4, 5)
 
-    def forward(self, inputs, mode='loss'):
+    def forward(self, inputs, mode='tensor'):
         assert mode == 'tensor'
         x = self.first(inputs)
         return self.shallow(x.flatten(1)), self.deep(self.second(x).flatten(1))
@@ -44,7 +44,7 @@ class TwoSections(nn.Module):
 class Plain(nn.Sequential):
     """The deep one alone; like mmpretrain's it has no number of exits."""
 
-    def forward(self, inputs, mode='loss'):
+    def forward(self, inputs, mode='tensor'):
         return super().forward(inputs)
 
 
@@ -133,7 +133,7 @@ class SharedLater(nn.Module):
         self.one, self.three = nn.Linear(128, 5), nn.Linear(128, 5)
         self.two = nn.Linear(192, 5)
 
-    def forward(self, inputs, mode='loss'):
+    def forward(self, inputs, mode='tensor'):
         side = self.side(inputs).flatten(1)
         return self.one(side), self.two(inputs.flatten(1)), self.three(side)
 
